@@ -1,0 +1,1 @@
+"""The fast CPU kernels: BLAS through NumPy, and Numba."""

@@ -1,0 +1,43 @@
+"""scratchnet: sound classification from the raw waveform, every layer and gradient written by hand.
+
+An implementation of *DeepFourier: classifying sound with convolutional neural networks*
+(Jüttner, Belgrano, Semság, Demortain) on NumPy, Numba and CuPy alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scratchnet.model import Model
+
+__version__ = "0.1.0"
+
+
+def _use_kernels_of_checkout() -> None:
+    """Where the package is not installed, `kernels/` lies beside it: make that folder `scratchnet.kernels`."""
+    package = Path(__file__).resolve().parent
+    sibling = package.parent / "kernels"
+    if (package / "kernels").exists() or not sibling.is_dir():
+        return
+    spec = ModuleSpec(f"{__name__}.kernels", None, is_package=True)
+    spec.submodule_search_locations = [str(sibling)]
+    sys.modules[spec.name] = module_from_spec(spec)
+    setattr(sys.modules[__name__], "kernels", sys.modules[spec.name])
+
+
+_use_kernels_of_checkout()
+
+
+def load(path: str | Path) -> Model:
+    """Load a trained model from a run folder or a `model.safetensors`; see `scratchnet.model.Model`.
+
+    Raises `scratchnet.errors.InputError` where the path holds no model of ours.
+    """
+    from scratchnet.model import load
+
+    return load(path)
