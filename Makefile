@@ -1,0 +1,66 @@
+# make train    the main job: makes the sounds, trains HeuriNet in four phases, writes a run folder
+# make test     all tests
+# The first use makes .venv and installs into it; later uses install again only when setup.py or pyproject.toml changed.
+#
+# ARGS    further options:         make train ARGS="--net piczaknet"      make test ARGS="tests/layers -q"
+# PYTHON  the Python to build on:  make train PYTHON=/opt/python3.12/bin/python3
+# EXTRAS  further extras for the tests, each left out with a word where it cannot be installed:
+#                                  make test EXTRAS="oracles cuda"
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON :=
+EXTRAS ?=
+ARGS ?=
+CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
+DECLARED := $(BIN)/python setup.py pyproject.toml
+
+.PHONY: help train test lint format clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+train: $(VENV)/installed
+	$(BIN)/python -m scratchnet.train $(ARGS)
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed-lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	@for python in $(CANDIDATES); do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making $(VENV) with $$("$$python" --version): once, a minute or two."; \
+	    "$$python" -m venv --clear $(VENV) && exit 0; \
+	    rm -rf $(VENV); exit 1; \
+	  fi; \
+	done; \
+	echo "scratchnet needs Python 3.11 or newer, and none of these is: $(CANDIDATES). Name yours: make PYTHON=/path/to/python3 ..." >&2; \
+	exit 1
+
+$(VENV)/installed: $(DECLARED)
+	@$(INSTALL) .
+	@touch $@
+
+$(VENV)/installed-test: $(DECLARED)
+	@$(INSTALL) ".[test]"
+	@for extra in $(EXTRAS); do \
+	  $(INSTALL) ".[$$extra]" || echo "The extra '$$extra' could not be installed: the tests that need it will be skipped."; \
+	done
+	@touch $(VENV)/installed $@
+
+$(VENV)/installed-lint: $(DECLARED)
+	@$(INSTALL) ".[lint]"
+	@touch $@

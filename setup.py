@@ -1,0 +1,63 @@
+"""Packages `scratchnet`, with the top-level folder `kernels/` inside it as `scratchnet.kernels`.
+
+The global name `kernels` belongs to another project, so the folder has no `__init__.py` and is never installed under
+that name; `scratchnet/__init__.py` finds it beside the package where nothing is installed.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+ABOUT = (HERE / "scratchnet" / "__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'^__version__ = "([^"]+)"', ABOUT, re.MULTILINE)[1]
+
+KERNELS = "scratchnet.kernels"
+kernel_packages = [KERNELS, *(f"{KERNELS}.{name}" for name in find_packages("kernels"))]
+
+setup(
+    name="scratchnet",
+    version=VERSION,
+    description="Sound classification from the raw waveform, every layer and gradient written by hand",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="scratchnet contributors",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["scratchnet", "scratchnet.*"]), *kernel_packages],
+    package_dir={KERNELS: "kernels"},
+    package_data={
+        "scratchnet": ["py.typed"],
+        KERNELS: ["README.md", "**/README.md", "**/*.cu", "**/*.cuh", "**/*.h"],
+    },
+    install_requires=[
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "numba>=0.59",
+        "soundfile>=0.12",
+        "soxr>=0.3.7",
+        "matplotlib>=3.8",
+        "tqdm>=4.66",
+        "safetensors>=0.4",
+        "threadpoolctl>=3.2",
+    ],
+    extras_require={
+        "cuda": ["cupy-cuda13x[ctk]>=14"],
+        "test": ["pytest>=8", "hypothesis>=6.100"],
+        "oracles": ["torch>=2.4", "librosa>=0.10.2", "onnx>=1.16", "onnxruntime>=1.18"],
+        "lint": ["ruff>=0.6", "mypy>=1.11"],
+    },
+    entry_points={"console_scripts": ["scratchnet = scratchnet.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: MIT License",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Sound/Audio :: Analysis",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
