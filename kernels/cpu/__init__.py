@@ -1,1 +1,3 @@
 """The fast CPU kernels: BLAS through NumPy, and Numba."""
+
+from scratchnet.kernels.reference import *  # noqa: F403

@@ -1,0 +1,77 @@
+"""Which kernels fit an array: the only place that asks what kind of array it is.
+
+NumPy arrays run on the CPU (`cpu`, or `reference`: the definitions), CuPy arrays on the GPU (`cuda`).
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from scratchnet.errors import InputError
+
+BACKENDS = ("auto", "cuda", "cpu", "reference")
+_current = "cpu"  # the backend that new arrays are made for
+_of_numpy: ModuleType | None = None  # the kernels of NumPy arrays, once they were asked for
+
+
+def use(name: str) -> str:
+    """Choose the backend; `auto` takes the GPU if there is one, else the CPU. Returns the one taken.
+
+    Raises InputError for an unknown name, or where `cuda` is asked for and there is no GPU that CuPy can use.
+    """
+    global _current, _of_numpy
+    if name not in BACKENDS:
+        raise InputError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
+    if name in ("auto", "cuda"):
+        there, reason = _cuda()
+        if not there and name == "cuda":
+            raise InputError(f"--backend cuda: {reason}; --backend cpu runs without a GPU")
+        name = "cuda" if there else "cpu"
+    _current = name
+    _of_numpy = None
+    return name
+
+
+def current() -> str:
+    """The backend in use."""
+    return _current
+
+
+def kernels_of(x: Any) -> ModuleType:
+    """The kernels (`scratchnet.kernels.…`) for this array."""
+    global _of_numpy
+    if not isinstance(x, np.ndarray):
+        return import_module("scratchnet.kernels.cuda")
+    if _of_numpy is None:
+        _of_numpy = import_module(f"scratchnet.kernels.{'reference' if _current == 'reference' else 'cpu'}")
+    return _of_numpy
+
+
+def asarray(x: Any, dtype: str | None = None) -> Any:
+    """x as an array of the backend in use: on the GPU where that is `cuda`."""
+    if _current == "cuda":
+        return import_module("cupy").asarray(x, dtype)
+    return np.asarray(x, dtype)
+
+
+def to_numpy(x: Any) -> np.ndarray:
+    """x in the host's memory."""
+    cupy = sys.modules.get("cupy")
+    return cupy.asnumpy(x) if cupy is not None and isinstance(x, cupy.ndarray) else np.asarray(x)
+
+
+def threads(n: int | None = None) -> int:
+    """How many threads the CPU kernels use; with n, set it (None: all cores this process may use)."""
+    from scratchnet.kernels.cpu import parallel
+
+    return parallel.threads(n)
+
+
+def _cuda() -> tuple[bool, str]:
+    """Is there a GPU that CuPy can use, and if not, why."""
+    return import_module("scratchnet.kernels.cuda").available()

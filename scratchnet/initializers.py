@@ -1,0 +1,45 @@
+"""Where weights start."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def xavier_uniform(shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: str = "float32") -> np.ndarray:
+    """U(−a, a), a = √(6 / (fan_in + fan_out)) (Glorot & Bengio 2010), for weights (out, in, *kernel).
+
+    A fan counts the kernel's taps: fan_in = in · Πkernel, fan_out = out · Πkernel.
+    """
+    taps = int(np.prod(shape[2:]))
+    bound = (6 / ((shape[0] + shape[1]) * taps)) ** 0.5
+    return uniform(shape, bound, rng, dtype)
+
+
+def uniform(
+    shape: tuple[int, ...], bound: float, rng: np.random.Generator | None = None, dtype: str = "float32"
+) -> np.ndarray:
+    """U(−bound, bound)."""
+    rng = np.random.default_rng() if rng is None else rng
+    return rng.uniform(-bound, bound, shape).astype(dtype)
+
+
+def normal(
+    shape: tuple[int, ...], std: float, rng: np.random.Generator | None = None, dtype: str = "float32"
+) -> np.ndarray:
+    """N(0, std²)."""
+    rng = np.random.default_rng() if rng is None else rng
+    return (rng.standard_normal(shape) * std).astype(dtype)
+
+
+def piczak2015(name: str, shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: str = "float32"):
+    """PiczakNet's own start (Piczak 2015, his code): weight and bias of the layer `name`.
+
+    conv1 U(±0.001) with bias 0.1; conv2 U(±0.1); dense and output N(0, 0.01²). The other biases are zero.
+    """
+    if name == "conv1":
+        weight = uniform(shape, 0.001, rng, dtype)
+    elif name.startswith("conv"):
+        weight = uniform(shape, 0.1, rng, dtype)
+    else:
+        weight = normal(shape, 0.01, rng, dtype)
+    return weight, np.full(shape[0], 0.1 if name == "conv1" else 0.0, dtype)

@@ -1,0 +1,27 @@
+"""The layers: one file each, the equation, the shapes, forward, backward."""
+
+from scratchnet.layers.abs import Abs
+from scratchnet.layers.conv1d import Conv1D
+from scratchnet.layers.conv2d import Conv2D
+from scratchnet.layers.dense import Dense
+from scratchnet.layers.dropout import Dropout
+from scratchnet.layers.flatten import Flatten
+from scratchnet.layers.layer import Layer
+from scratchnet.layers.maxpool1d import MaxPool1D
+from scratchnet.layers.maxpool2d import MaxPool2D
+from scratchnet.layers.relu import ReLU
+from scratchnet.layers.tanh import Tanh
+
+__all__ = [
+    "Abs",
+    "Conv1D",
+    "Conv2D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "MaxPool1D",
+    "MaxPool2D",
+    "ReLU",
+    "Tanh",
+]

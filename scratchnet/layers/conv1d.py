@@ -1,0 +1,67 @@
+"""Convolution over time: eq. 3, 5 (HeuriNet), 7, 8, 9 (MSTNet), and eq. 1 itself where the kernels are Fourier's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchnet.backend import kernels_of
+from scratchnet.initializers import xavier_uniform
+from scratchnet.layers.geometry import Padding, check_padding, pad_1d, positive
+from scratchnet.layers.layer import Array, Layer, check_shape
+
+
+class Conv1D(Layer):
+    """y[n, o, t] = bias[o] + Σ_c Σ_k weight[o, c, k] · x[n, c, t·stride + k − left]
+
+    x (N, in_channels, T) → y (N, out_channels, T'), T' = ⌊(T + left + right − kernel_size) / stride⌋ + 1.
+    `padding` with zeros: a number, a pair (left, right), "valid" or "same" (T' = ⌈T / stride⌉).
+    params: weight (out_channels, in_channels, kernel_size), Xavier uniform, and bias (out_channels,), zero.
+    Raises ValueError for a wrong option, or an x of another shape or shorter than the kernel.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: Padding = 0,
+        bias: bool = True,
+        dtype: str = "float32",
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_channels = positive(in_channels, "in_channels")
+        self.out_channels = positive(out_channels, "out_channels")
+        self.kernel_size = positive(kernel_size, "kernel_size")
+        self.stride = positive(stride, "stride")
+        self.padding = check_padding(padding)
+        self.params["weight"] = xavier_uniform((out_channels, in_channels, kernel_size), rng, dtype)
+        if bias:
+            self.params["bias"] = np.zeros(out_channels, dtype)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        weight = self.params["weight"]
+        check_shape(self, x, 3, self.in_channels, f"(N, {self.in_channels}, T)")
+        x = x.astype(weight.dtype, copy=False)
+        padding = pad_1d(self.padding, x.shape[2], self.kernel_size, self.stride)
+        if x.shape[2] + sum(padding) < self.kernel_size:
+            raise ValueError(f"{self!r} takes at least {self.kernel_size} samples, not {x.shape[2]}")
+        self._x, self._pad = x, padding
+        return kernels_of(x).conv1d_forward(x, weight, self.params.get("bias"), self.stride, padding)
+
+    def backward(self, dy: Array) -> Array:
+        x, weight, kernels = self._x, self.params["weight"], kernels_of(dy)
+        dy = dy.astype(weight.dtype, copy=False)
+        if not self.frozen:
+            dweight, dbias = kernels.conv1d_backward_weight(x, dy, self.kernel_size, self.stride, self._pad)
+            self.grads["weight"] = dweight
+            if "bias" in self.params:
+                self.grads["bias"] = dbias
+        if not self.need_dx:
+            return None
+        return kernels.conv1d_backward_input(dy, weight, x.shape[2], self.stride, self._pad)
+
+    def extra_repr(self) -> str:
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        return text + (f", padding={self.padding!r}" if self.padding != 0 else "")

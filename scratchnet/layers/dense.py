@@ -1,0 +1,51 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchnet.backend import kernels_of
+from scratchnet.initializers import xavier_uniform
+from scratchnet.layers.geometry import positive
+from scratchnet.layers.layer import Array, Layer, check_shape
+
+
+class Dense(Layer):
+    """y = x · weightᵀ + bias.   x (N, in_features) → y (N, out_features)
+
+    params: weight (out_features, in_features), Xavier uniform, and bias (out_features,), zero.
+    Raises ValueError for a wrong option or an x of another shape.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: str = "float32",
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = positive(in_features, "in_features")
+        self.out_features = positive(out_features, "out_features")
+        self.params["weight"] = xavier_uniform((out_features, in_features), rng, dtype)
+        if bias:
+            self.params["bias"] = np.zeros(out_features, dtype)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        weight = self.params["weight"]
+        check_shape(self, x, 2, self.in_features, f"(N, {self.in_features})")
+        self._x = x.astype(weight.dtype, copy=False)
+        return kernels_of(x).dense_forward(self._x, weight, self.params.get("bias"))
+
+    def backward(self, dy: Array) -> Array:
+        weight, kernels = self.params["weight"], kernels_of(dy)
+        dy = dy.astype(weight.dtype, copy=False)
+        if not self.frozen:
+            self.grads["weight"], dbias = kernels.dense_backward_weight(self._x, dy)
+            if "bias" in self.params:
+                self.grads["bias"] = dbias
+        return kernels.dense_backward_input(dy, weight) if self.need_dx else None
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}"

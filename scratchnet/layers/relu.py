@@ -1,0 +1,17 @@
+"""The rectified linear unit."""
+
+from __future__ import annotations
+
+from scratchnet.backend import kernels_of
+from scratchnet.layers.layer import Array, Layer
+
+
+class ReLU(Layer):
+    """y = max(x, 0), of any shape; the gradient at 0 is 0."""
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self._y = kernels_of(x).relu_forward(x)
+        return self._y
+
+    def backward(self, dy: Array) -> Array:
+        return kernels_of(dy).relu_backward(dy, self._y)

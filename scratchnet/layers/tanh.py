@@ -1,0 +1,17 @@
+"""The hyperbolic tangent: the last activation of MSTNet's front end, eq. 9."""
+
+from __future__ import annotations
+
+from scratchnet.backend import kernels_of
+from scratchnet.layers.layer import Array, Layer
+
+
+class Tanh(Layer):
+    """y = tanh(x), of any shape."""
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self._y = kernels_of(x).tanh_forward(x)
+        return self._y
+
+    def backward(self, dy: Array) -> Array:
+        return kernels_of(dy).tanh_backward(dy, self._y)

@@ -1,0 +1,48 @@
+"""The two losses of the paper."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchnet.backend import kernels_of
+from scratchnet.layers.layer import Array
+
+
+class SoftmaxCrossEntropy:
+    """loss = −(1/N) Σ_n log softmax(prediction)[n, target[n]]
+
+    prediction: logits (N, K); target: class indices (N,), whole numbers in 0 … K−1.
+    Raises ValueError for other shapes, or a target that is no class (checked on the CPU).
+    """
+
+    def forward(self, prediction: Array, target: Array) -> float:
+        """The loss, a mean over the batch; the probabilities stay in `probabilities` (N, K)."""
+        if prediction.ndim != 2 or target.shape != prediction.shape[:1]:
+            raise ValueError(f"takes logits (N, K) and targets (N,), not {prediction.shape} and {target.shape}")
+        if isinstance(target, np.ndarray) and len(target) and not 0 <= target.min() <= target.max() < prediction.shape[1]:
+            raise ValueError(f"targets must be classes 0 … {prediction.shape[1] - 1}")
+        loss, self.probabilities = kernels_of(prediction).softmax_cross_entropy_forward(prediction, target)
+        self._target = target
+        return loss
+
+    def backward(self) -> Array:
+        """The gradient with respect to the last forward's logits, (N, K)."""
+        return kernels_of(self.probabilities).softmax_cross_entropy_backward(self.probabilities, self._target)
+
+
+class MeanSquaredError:
+    """loss = mean of (prediction − target)² over all elements: what spectrogram forcing minimises (§2.3.2).
+
+    Raises ValueError where the two have different shapes.
+    """
+
+    def forward(self, prediction: Array, target: Array) -> float:
+        """The loss, a mean over all elements."""
+        if prediction.shape != target.shape:
+            raise ValueError(f"prediction and target have different shapes: {prediction.shape} and {target.shape}")
+        self._prediction, self._target = prediction, target
+        return kernels_of(prediction).mean_squared_error_forward(prediction, target)
+
+    def backward(self) -> Array:
+        """The gradient with respect to the last forward's prediction, of its shape."""
+        return kernels_of(self._prediction).mean_squared_error_backward(self._prediction, self._target)

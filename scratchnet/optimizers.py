@@ -1,0 +1,94 @@
+"""How a step along the gradient is made."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchnet.backend import kernels_of, to_numpy
+from scratchnet.layers.layer import Array
+
+
+class Optimizer:
+    """Base: `step(params, grads)` changes, in place, those params that have a gradient.
+
+    Raises KeyError where a gradient has no parameter of its name.
+    """
+
+    slots: tuple[str, ...] = ()  # the arrays kept for each parameter
+
+    def __init__(self, lr: float, weight_decay: float = 0.0) -> None:
+        if not lr >= 0:
+            raise ValueError(f"lr must not be negative, not {lr}")
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.steps = 0
+        self._state: dict[str, dict[str, Array]] = {slot: {} for slot in self.slots}
+
+    def step(self, params: dict[str, Array], grads: dict[str, Array]) -> None:
+        """One step, in place."""
+        self.steps += 1
+        for name, grad in grads.items():
+            param = params[name]
+            for slot in self.slots:
+                if name not in self._state[slot]:
+                    self._state[slot][name] = param * 0
+            self._update(param, grad, *(self._state[slot][name] for slot in self.slots))
+
+    def _update(self, param: Array, grad: Array, *state: Array) -> None:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything that a later `load_state_dict` needs to go on, as host arrays."""
+        arrays = {f"{slot}.{name}": to_numpy(a) for slot in self.slots for name, a in self._state[slot].items()}
+        return {"steps": np.array(self.steps), **arrays}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from what `state_dict` gave."""
+        from scratchnet.backend import asarray
+
+        self.steps = int(state["steps"])
+        for slot in self.slots:
+            prefix = f"{slot}."
+            self._state[slot] = {k.removeprefix(prefix): asarray(a.copy()) for k, a in state.items() if k.startswith(prefix)}
+
+
+class NesterovSGD(Optimizer):
+    """Stochastic gradient descent with Nesterov momentum (Sutskever et al. 2013; §2.3.3 of the paper).
+
+    g = grad + weight_decay · param;   v ← momentum · v + g;   param ← param − lr · (g + momentum · v)
+    """
+
+    slots = ("velocity",)
+
+    def __init__(self, lr: float, momentum: float = 0.9, weight_decay: float = 0.0) -> None:
+        super().__init__(lr, weight_decay)
+        self.momentum = momentum
+
+    def _update(self, param: Array, grad: Array, *state: Array) -> None:
+        kernels_of(param).nesterov_step(param, grad, *state, self.lr, self.momentum, self.weight_decay)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1): what spectrogram forcing uses (§2.3.2), lr 3e-4 there.
+
+    m ← β₁ m + (1 − β₁) g;   v ← β₂ v + (1 − β₂) g²;   param ← param − lr · m̂ / (√v̂ + eps),
+    m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ)
+    """
+
+    slots = ("m", "v")
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(lr, weight_decay)
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+
+    def _update(self, param: Array, grad: Array, *state: Array) -> None:
+        kernels_of(param).adam_step(
+            param, grad, *state, self.steps, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay
+        )
