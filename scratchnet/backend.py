@@ -52,6 +52,11 @@ def kernels_of(x: Any) -> ModuleType:
     return _of_numpy
 
 
+def xp(x: Any) -> ModuleType:
+    """The array library of x: numpy, or cupy."""
+    return np if isinstance(x, np.ndarray) else import_module("cupy")
+
+
 def asarray(x: Any, dtype: str | None = None) -> Any:
     """x as an array of the backend in use: on the GPU where that is `cuda`."""
     if _current == "cuda":

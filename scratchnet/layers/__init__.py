@@ -3,25 +3,35 @@
 from scratchnet.layers.abs import Abs
 from scratchnet.layers.conv1d import Conv1D
 from scratchnet.layers.conv2d import Conv2D
+from scratchnet.layers.decibel import Decibel
 from scratchnet.layers.dense import Dense
 from scratchnet.layers.dropout import Dropout
 from scratchnet.layers.flatten import Flatten
+from scratchnet.layers.image import Image
 from scratchnet.layers.layer import Layer
 from scratchnet.layers.maxpool1d import MaxPool1D
 from scratchnet.layers.maxpool2d import MaxPool2D
+from scratchnet.layers.modulus import Modulus
+from scratchnet.layers.reflect import ReflectPad1D
 from scratchnet.layers.relu import ReLU
+from scratchnet.layers.standardize import Standardize
 from scratchnet.layers.tanh import Tanh
 
 __all__ = [
     "Abs",
     "Conv1D",
     "Conv2D",
+    "Decibel",
     "Dense",
     "Dropout",
     "Flatten",
+    "Image",
     "Layer",
     "MaxPool1D",
     "MaxPool2D",
+    "Modulus",
     "ReLU",
+    "ReflectPad1D",
+    "Standardize",
     "Tanh",
 ]

@@ -1,0 +1,88 @@
+"""Which layers run in one pass: convolution + ReLU + max-pool, so that what is pooled away is never stored.
+
+The layers keep their parameters and gradients; a block only calls, for all of its layers at once, the fused kernels of
+the backend. The numbers are those of the plain layers, up to rounding.
+"""
+
+from __future__ import annotations
+
+from scratchnet.backend import kernels_of
+from scratchnet.layers import Conv1D, Conv2D, MaxPool1D, MaxPool2D, ReLU
+from scratchnet.layers.geometry import pad_1d, pad_2d
+from scratchnet.layers.layer import Array, Layer
+
+
+class Plain:
+    """A layer that runs by itself."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layers = [layer]
+        self.need_dx = True
+        self.forward = layer.forward
+
+    def backward(self, dy: Array) -> Array:
+        layer = self.layers[0]
+        layer.need_dx = self.need_dx
+        return layer.backward(dy)
+
+
+class ConvBlock:
+    """A convolution, then maybe a ReLU, then maybe a max-pool, in one pass. A time series is an image of height 1."""
+
+    def __init__(self, conv: Conv1D | Conv2D, relu: ReLU | None, pool: MaxPool1D | MaxPool2D | None) -> None:
+        self.layers = [layer for layer in (conv, relu, pool) if layer is not None]
+        self.need_dx = True
+        self._conv = conv
+        self._1d = isinstance(conv, Conv1D)
+        self._activation = "none" if relu is None else "relu"
+        self._pool = None
+        if isinstance(pool, MaxPool1D):
+            self._pool = (1, pool.kernel_size), (1, pool.stride)
+        elif pool is not None:
+            self._pool = pool.kernel_size, pool.stride
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        conv = self._conv
+        x = x.astype(conv.params["weight"].dtype, copy=False)
+        weight, stride = conv.params["weight"], conv.stride
+        if self._1d:
+            x, weight, stride = x[:, :, None], weight[:, :, None], (1, stride)
+            padding = (0, 0), pad_1d(conv.padding, x.shape[3], conv.kernel_size, conv.stride)
+        else:
+            padding = pad_2d(conv.padding, x.shape[2:], conv.kernel_size, stride)
+        self._saved = x, weight, stride, padding
+        y, self._argmax = kernels_of(x).conv_block_forward(
+            x, weight, conv.params.get("bias"), stride, padding, self._activation, self._pool
+        )
+        return y[:, :, 0] if self._1d else y
+
+    def backward(self, dy: Array) -> Array:
+        conv, (x, weight, stride, padding) = self._conv, self._saved
+        dy = dy[:, :, None] if self._1d else dy
+        dx, dweight, dbias = kernels_of(dy).conv_block_backward(
+            dy, self._argmax, x, weight, stride, padding, self.need_dx, not conv.frozen
+        )
+        if not conv.frozen:
+            conv.grads["weight"] = dweight.reshape(conv.params["weight"].shape)
+            if "bias" in conv.params:
+                conv.grads["bias"] = dbias
+        return dx[:, :, 0] if self._1d and dx is not None else dx
+
+
+def fuse(layers: list[Layer], fused: bool) -> list[Plain | ConvBlock]:
+    """The steps in which to run `layers`: blocks where they fit, else one layer after the other."""
+    steps: list[Plain | ConvBlock] = []
+    rest = list(layers)
+    while rest:
+        layer = rest.pop(0)
+        if not fused or not isinstance(layer, (Conv1D, Conv2D)):
+            steps.append(Plain(layer))
+            continue
+        relu = rest.pop(0) if rest and isinstance(rest[0], ReLU) else None
+        pool = rest.pop(0) if rest and _fits(rest[0]) else None
+        steps.append(ConvBlock(layer, relu, pool))  # type: ignore[arg-type]
+    return steps
+
+
+def _fits(layer: Layer) -> bool:
+    return isinstance(layer, (MaxPool1D, MaxPool2D)) and layer.padding in (0, "valid") and not layer.ceil_mode

@@ -1,0 +1,46 @@
+"""The logarithm of eq. 2."""
+
+from __future__ import annotations
+
+import math
+
+from scratchnet.backend import xp
+from scratchnet.layers.layer import Array, Layer
+
+
+class Decibel(Layer):
+    """y = multiplier · log₁₀(max(x, amin)), then at most `top_db` under the sample's greatest value. Any shape (N, …).
+
+    multiplier: 10 for powers (eq. 2), 20 for magnitudes. Below amin, and under the floor, the gradient is 0 but for
+    the floor itself, which follows the greatest value.
+    """
+
+    def __init__(self, multiplier: float = 10.0, amin: float = 1e-10, top_db: float | None = None) -> None:
+        super().__init__()
+        self.multiplier, self.amin, self.top_db = multiplier, amin, top_db
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        np = xp(x)
+        y = x.dtype.type(self.multiplier) * np.log10(np.maximum(x, x.dtype.type(self.amin)))
+        self._x = x
+        if self.top_db is not None:
+            rows = y.reshape(len(y), -1)
+            self._peak = rows.argmax(axis=1)
+            floor = rows[np.arange(len(rows)), self._peak] - x.dtype.type(self.top_db)
+            self._cut = rows < floor[:, None]
+            y = np.maximum(rows, floor[:, None]).reshape(y.shape)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        np, x = xp(dy), self._x
+        if self.top_db is not None:
+            rows = dy.reshape(len(dy), -1)
+            lifted = (rows * self._cut).sum(axis=1)
+            rows = np.where(self._cut, rows.dtype.type(0), rows)
+            rows[np.arange(len(rows)), self._peak] += lifted
+            dy = rows.reshape(dy.shape)
+        slope = dy.dtype.type(self.multiplier / math.log(10)) / np.maximum(x, x.dtype.type(self.amin))
+        return np.where(x > self.amin, dy * slope, dy.dtype.type(0))
+
+    def extra_repr(self) -> str:
+        return f"multiplier={self.multiplier}, amin={self.amin}, top_db={self.top_db}"

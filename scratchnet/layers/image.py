@@ -1,0 +1,16 @@
+"""From a map over time to an image of one channel."""
+
+from __future__ import annotations
+
+from scratchnet.layers.layer import Array, Layer, check_shape
+
+
+class Image(Layer):
+    """x (N, H, W) → y (N, 1, H, W): what a front end gives, seen as PiczakNet sees a spectrogram."""
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        check_shape(self, x, 3, shape="(N, H, W)")
+        return x[:, None]
+
+    def backward(self, dy: Array) -> Array:
+        return dy[:, 0]

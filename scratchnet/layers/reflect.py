@@ -1,0 +1,36 @@
+"""Padding by reflection: how a centred STFT treats the two ends of a segment."""
+
+from __future__ import annotations
+
+from scratchnet.backend import xp
+from scratchnet.layers.layer import Array, Layer, check_shape
+
+
+class ReflectPad1D(Layer):
+    """x (N, C, T) → y (N, C, left + T + right): the samples next to an end, mirrored at it (the end itself once).
+
+    Raises ValueError for an x of another shape or no longer than the padding.
+    """
+
+    def __init__(self, left: int, right: int = 0) -> None:
+        super().__init__()
+        self.left, self.right = left, right
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        check_shape(self, x, 3, shape="(N, C, T)")
+        if x.shape[2] <= max(self.left, self.right):
+            raise ValueError(f"{self!r} takes more than {max(self.left, self.right)} samples, not {x.shape[2]}")
+        self._length = x.shape[2]
+        return xp(x).pad(x, ((0, 0), (0, 0), (self.left, self.right)), mode="reflect")
+
+    def backward(self, dy: Array) -> Array:
+        left, right, length = self.left, self.right, self._length
+        dx = dy[:, :, left : left + length].copy()
+        if left:
+            dx[:, :, 1 : left + 1] += dy[:, :, :left][:, :, ::-1]
+        if right:
+            dx[:, :, length - 1 - right : length - 1] += dy[:, :, left + length :][:, :, ::-1]
+        return dx
+
+    def extra_repr(self) -> str:
+        return f"{self.left}, {self.right}"

@@ -1,0 +1,24 @@
+"""A fixed shift and scale."""
+
+from __future__ import annotations
+
+from scratchnet.layers.layer import Array, Layer
+
+
+class Standardize(Layer):
+    """y = (x − mean) / std, of any shape, with two numbers that are not trained."""
+
+    def __init__(self, mean: float = 0.0, std: float = 1.0) -> None:
+        super().__init__()
+        if not std > 0:
+            raise ValueError(f"std must be positive, not {std}")
+        self.mean, self.std = mean, std
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        return (x - x.dtype.type(self.mean)) * x.dtype.type(1 / self.std)
+
+    def backward(self, dy: Array) -> Array:
+        return dy * dy.dtype.type(1 / self.std)
+
+    def extra_repr(self) -> str:
+        return f"{self.mean}, {self.std}"

@@ -1,0 +1,51 @@
+"""MelNet: a front end that *is* the Mel transform when training starts (§5, hypothesis H2), then PiczakNet."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchnet.layers import Conv1D, Decibel, Image, Layer, Modulus, ReflectPad1D, Standardize
+from scratchnet.nets.piczaknet import piczak_group
+from scratchnet.network import Network
+
+
+def melnet(
+    n_classes: int = 10,
+    power: int = 2,
+    top_db: float | None = 80.0,
+    mean: float = 0.0,
+    std: float = 1.0,
+    dtype: str = "float32",
+    rng: np.random.Generator | None = None,
+    **piczak,
+) -> Network:
+    """MelNet: eq. 1 and 2 as layers, then PiczakNet. x (N, 1, 20992) → logits (N, n_classes).
+
+    conv1 holds the windowed Fourier kernels of eq. 1 (513 cosines, 513 sines), conv2 the triangles Δ of eq. 2; both
+    train. `power` 2 is |·|² as in eq. 1, 1 is |·| (footnote 9). `top_db` as in `log_melspectrogram`. `mean`, `std`:
+    of the training set's spectrograms in dB, taken off and divided by before PiczakNet. The other options are
+    PiczakNet's. Raises ValueError for a wrong one.
+    """
+    # Imported here: the Fourier kernels and triangles are the sound wing's, which is not needed for the other networks.
+    from scratchnet.sound import fourier_kernels, mel_filters
+
+    rng = np.random.default_rng() if rng is None else rng
+    how = {"dtype": dtype, "rng": rng}
+    n_fft, hop = 1024, 512
+    fourier = fourier_kernels(n_fft)  # (1026, 1, 1024)
+    triangles = mel_filters(22050, n_fft, n_mels=60)  # (60, 513)
+    conv1 = Conv1D(1, len(fourier), n_fft, stride=hop, **how)
+    conv1.params["weight"] = fourier.astype(dtype)
+    conv2 = Conv1D(triangles.shape[1], len(triangles), 1, **how)
+    conv2.params["weight"] = triangles[:, :, None].astype(dtype)
+    deepfourier: list[tuple[str, Layer]] = [
+        ("pad", ReflectPad1D(n_fft // 2)),  # the left half of a centred STFT; the 41st frame ends with the segment
+        ("conv1", conv1),  # eq. 1: (1026, 41)
+        ("modulus", Modulus(power)),  # eq. 1: (513, 41)
+        ("conv2", conv2),  # eq. 2: (60, 41)
+        ("decibel", Decibel(10.0 if power == 2 else 20.0, 1e-10 if power == 2 else 1e-5, top_db)),
+        ("standardize", Standardize(mean, std)),
+    ]
+    spec = {"name": "melnet", "n_classes": n_classes, "power": power, "top_db": top_db, "mean": mean, "std": std}
+    groups = [("deepfourier", deepfourier), ("image", [("image", Image())]), piczak_group(n_classes, **how, **piczak)]
+    return Network(groups, {**spec, "dtype": dtype, **piczak})

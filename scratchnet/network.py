@@ -1,0 +1,150 @@
+"""A network: named groups of named layers, run forward and backward, frozen and thawed by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scratchnet import backend
+from scratchnet.fusion import fuse
+from scratchnet.layers import Dropout
+from scratchnet.layers.layer import Array, Layer
+
+Group = tuple[str, list[tuple[str, Layer]]]
+
+
+class Network:
+    """Layers one after the other, in groups: `[("deepfourier", [("conv1", Conv1D(…)), …]), ("piczak", […])]`.
+
+    A parameter is named group.layer.parameter, as in `deepfourier.conv1.weight`. `spec` is what `nets.build` needs to
+    make the same network again. With `fused` (the default) the backend runs convolution, ReLU and max-pool in one pass;
+    the numbers are those of the plain layers.
+    """
+
+    def __init__(self, groups: list[Group], spec: dict[str, Any] | None = None, fused: bool = True) -> None:
+        self.groups = dict(groups)
+        self.spec = spec or {}
+        self.layers = {f"{group}.{name}": layer for group, layers in groups for name, layer in layers}
+        self.fused = fused
+
+    @property
+    def fused(self) -> bool:
+        """Whether blocks of layers run in one pass; assign to switch."""
+        return self._fused
+
+    @fused.setter
+    def fused(self, fused: bool) -> None:
+        self._fused = fused
+        self._steps = {group: fuse([layer for _, layer in layers], fused) for group, layers in self.groups.items()}
+
+    @property
+    def params(self) -> dict[str, Array]:
+        """All parameters: name → array (the arrays themselves, not copies)."""
+        return {f"{name}.{key}": a for name, layer in self.layers.items() for key, a in layer.params.items()}
+
+    @property
+    def grads(self) -> dict[str, Array]:
+        """The last backward's gradients of all parameters that are not frozen: name → array."""
+        return {f"{name}.{key}": a for name, layer in self.layers.items() for key, a in layer.grads.items()}
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The parameters' dtype."""
+        return next(iter(self.params.values())).dtype
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """The network's output: logits (N, n_classes)."""
+        return self._run(list(self.groups), x, training)
+
+    def features(self, x: Array) -> Array:
+        """What the last group, PiczakNet, gets to see: the front end's output as an image, (N, 1, 60, 41)."""
+        return self._run(list(self.groups)[:-1], x, training=False)
+
+    def front(self) -> Network:
+        """The first group alone, as a network that shares its layers: what spectrogram forcing trains."""
+        name = next(iter(self.groups))
+        return Network([(name, self.groups[name])], fused=self.fused)
+
+    def backward(self, dlogits: Array, need_dx: bool = False) -> Array | None:
+        """Fill `grads`. The gradient runs through frozen layers, and stops below the last layer that trains.
+
+        Returns the gradient with respect to the input where `need_dx`, else None.
+        """
+        steps = [step for steps in self._steps.values() for step in steps]
+        trains = [any(layer.params and not layer.frozen for layer in step.layers) for step in steps]
+        lowest = 0 if need_dx else (trains.index(True) if any(trains) else len(steps))
+        dy = dlogits
+        for i in reversed(range(lowest, len(steps))):
+            steps[i].need_dx = need_dx or i > lowest
+            dy = steps[i].backward(dy)
+        return dy if need_dx else None
+
+    def freeze(self, group: str) -> None:
+        """Train no parameter whose name starts with `group`, such as "piczak" or "piczak.conv1" (§2.3.1).
+
+        Raises ValueError where no parameter's name does.
+        """
+        self._set_frozen(group, True)
+
+    def unfreeze(self, group: str) -> None:
+        """The opposite of `freeze`."""
+        self._set_frozen(group, False)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of all parameters in the host's memory: name → array."""
+        return {name: backend.to_numpy(a).copy() for name, a in self.params.items()}
+
+    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> None:
+        """Copy parameters of these names in. With `strict`, every parameter must be there, and nothing else.
+
+        Raises KeyError for a missing or unknown name (unknown always), ValueError for a wrong shape.
+        """
+        params = self.params
+        wrong = sorted(set(state) - set(params)) + (sorted(set(params) - set(state)) if strict else [])
+        if wrong:
+            raise KeyError(f"missing or unknown parameters: {', '.join(wrong)}")
+        for name, a in state.items():
+            if a.shape != params[name].shape:
+                raise ValueError(f"{name} has shape {tuple(params[name].shape)}, not {tuple(a.shape)}")
+        for name, a in state.items():
+            params[name][...] = backend.xp(params[name]).asarray(a)
+
+    def reseed(self, seed: int, step: int) -> None:
+        """Make the coming dropout masks a pure function of (seed, step), so that a resumed run draws the same ones."""
+        dropouts = [layer for layer in self.layers.values() if isinstance(layer, Dropout)]
+        for i, layer in enumerate(dropouts):
+            layer.reseed((seed * len(dropouts) + i) % 2**63, step)
+
+    def to(self, name: str) -> Network:
+        """Choose the backend (see `backend.use`) and move the parameters there."""
+        backend.use(name)
+        for layer in self.layers.values():
+            move = backend.asarray if backend.current() == "cuda" else backend.to_numpy
+            layer.params = {key: move(a) for key, a in layer.params.items()}
+            layer.grads = {}
+        return self
+
+    def _run(self, groups: list[str], x: Array, training: bool) -> Array:
+        if x.dtype != self.dtype:
+            x = x.astype(self.dtype)
+        for group in groups:
+            for step in self._steps[group]:
+                x = step.forward(x, training)
+        return x
+
+    def _set_frozen(self, group: str, frozen: bool) -> None:
+        layers = {n: l for n, l in self.layers.items() if l.params and (n == group or n.startswith(f"{group}."))}
+        if not layers:
+            raise ValueError(f"no part of this network is called {group!r}: it has {', '.join(self._parts())}")
+        for layer in layers.values():
+            layer.frozen = frozen
+            layer.grads = {}
+
+    def _parts(self) -> list[str]:
+        names = [n for n, layer in self.layers.items() if layer.params]
+        return sorted({n.split(".")[0] for n in names}) + names
+
+    def __repr__(self) -> str:
+        lines = [f"  {name:24} {layer!r}" for name, layer in self.layers.items()]
+        return "\n".join(["Network(", *lines, ")"])
