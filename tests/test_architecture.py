@@ -14,6 +14,7 @@ NETWORK_WING = [
     {"kernels"},
     {"backend"},
     {"initializers", "layers", "losses", "optimizers", "clipping"},
+    {"fusion"},
     {"network", "nets"},
 ]
 SOUND_WING = [{"sound"}, {"data"}]
@@ -22,6 +23,8 @@ JOINED = [
     {"cli", "evaluate", "predict", "train"},
     {"experiments"},
 ]
+# The wings meet nowhere else: MelNet's first weights *are* eq. 1 and 2, and these are the sound wing's.
+EXCEPTIONS = {"scratchnet/nets/melnet.py": {"sound"}}
 COMPILED = {"numba", "cupy", "cupyx", "cupy_backends"}
 DECLARED = {"numpy", "scipy", "soundfile", "soxr", "matplotlib", "tqdm", "safetensors", "threadpoolctl"} | COMPILED
 
@@ -83,7 +86,7 @@ def test_imports_run_one_way(path):
         return
     allowed = allowed_imports(part)
     assert allowed is not None, f"{path}: give the new part '{part}' its floor in this file"
-    used = {part_of(name) for name in imports_of(path)} - {None}
+    used = {part_of(name) for name in imports_of(path)} - {None} - EXCEPTIONS.get(path.as_posix(), set())
     assert used <= allowed, f"{path} imports from above or from the other wing: {sorted(used - allowed)}"
 
 
