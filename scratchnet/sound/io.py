@@ -1,0 +1,61 @@
+"""Reading a sound file: any format of libsndfile to mono float32 at one sample rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from scratchnet.errors import InputError
+
+BLOCK = 1 << 20  # frames decoded at a time, so that an hour of 8-channel sound is never held with all its channels
+
+
+def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
+    """Read a sound file: channels averaged, resampled with soxr's high quality, (n,) float32 in about [-1, 1].
+
+    Reads what libsndfile reads: WAV of every sort, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, ... The values are
+    `librosa.load`'s. Raises `InputError` naming the file where it is missing, cannot be decoded, holds fewer than two
+    samples, or holds a NaN or infinite sample.
+    """
+    import soundfile  # here, so that a machine that trains from a prepared cache needs neither library
+    import soxr
+
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder, not a sound file" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {what}: name a sound file")
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            blocks = []
+            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+                blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+        raise InputError(f"{path} cannot be read as sound ({reason}): convert it to WAV, or remove it") from error
+    x = blocks[0] if len(blocks) == 1 else np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+    # A long sum is finite only when every sample is (float64: no overflow of finite float32 samples).
+    if not np.isfinite(x.sum(dtype=np.float64)):
+        raise InputError(f"{path} holds NaN or infinite samples: export it again, or remove it")
+    if rate != sample_rate and len(x) > 1:
+        x = soxr.resample(x, rate, sample_rate, quality="HQ")
+    if len(x) < 2:
+        count = "no sample" if len(x) == 0 else "a single sample"
+        raise InputError(f"{path} holds {count}: it may have been cut off; replace it, or remove it")
+    return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def load_clip(path: str | Path, sample_rate: int = 22050, peak: bool = True) -> np.ndarray:
+    """`load`, scaled to peak 1 (unless `peak` is False); also raises `InputError` for a file that is wholly silent."""
+    x = load(path, sample_rate)
+    if not x.any():
+        raise InputError(f"{path} is silent, every sample is 0: replace it, or remove it")
+    return normalize_peak(x) if peak else x
+
+
+def normalize_peak(x: np.ndarray) -> np.ndarray:
+    """x / max|x| along the last axis, (..., n), so that the loudest sample is at ±1; silence stays silence."""
+    x = np.asarray(x)
+    peak = np.maximum(x.max(axis=-1, keepdims=True), -x.min(axis=-1, keepdims=True))
+    return x / np.where(peak > 0, peak, 1)

@@ -1,0 +1,191 @@
+"""Eq. 2: the Mel filter bank and the log-Mel-spectrogram.
+
+    M[m, t] = 10 log10 <S_t, Delta_m>
+
+where Delta_m is the m-th triangle of the filter bank, on the Mel scale of Slaney's Auditory Toolbox (linear under
+1 kHz, logarithmic above), each of area 1. Names, shapes and values are librosa's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from scratchnet.sound.settings import SoundSettings
+from scratchnet.sound.stft import Window, fft_window, frames
+from scratchnet.sound.workers import blas_single_threaded, cores, ordered_map
+
+BLOCK_FRAMES = 328  # frames transformed at a time (8 segments): their spectrum stays in a core's cache
+PARALLEL_ROWS = 64  # a batch this large is shared between the cores
+
+
+def hz_to_mel(hz: np.ndarray | float, htk: bool = False) -> np.ndarray:
+    """Slaney's scale: 3 Mel per 200 Hz up to 1 kHz, then 27 Mel per factor of 6.4; HTK's: 2595 log10(1 + f / 700)."""
+    hz = np.asarray(hz, dtype=np.float64)
+    if htk:
+        return 2595.0 * np.log10(1.0 + hz / 700.0)
+    return np.where(hz < 1000.0, 3.0 * hz / 200.0, 15.0 + 27.0 * np.log(np.maximum(hz, 1e-3) / 1000.0) / np.log(6.4))
+
+
+def mel_to_hz(mel: np.ndarray | float, htk: bool = False) -> np.ndarray:
+    """The inverse of `hz_to_mel`."""
+    mel = np.asarray(mel, dtype=np.float64)
+    if htk:
+        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    return np.where(mel < 15.0, 200.0 * mel / 3.0, 1000.0 * 6.4 ** ((mel - 15.0) / 27.0))
+
+
+def mel_filters(
+    sr: float = 22050,
+    n_fft: int = 1024,
+    n_mels: int = 60,
+    fmin: float = 0.0,
+    fmax: float | None = None,
+    htk: bool = False,
+    norm: str | None = "slaney",
+    dtype: Any = np.float32,
+) -> np.ndarray:
+    """The triangles Delta_m of eq. 2, (n_mels, 1 + n_fft // 2); the values of `librosa.filters.mel`.
+
+    `norm="slaney"` gives each triangle area 1 (2 / its width in Hz), None gives peak 1. Raises `ValueError` for
+    another norm, or where fmax does not lie above fmin.
+    """
+    fmax = sr / 2 if fmax is None else fmax
+    if not 0 <= fmin < fmax:
+        raise ValueError(f"fmin = {fmin} and fmax = {fmax}: 0 <= fmin < fmax must hold")
+    if norm not in ("slaney", None):
+        raise ValueError(f'norm must be "slaney" or None, not {norm!r}')
+    bins = np.arange(1 + n_fft // 2) * (sr / n_fft)
+    # n_mels + 2 corners, evenly spaced in Mel: triangle m rises from corner m to m + 1 and falls to m + 2.
+    corners = mel_to_hz(np.linspace(hz_to_mel(fmin, htk), hz_to_mel(fmax, htk), n_mels + 2), htk)
+    left, middle, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
+    triangles = np.maximum(0.0, np.minimum((bins - left) / (middle - left), (right - bins) / (right - middle)))
+    if norm == "slaney":
+        triangles *= 2.0 / (right - left)
+    return triangles.astype(dtype)
+
+
+def _blocks(rows: int, n_frames: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Cut (rows, n_frames) into blocks of about BLOCK_FRAMES frames: a few whole rows, or pieces of one long row."""
+    step = max(1, BLOCK_FRAMES // n_frames)
+    pieces = [slice(t, min(t + BLOCK_FRAMES, n_frames)) for t in range(0, n_frames, BLOCK_FRAMES)]
+    for row in range(0, rows, step):
+        yield slice(row, min(row + step, rows)), pieces if step == 1 else [slice(0, n_frames)]
+
+
+def _mel_rows(
+    x: np.ndarray, out: np.ndarray, bank: np.ndarray, window: np.ndarray, hop_length: int, center: bool,
+    pad_mode: str, power: float,
+) -> None:  # fmt: skip
+    """Mel power of x (rows, n) into out (rows, frames, n_mels), block by block."""
+    n_fft, n_frames = len(window), out.shape[1]
+    windowed = np.empty((0, n_fft))
+    for rows, pieces in _blocks(len(x), n_frames):
+        view = frames(x[rows], n_fft, hop_length, center, pad_mode)
+        for piece in pieces:
+            block = view[:, piece]
+            count = block.shape[0] * block.shape[1]
+            if len(windowed) < count:  # scratch, made once and used for every block
+                windowed = np.empty((count, n_fft))
+                spectrum = np.empty((count, n_fft // 2 + 1), np.complex128)
+                energy = np.empty((count, n_fft // 2 + 1), np.float32)
+            np.multiply(block, window, out=windowed[:count].reshape(block.shape))
+            parts = np.fft.rfft(windowed[:count], out=spectrum[:count]).view(np.float64)
+            np.multiply(parts, parts, out=parts)
+            np.add(parts[:, 0::2], parts[:, 1::2], out=energy[:count], casting="same_kind")  # |.|^2
+            if power != 2.0:
+                np.power(energy[:count], power / 2.0, out=energy[:count])
+            out[rows, piece] = (energy[:count] @ bank.T).reshape(*block.shape[:2], -1)
+
+
+def melspectrogram(
+    x: np.ndarray,
+    sr: float = 22050,
+    n_fft: int = 1024,
+    hop_length: int = 512,
+    win_length: int | None = None,
+    window: Window = "hann",
+    center: bool = True,
+    pad_mode: str = "reflect",
+    power: float = 2.0,
+    n_mels: int = 60,
+    fmin: float = 0.0,
+    fmax: float | None = None,
+    htk: bool = False,
+    norm: str | None = "slaney",
+    n_frames: int | None = None,
+    workers: int | None = None,
+) -> np.ndarray:
+    """<S_t, Delta_m> of eq. 2 before the logarithm: (..., n) -> (..., n_mels, frames), float32.
+
+    The values of `librosa.feature.melspectrogram`, over any leading axes. `n_frames` keeps the first frames alone;
+    `workers` is the number of threads for a large batch (None: the cores). Raises `ValueError` as `stft` does.
+    """
+    x = np.asarray(x)
+    rows = x.reshape(-1, x.shape[-1])
+    bank = mel_filters(sr, n_fft, n_mels, fmin, fmax, htk, norm)
+    values = fft_window(window, n_fft, win_length)
+    available = frames(rows[:1] if len(rows) else np.zeros((1, x.shape[-1])), n_fft, hop_length, center, pad_mode)
+    n_frames = available.shape[1] if n_frames is None else min(n_frames, available.shape[1])
+    out = np.empty((len(rows), n_frames, n_mels), np.float32)
+    workers = (cores() if len(rows) >= PARALLEL_ROWS else 1) if workers is None else workers
+
+    def fill(part: slice) -> None:
+        _mel_rows(rows[part], out[part], bank, values, hop_length, center, pad_mode, power)
+
+    if workers == 1:
+        fill(slice(0, len(rows)))
+    else:
+        size = max(1, -(-len(rows) // (4 * workers)))
+        with blas_single_threaded():
+            list(ordered_map(fill, [slice(i, i + size) for i in range(0, len(rows), size)], workers))
+    return np.swapaxes(out.reshape(*x.shape[:-1], n_frames, n_mels), -1, -2)
+
+
+def power_to_db(
+    s: np.ndarray, amin: float = 1e-10, ref: float = 1.0, top_db: float | None = 80.0, axis: Any = None
+) -> np.ndarray:
+    """10 log10(max(s, amin) / ref), cut at `top_db` under the maximum (of the array, or along `axis`)."""
+    if not amin > 0:
+        raise ValueError(f"amin must be above 0, not {amin}")
+    db = np.log10(np.maximum(s, amin))
+    db *= 10.0
+    if max(ref, amin) != 1.0:
+        db -= 10.0 * np.log10(max(ref, amin))
+    if top_db is not None:
+        if top_db < 0:
+            raise ValueError(f"top_db must be at least 0, not {top_db}")
+        np.maximum(db, db.max(axis=axis, keepdims=True) - top_db, out=db)
+    return db
+
+
+def log_melspectrogram(
+    x: np.ndarray,
+    sr: float = 22050,
+    amin: float = 1e-10,
+    ref: float = 1.0,
+    top_db: float | None = 80.0,
+    **mel: Any,
+) -> np.ndarray:
+    """Eq. 2 in dB: (..., n) -> (..., n_mels, frames), float32; `mel` goes to `melspectrogram`.
+
+    Each signal of a batch is cut at `top_db` under its own maximum, after any cut to `n_frames`:
+    `librosa.power_to_db(librosa.feature.melspectrogram(...))`, signal by signal.
+    """
+    return power_to_db(melspectrogram(x, sr, **mel), amin, ref, top_db, axis=(-2, -1))
+
+
+def segment_log_mel(segments: np.ndarray, settings: SoundSettings, workers: int | None = None) -> np.ndarray:
+    """The networks' spectrograms: segments (b, segment_length) -> (b, n_mels, n_frames), in dB, C-contiguous.
+
+    As the paper's code has it: centred frames with reflected borders, 42 of them cut to 41, and only then the floor
+    of `top_db` under the segment's maximum.
+    """
+    db = log_melspectrogram(
+        segments, settings.sample_rate, settings.amin, 1.0, settings.top_db, n_fft=settings.n_fft,
+        hop_length=settings.hop_length, window=settings.window, center=settings.center, n_mels=settings.n_mels,
+        n_frames=settings.n_frames, workers=workers,
+    )  # fmt: skip
+    return np.ascontiguousarray(db)
