@@ -1,0 +1,193 @@
+"""Is a hand-written backward pass the derivative of its forward pass?
+
+For a random output gradient r, `backward(r)` must return ∂(Σ_j r_j y_j)/∂a for the input a and for every parameter a.
+That is compared, coordinate by coordinate, with central differences of the forward pass in float64.
+
+Three choices make the comparison sharp:
+
+- r is random, not all ones, so that errors that cancel in a plain sum do not.
+- An error is relative to Σ_j |r_j ∂y_j/∂a_i|, the size of the terms of which the gradient is the sum. It stays defined
+  where the gradient vanishes, and one missing term of a long sum is still seen.
+- A coordinate beside a kink is told from the forward pass alone (see `differences`) and another one takes its place;
+  no tolerance is loosened for it. Where most coordinates are like that, the check fails and says so.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from scratchnet import backend
+from scratchnet.gradcheck.differences import Slope, best_slope
+from scratchnet.gradcheck.report import ArrayReport, GradcheckResult
+
+
+def gradcheck(
+    layer: Any,
+    x: Any,
+    target: Any = None,
+    *,
+    training: bool = False,
+    samples: int = 40,
+    tolerance: float = 1e-6,
+    seed: int = 0,
+) -> GradcheckResult:
+    """Check the backward pass of a layer, a loss (give its `target`) or a network against central differences.
+
+    layer     anything with `forward(x, training=False)` and `backward(dy)`; its `params` and `grads` dictionaries,
+              where it has them, are checked too. A loss has `forward(prediction, target)` and `backward()`.
+              float32 parameters are checked in a float64 copy. float64 ones are moved and put back, bit for bit.
+    x         the input, any shape; taken as float64. Keep it off kinks: beside one there is no derivative to check.
+    training  passed to `forward`. One input must give one output: a layer that draws random numbers is rewound by its
+              `reseed(seed, step)`, if it has one, before every forward pass.
+    samples   coordinates checked per array (smaller arrays: all of them), besides one random direction across it all.
+    tolerance the largest relative error that is right.
+    seed      of the output gradient, the coordinates and the directions.
+
+    Raises ValueError where there is nothing to compare: an output that is not float64, not finite, or not repeatable.
+    """
+    rng = np.random.default_rng(seed)
+    subject = _Subject(layer, x, target, training)
+    y = subject.forward()
+    subject.demand_repeatable(y)
+    r = rng.standard_normal(y.shape) if target is None else np.ones(y.shape)
+    gradients = subject.backward(r)
+    result = GradcheckResult(type(layer).__name__, tolerance)
+    for name, array in subject.arrays.items():
+        if name not in gradients:
+            continue  # frozen, or an input gradient that nobody asked for
+        report = ArrayReport(name, tuple(array.shape), tolerance)
+        result.arrays.append(report)
+        gradient = backend.to_numpy(gradients[name])
+        if gradient.shape != report.shape:
+            report.complaint = f"its gradient has shape {gradient.shape}"
+        elif not np.isfinite(gradient).all():
+            report.complaint = f"its gradient is not finite at {np.argwhere(~np.isfinite(gradient))[0].tolist()}"
+        elif gradient.size:
+            _check_array(report, subject, array, gradient, y, r, samples, rng)
+    return result
+
+
+def _check_array(
+    report: ArrayReport,
+    subject: _Subject,
+    array: Any,
+    gradient: np.ndarray,
+    y: np.ndarray,
+    r: np.ndarray,
+    samples: int,
+    rng: np.random.Generator,
+) -> None:
+    """Coordinates first, then one direction across the whole array, which sees those that were not sampled too."""
+    rms = float(np.sqrt(np.mean(backend.to_numpy(array) ** 2))) or 1.0
+
+    def compare(index: tuple[int, ...] | None, analytic: float, f: Callable[[float], np.ndarray], unit: float) -> bool:
+        """False where the forward pass does not tell the slope to a tenth of the tolerance."""
+
+        def enough(found: Slope) -> bool:
+            return found.error <= report.tolerance / 10 * max(found.scale, abs(found.value), abs(analytic))
+
+        found = best_slope(f, y, r, unit, enough)
+        if enough(found):
+            report.add(index, analytic, found)
+        return enough(found)
+
+    wanted = min(samples, gradient.size)
+    for flat in _coordinates(gradient, wanted, rng):
+        if report.checked == wanted:
+            break
+        index = tuple(int(i) for i in np.unravel_index(flat, gradient.shape))
+        value = float(array[index])
+        told = compare(index, float(gradient[index]), subject.mover(array, index, value), max(abs(value), rms))
+        report.left_out += not told
+        array[index] = value
+    if 2 * report.checked < wanted:
+        report.complaint = (
+            f"only {report.checked} of {report.checked + report.left_out} coordinates have a derivative to compare "
+            "with: the others lie beside kinks (ReLU at 0, ties in a max-pool) or drown in rounding; use another input"
+        )
+        return
+    direction, home = rng.standard_normal(gradient.shape), array.copy()
+    moved = subject.mover(array, ..., home, backend.asarray(direction))
+    compare(None, float((direction * gradient).sum()), moved, rms)
+    array[...] = home
+
+
+def _coordinates(gradient: np.ndarray, wanted: int, rng: np.random.Generator) -> list[int]:
+    """Flat coordinates in the order in which they are tried, more than wanted so that kinks can be passed over.
+
+    All of a small array. Of a big one the first and the last, then in turn one whose gradient is not zero (behind ReLUs
+    and max-pools few are) and any (which finds a gradient that is missing), at random.
+    """
+    if gradient.size <= 3 * wanted:
+        return [int(i) for i in rng.permutation(gradient.size)]
+    alive = np.flatnonzero(gradient)
+    anywhere = rng.integers(0, gradient.size, 2 * wanted)
+    somewhere = rng.choice(alive, 2 * wanted) if len(alive) else anywhere
+    picked = [0, gradient.size - 1, *np.stack([somewhere, anywhere], axis=1).reshape(-1)]
+    return list(dict.fromkeys(int(i) for i in picked))
+
+
+class _Subject:
+    """A layer, loss or network in float64 and the arrays whose gradients it returns, each movable in place."""
+
+    def __init__(self, layer: Any, x: Any, target: Any, training: bool) -> None:
+        self.target, self.training = target, training
+        self.layer = _as_float64(layer)
+        self.x = backend.asarray(np.array(backend.to_numpy(x), dtype=np.float64))
+        self.arrays = {"input": self.x, **getattr(self.layer, "params", {})}
+
+    def forward(self) -> np.ndarray:
+        """The output, copied: it may share memory with the input."""
+        if self.target is not None:
+            y = self.layer.forward(self.x, self.target)
+        else:
+            if hasattr(self.layer, "reseed"):
+                self.layer.reseed(0, 0)
+            y = self.layer.forward(self.x, training=self.training)
+        return np.array(backend.to_numpy(y))
+
+    def backward(self, r: np.ndarray) -> dict[str, Any]:
+        """The gradients by array name, copied: a layer may reuse its buffers in the next pass."""
+        if self.target is not None:
+            dx = self.layer.backward()
+        elif "need_dx" in inspect.signature(self.layer.backward).parameters:  # a network, which else saves the work
+            dx = self.layer.backward(backend.asarray(r), need_dx=True)
+        else:
+            dx = self.layer.backward(backend.asarray(r))
+        gradients = {"input": dx, **getattr(self.layer, "grads", {})}
+        return {name: gradient.copy() for name, gradient in gradients.items() if gradient is not None}
+
+    def demand_repeatable(self, y: np.ndarray) -> None:
+        """Raise ValueError where y, the output, is nothing that differences could be taken of."""
+        name = type(self.layer).__name__
+        if y.dtype != np.float64:
+            raise ValueError(f"{name} answers float64 in {y.dtype}: give it float64 parameters, and no float32 inside")
+        if not np.isfinite(y).all():
+            raise ValueError(f"{name} gives an output that is not finite: check it at another input")
+        if not np.array_equal(y, self.forward()):
+            raise ValueError(f"{name} gives two outputs for one input: it needs a reseed(seed, step) that rewinds it")
+
+    def mover(self, array: Any, index: Any, home: Any, direction: Any = 1.0) -> Callable[[float], np.ndarray]:
+        """t ↦ the output after moving array[index] from home by t·direction."""
+
+        def moved(t: float) -> np.ndarray:
+            array[index] = home + t * direction
+            return self.forward()
+
+        return moved
+
+
+def _as_float64(layer: Any) -> Any:
+    """The layer itself if all its parameters are float64, else a float64 copy."""
+    params = getattr(layer, "params", {})
+    if all(value.dtype == np.float64 for value in params.values()):
+        return layer
+    layer = copy.deepcopy(layer)
+    for part in getattr(layer, "layers", {"": layer}).values():
+        part.params = {name: value.astype(np.float64) for name, value in part.params.items()}
+    return layer

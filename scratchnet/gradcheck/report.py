@@ -1,0 +1,96 @@
+"""What a gradient check found, and how it says so: which array, where in it, both values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from scratchnet.gradcheck.differences import Slope
+
+
+@dataclass
+class Worst:
+    """The largest error of one array."""
+
+    index: tuple[int, ...] | None  # None: along the random direction
+    analytic: float
+    numeric: float
+    error: float
+
+
+@dataclass
+class ArrayReport:
+    """How the gradient of one array (the input or a parameter) fared."""
+
+    name: str
+    shape: tuple[int, ...]
+    tolerance: float
+    checked: int = 0
+    wrong: int = 0
+    left_out: int = 0  # coordinates whose slope the forward pass does not tell: beside a kink, or lost in rounding
+    worst: Worst | None = None
+    complaint: str = ""  # what is wrong with the gradient as a whole, if anything
+
+    def add(self, index: tuple[int, ...] | None, analytic: float, found: Slope) -> None:
+        """Compare one coordinate (None: the random direction)."""
+        size = max(found.scale, abs(found.value), abs(analytic))
+        error = abs(analytic - found.value) / size if size > 0 else 0.0
+        if index is not None:
+            self.checked += 1
+            self.wrong += error > self.tolerance
+        if self.worst is None or error > self.worst.error:
+            self.worst = Worst(index, analytic, found.value, error)
+
+    @property
+    def error(self) -> float:
+        """The largest relative error; infinite where the gradient as a whole is not one."""
+        if self.complaint:
+            return float("inf")
+        return self.worst.error if self.worst else 0.0
+
+    def __str__(self) -> str:
+        name = f"{self.name} {self.shape}"
+        if self.complaint:
+            return f"{name}: {self.complaint}"
+        counts = f"{self.checked} checked" + (f", {self.left_out} beside kinks left out" if self.left_out else "")
+        worst = self.worst
+        if worst is None or worst.error <= self.tolerance:
+            return f"{name}: ok, worst relative error {self.error:.1e} ({counts})"
+        where = "along a random direction" if worst.index is None else f"at {list(worst.index)}"
+        ratio = f", ratio {worst.analytic / worst.numeric:.6g}" if worst.numeric else ""
+        return (
+            f"{name}: WRONG at {self.wrong} of {counts}; worst {where}: backward gives {worst.analytic:.9g}, "
+            f"central differences {worst.numeric:.9g} (relative error {worst.error:.1e}{ratio})"
+        )
+
+
+@dataclass
+class GradcheckResult:
+    """What `gradcheck` found: print it. `ok`, `max_error` and `worst` (the worst array's report) are for programs."""
+
+    subject: str
+    tolerance: float
+    arrays: list[ArrayReport] = field(default_factory=list)
+
+    @property
+    def max_error(self) -> float:
+        """The largest relative error of all arrays."""
+        return max((report.error for report in self.arrays), default=0.0)
+
+    @property
+    def ok(self) -> bool:
+        """Is every gradient right (and was there any)?"""
+        return bool(self.arrays) and self.max_error <= self.tolerance
+
+    @property
+    def worst(self) -> ArrayReport | None:
+        """The report of the array with the largest error."""
+        return max(self.arrays, key=lambda report: report.error, default=None)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        verdict = f"ok, worst relative error {self.max_error:.1e}" if self.ok else "WRONG GRADIENT"
+        if not self.arrays:
+            verdict = "NO GRADIENT: backward returned None, and grads is empty"
+        return "\n  ".join([f"{self.subject}: {verdict}", *map(str, self.arrays)])
