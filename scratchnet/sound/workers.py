@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
@@ -25,7 +25,9 @@ def blas_single_threaded() -> AbstractContextManager[Any]:
     return threadpool_limits(1, user_api="blas")
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Generator[Result, None, None]:
     """`map` in threads: results come in the items' order, and never more than 2 * workers are on the way.
 
     An exception of `function` comes out here; leaving early drops what has not begun.

@@ -1,0 +1,220 @@
+"""From sound files to segments on disk, once: decode, resample, cut, transform, write; the next time, just open.
+
+A cache folder is named by what it was made from (the files' names, sizes and times, labels, folds, the settings), so a
+change of any makes a new one. It is written under another name and renamed when whole.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from scratchnet.data.segments import ARRAYS, INDEX, LOGMEL, META, VERSION, WAVEFORM, Segments, open_cache
+from scratchnet.data.source import Clip, Source
+from scratchnet.errors import InputError
+from scratchnet.sound.io import load_clip
+from scratchnet.sound.segments import segment_clip
+from scratchnet.sound.settings import SoundSettings
+from scratchnet.sound.workers import blas_single_threaded, cores, ordered_map
+
+STALE = 24 * 3600.0  # seconds after which a half-written cache is taken for one that a killed process left
+
+Progress = Callable[[int, int], Any]
+Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def prepare(
+    source: Source,
+    settings: SoundSettings | None = None,
+    *,
+    strict: bool = False,
+    cache_dir: str | Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Segments:
+    """The segments of a data source, from the cache, or made now in `workers` threads (None: the cores).
+
+    A file that cannot be used is skipped, and listed in `skipped`; with `strict` it raises `InputError`, as does a
+    source of which no file, or none of some class, can be used. `cache_dir` defaults to the user's cache folder, which
+    the environment variable SCRATCHNET_CACHE overrides. `progress` is called as progress(clips done, clips in all)
+    while the cache is made.
+    """
+    settings = settings or SoundSettings()
+    prints = fingerprint(source)
+    key = _digest([VERSION, prints, settings.to_dict()])[:20]
+    parent = default_cache_dir() if cache_dir is None else Path(cache_dir)
+    target = parent / f"{source.name}-{key}"
+    segments = _open_or_none(target)
+    if segments is None:
+        segments = _build(source, settings, prints, target, strict, workers or cores(), progress)
+    if strict and segments.skipped:
+        path, reason = segments.skipped[0]
+        raise InputError(f"{reason} ({len(segments.skipped)} such files in {source.root}; the first is {path})")
+    return segments
+
+
+def default_cache_dir() -> Path:
+    """The user's cache folder for this library, or SCRATCHNET_CACHE."""
+    from scratchnet.data.synthetic import cache_folder  # here: it brings SciPy, which a cache does not need
+
+    return cache_folder()
+
+
+def fingerprint(source: Source) -> str:
+    """What the data is: every file's path, size, time of change, label and fold. Equal for equal data, else not."""
+    files = []
+    for clip in source.clips:
+        stat = (source.root / clip.path).stat()
+        files.append([clip.path, stat.st_size, stat.st_mtime_ns, clip.label, clip.fold])
+    return _digest([source.name, source.classes, files, source.unusable])
+
+
+def _digest(value: Any) -> str:
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _open_or_none(folder: Path) -> Segments | None:
+    try:
+        return open_cache(folder)
+    except InputError:
+        return None
+
+
+def _build(
+    source: Source,
+    settings: SoundSettings,
+    prints: str,
+    target: Path,
+    strict: bool,
+    workers: int,
+    progress: Progress | None,
+) -> Segments:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(target)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise InputError(
+            f"{target.parent} cannot be written ({error.strerror}): name another folder in SCRATCHNET_CACHE"
+        ) from error
+    try:
+        meta = _write(draft, source, settings, strict, workers, progress)
+        meta.update(version=VERSION, fingerprint=prints, settings=settings.to_dict(), name=source.name)
+        meta.update(classes=source.classes, codes=source.codes, root=str(source.root))
+        (draft / META).write_text(json.dumps(meta), encoding="utf-8")
+        return _put_in_place(draft, target)
+    except OSError as error:
+        raise InputError(
+            f"{draft.parent} cannot hold the prepared data ({error.strerror}): name another folder in SCRATCHNET_CACHE"
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _put_in_place(draft: Path, target: Path) -> Segments:
+    """Rename the whole cache to its name. Where another process was faster, its cache is as good: take that."""
+    draft.chmod(0o755)
+    for _ in range(3):
+        try:
+            draft.rename(target)
+            return open_cache(target)
+        except OSError:
+            segments = _open_or_none(target)
+            if segments is not None:
+                return segments
+            shutil.rmtree(target, ignore_errors=True)  # damaged: out of the way
+    raise InputError(f"{target} cannot be replaced: remove it")
+
+
+def _remove_stale(target: Path) -> None:
+    for folder in target.parent.glob(f".{target.name}-*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > STALE:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(
+    draft: Path, source: Source, settings: SoundSettings, strict: bool, workers: int, progress: Progress | None
+) -> dict[str, Any]:
+    """Write waveforms, spectrograms and index; returns what belongs into the description."""
+    clips: list[Clip] = []
+    skipped = list(source.unusable)
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    position = 0
+    with (
+        open(draft / WAVEFORM, "wb") as waveform,
+        open(draft / LOGMEL, "wb") as logmel,
+        closing(_cut_all(source, settings, workers, progress)) as cuts,
+    ):
+        for clip, cut in cuts:
+            if isinstance(cut, InputError):
+                if strict:
+                    raise cut
+                skipped.append((clip.path, str(cut)))
+                continue
+            x, starts, scale, spectrograms = cut
+            parts.append((starts + position, scale))
+            position += _append(waveform, x) // 4
+            _append(logmel, spectrograms)
+            clips.append(clip)
+    _check_classes(source, clips, skipped)
+    counts = [len(starts) for starts, _ in parts]
+    labels, folds = (np.array([getattr(clip, name) for clip in clips], np.int64) for name in ("label", "fold"))
+    index = {
+        "start": np.concatenate([starts for starts, _ in parts]),
+        "scale": np.concatenate([scale for _, scale in parts]),
+        "label": np.repeat(labels, counts),
+        "fold": np.repeat(folds, counts),
+        "clip": np.repeat(np.arange(len(clips)), counts),
+        "clip_label": labels,
+        "clip_fold": folds,
+    }
+    assert tuple(index) == ARRAYS
+    np.savez(draft / INDEX, **index)  # type: ignore[arg-type]
+    return {"samples": position, "clips": [clip.path for clip in clips], "skipped": skipped}
+
+
+def _append(file: BinaryIO, values: np.ndarray) -> int:
+    return file.write(np.ascontiguousarray(values, np.float32).data.cast("B"))
+
+
+def _cut_all(
+    source: Source, settings: SoundSettings, workers: int, progress: Progress | None
+) -> Generator[tuple[Clip, Cut | InputError], None, None]:
+    """Every clip with its segments, or with the reason why it has none, in the source's order."""
+
+    def cut(clip: Clip) -> Cut | InputError:
+        path = source.root / clip.path
+        try:
+            result = segment_clip(load_clip(path, settings.sample_rate), settings)
+        except InputError as error:
+            return error
+        if len(result[1]) == 0:
+            seconds = settings.segment_length / settings.sample_rate
+            return InputError(f'{path} is shorter than a segment of {seconds:.2f} s: allow short="pad"')
+        return result
+
+    with blas_single_threaded(), closing(ordered_map(cut, source.clips, workers)) as results:
+        for done, (clip, result) in enumerate(zip(source.clips, results), 1):
+            yield clip, result
+            if progress is not None:
+                progress(done, len(source.clips))
+
+
+def _check_classes(source: Source, clips: list[Clip], skipped: list[tuple[str, str]]) -> None:
+    if not clips:
+        raise InputError(f"no sound file of {source.root} can be used, of {len(skipped)}; the first: {skipped[0][1]}")
+    left = {clip.label for clip in clips}
+    for label, name in enumerate(source.classes):
+        if label not in left:
+            reasons = [reason for path, reason in skipped if path in {c.path for c in source.clips if c.label == label}]
+            raise InputError(f"no sound file of class {name!r} can be used; the first: {reasons[0]}")

@@ -1,0 +1,94 @@
+"""Any collection of sounds: a folder with one sub-folder for each class.
+
+Such a collection has no folds, so they are made: always the same, balanced by class, and with the files that were cut
+from one recording in one fold where their names tell (else a network is tested on recordings that it knows).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from hashlib import sha256
+from pathlib import Path
+
+from scratchnet.data.source import AUDIO, Clip, Source, make_source
+from scratchnet.errors import InputError
+
+FOLDS = 5
+# Names of ESC-50 (FOLD-FREESOUNDID-TAKE[-TARGET]) and UrbanSound8K (FREESOUNDID-CLASS-OCCURRENCE-SLICE).
+FREESOUND = (re.compile(r"\d-(\d+)-[A-Z](?:-\d+)?"), re.compile(r"(\d+)-\d+-\d+-\d+"))
+# A number of a part behind the recording's name: "rain_03", "rain-part2", "rain (2)", "rain.7".
+PART = re.compile(r"(.+?)(?: *\(\d+\)|[ _.-]+(?:part|seg|segment|chunk|slice|clip|take)?[ _.-]*\d+)", re.IGNORECASE)
+
+
+def freesound_id(stem: str) -> str | None:
+    """The Freesound recording that a file was cut from, where its name follows ESC-50 or UrbanSound8K."""
+    matches = (pattern.fullmatch(stem) for pattern in FREESOUND)
+    return next((match.group(1) for match in matches if match), None)
+
+
+def without_part(stem: str) -> str:
+    """The name without a part's number behind it: "rain_03" -> "rain", "rain" -> "rain"."""
+    match = PART.fullmatch(stem)
+    return match.group(1) if match else stem
+
+
+def recordings(names: dict[str, list[str]], folds: int = FOLDS) -> dict[str, str]:
+    """File path -> recording, for the files of each class: {class: [path]}.
+
+    A Freesound number always tells. A part's number does only where it leaves a class enough recordings for its folds:
+    where all files are called dog_001, dog_002, ... the number just counts, and each file stands for itself.
+    """
+    result = {}
+    for label, paths in names.items():
+        counted = {}
+        for path in paths:
+            number = freesound_id(Path(path).stem)
+            if number is not None:
+                result[path] = f"freesound {number}"
+            else:
+                counted[path] = f"{label}/{without_part(Path(path).stem)}"
+        enough = len(set(counted.values())) >= min(folds, len(counted))
+        result.update(counted if enough else {path: path for path in counted})
+    return result
+
+
+def make_folds(clips: list[tuple[str, int, str]], folds: int = FOLDS) -> dict[str, int]:
+    """Recording -> fold (1 .. folds) for clips (path, label, recording).
+
+    The largest recordings are dealt out first, each to the fold that has least of its class so far. Ties are broken by
+    the name's hash, so that an order in the names (by date, say) does not become an order of the folds.
+    """
+    contents: dict[str, Counter[int]] = defaultdict(Counter)
+    for _, label, recording in clips:
+        contents[recording][label] += 1
+    order = sorted(contents, key=lambda name: (-contents[name].total(), sha256(name.encode()).digest()))
+    of_class = [Counter[int]() for _ in range(folds)]
+    result = {}
+    for recording in order:
+        labels = contents[recording]
+        fold = min(range(folds), key=lambda f: (sum(of_class[f][label] for label in labels), of_class[f].total(), f))
+        of_class[fold].update(labels)
+        result[recording] = fold + 1
+    return result
+
+
+def read(root: Path, folds: int = FOLDS) -> Source:
+    """Read the sub-folders as classes, sounds at any depth in them. Raises `InputError` as `make_source`.
+
+    Hidden files and files of other kinds are passed over.
+    """
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+    if not folders:
+        raise InputError(f"{root} has no sub-folder: put the sound files of each class into a folder of its own there")
+    names: dict[str, list[str]] = {}
+    for folder in folders:
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO and not p.name.startswith("."))
+        if not paths:
+            raise InputError(f"{folder} is a class without a sound file: add some, or remove the folder")
+        names[folder.name] = [path.relative_to(root).as_posix() for path in paths]
+    recording = recordings(names, folds)
+    labelled = [(path, label, recording[path]) for label, paths in enumerate(names.values()) for path in paths]
+    fold = make_folds(labelled, folds)
+    clips = [Clip(path, label, fold[recording], recording) for path, label, recording in labelled]
+    return make_source("folder", root, list(names), clips)

@@ -1,0 +1,164 @@
+"""The segments of a data set, memory-mapped from the cache: a data set larger than memory can be trained on."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scratchnet.errors import InputError
+from scratchnet.sound.deltas import delta
+from scratchnet.sound.settings import SoundSettings
+
+VERSION = 1  # of the cache's files; raise it with every change of their meaning
+WAVEFORM, LOGMEL, INDEX, META = "waveform.f32", "logmel.f32", "index.npz", "meta.json"
+ARRAYS = ("start", "scale", "label", "fold", "clip", "clip_label", "clip_fold")
+
+
+@dataclass(frozen=True)
+class Segments:
+    """n segments of a data set's clips. Each clip's audio is stored once; its overlapping segments point into it.
+
+    `waveform` (total_samples,) float32, memory-mapped; `start` (n,) the first sample of each segment; `scale` (n,) the
+    factor to its final level (1 unless every segment has its own peak); `logmel` (n, n_mels, n_frames) float32,
+    memory-mapped, in dB; `label`, `fold`, `clip` (n,); `clips` the files' paths, with `clip_label` and `clip_fold`;
+    `skipped` (path, reason) of the files that could not be used.
+    """
+
+    waveform: np.ndarray
+    start: np.ndarray
+    scale: np.ndarray
+    logmel: np.ndarray
+    label: np.ndarray
+    fold: np.ndarray
+    clip: np.ndarray
+    clips: list[str]
+    clip_label: np.ndarray
+    clip_fold: np.ndarray
+    skipped: list[tuple[str, str]]
+    fingerprint: str
+    settings: SoundSettings
+    classes: tuple[str, ...]
+    codes: tuple[str, ...]
+    name: str
+    folder: Path
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def waveforms(self, indices: np.ndarray | Sequence[int], out: np.ndarray | None = None) -> np.ndarray:
+        """The waveforms of these segments, (b, 1, segment_length) float32, into `out` where given."""
+        length = self.settings.segment_length
+        if out is None:
+            out = np.empty((len(indices), 1, length), np.float32)
+        starts, scales = self.start[indices].tolist(), self.scale[indices]
+        waveform = np.asarray(self.waveform)  # slices of a plain array are made faster than a memmap's
+        for row, start in zip(out[:, 0], starts):
+            row[:] = waveform[start : start + length]
+        if (scales != 1).any():
+            out *= scales[:, None, None]
+        return out
+
+    def logmels(
+        self, indices: np.ndarray | Sequence[int], out: np.ndarray | None = None, mean: float = 0.0, std: float = 1.0
+    ) -> np.ndarray:
+        """The log-Mel-spectrograms, (b, channels, n_mels, n_frames) float32, less `mean` and over `std`.
+
+        With deltas, the second channel is the delta of the first as it is returned, standardised.
+        """
+        settings = self.settings
+        if out is None:
+            out = np.empty((len(indices), settings.channels, settings.n_mels, settings.n_frames), np.float32)
+        logmel = np.asarray(self.logmel)
+        for row, index in zip(out[:, 0], np.asarray(indices).tolist()):
+            row[:] = logmel[index]
+        if (mean, std) != (0.0, 1.0):
+            out[:, 0] -= np.float32(mean)
+            out[:, 0] *= np.float32(1 / std)
+        if settings.deltas is not None:
+            out[:, 1] = delta(out[:, 0], kind=settings.deltas)
+        return out
+
+    def statistics(self, indices: np.ndarray | Sequence[int]) -> dict[str, float]:
+        """`mean`, `std`, `min`, `max` over all log-Mel values of these segments, read piece by piece."""
+        total = squares = 0.0
+        low, high, pieces = np.inf, -np.inf, np.asarray(indices)
+        # Sums of squares about a value near the mean lose nothing to cancellation.
+        about = float(self.logmel[pieces[0]].mean(dtype=np.float64))
+        for i in range(0, len(pieces), 1024):
+            values = self.logmel[pieces[i : i + 1024]]
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+            values = values.astype(np.float64) - about
+            total += float(values.sum())
+            squares += float(np.vdot(values, values))
+        count = len(pieces) * self.logmel[0].size
+        mean = total / count
+        variance = max(0.0, squares / count - mean * mean)
+        return {"mean": about + mean, "std": float(np.sqrt(variance)), "min": low, "max": high}
+
+
+def open_cache(folder: str | Path) -> Segments:
+    """Open a cache folder that `prepare` has written, on this machine or another; the sound files are not needed.
+
+    Raises `InputError` where the folder holds no cache, one of another version, or a damaged one.
+    """
+    folder = Path(folder)
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        if meta["version"] != VERSION:
+            raise InputError(f"{folder} is a cache of version {meta['version']}, not {VERSION}: prepare the data again")
+        settings = SoundSettings.from_dict(meta["settings"])
+        with np.load(folder / INDEX, allow_pickle=False) as index:
+            arrays = {name: index[name] for name in ARRAYS}
+        n = len(arrays["start"])
+        waveform = _map(folder / WAVEFORM, (meta["samples"],))
+        logmel = _map(folder / LOGMEL, (n, settings.n_mels, settings.n_frames))
+        _check(arrays, meta, settings)
+        return Segments(
+            waveform=waveform,
+            logmel=logmel,
+            settings=settings,
+            clips=list(meta["clips"]),
+            skipped=[(path, reason) for path, reason in meta["skipped"]],
+            fingerprint=meta["fingerprint"],
+            classes=tuple(meta["classes"]),
+            codes=tuple(meta["codes"]),
+            name=meta["name"],
+            folder=folder,
+            **arrays,
+        )
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} holds no prepared data ({error.filename} is missing): prepare it again") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{folder} is a damaged cache ({error}): remove it and prepare the data again") from error
+
+
+def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The file as a read-only float32 array of exactly this shape."""
+    size = 4 * int(np.prod(shape))
+    if path.stat().st_size != size:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, not {size}")
+    return np.memmap(path, np.float32, "r", shape=shape)
+
+
+def _check(arrays: dict[str, np.ndarray], meta: dict, settings: SoundSettings) -> None:
+    """Nothing may point outside: a wrong index would hand out another clip's sound without a word."""
+    n, clips = len(arrays["start"]), len(meta["clips"])
+    per_clip = ("clip_label", "clip_fold")
+    for name, values in arrays.items():
+        if values.shape != ((clips,) if name in per_clip else (n,)):
+            raise ValueError(f"{name} has shape {values.shape}")
+    bounds = (
+        ("start", meta["samples"] - settings.segment_length + 1),
+        ("clip", clips),
+        ("label", len(meta["classes"])),
+    )
+    for name, bound in bounds:
+        if n == 0 or arrays[name].min() < 0 or arrays[name].max() >= bound:
+            raise ValueError(f"{name} points outside")

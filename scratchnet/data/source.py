@@ -1,0 +1,123 @@
+"""What a data source tells: its classes, its clips, their folds. The audio itself is read later, by `cache.py`."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scratchnet.errors import InputError
+
+# What libsndfile reads, by the names that such files usually have.
+AUDIO = {".wav", ".wave", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
+AUDIO |= {".w64", ".rf64", ".voc", ".sph", ".nist"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sound file: its path relative to the source's root, class index, fold, and the recording it was cut from."""
+
+    path: str
+    label: int
+    fold: int
+    group: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set on disk. `unusable`: (path, reason) of files known from the start to be of no use, as absent ones."""
+
+    name: str
+    root: Path
+    classes: tuple[str, ...]
+    codes: tuple[str, ...]
+    clips: list[Clip]
+    folds: tuple[int, ...]
+    unusable: tuple[tuple[str, str], ...] = ()
+
+
+def make_source(
+    name: str, root: Path, classes: Sequence[str], clips: list[Clip], unusable: Sequence[tuple[str, str]] = ()
+) -> Source:
+    """Put clips that may or may not be there into order, and sort the absent ones out.
+
+    Raises `InputError` where no clip is named, none is there, or fewer than two classes are.
+    """
+    if not clips:
+        raise InputError(f"{root} names no sound file: put the {name} data set there, or name its folder")
+    there = _files_below(root, {os.path.dirname(clip.path) for clip in clips})
+    found = [clip for clip in clips if clip.path in there]
+    absent = [(clip.path, f"{root / clip.path} is listed, but not there") for clip in clips if clip.path not in there]
+    if not found:
+        raise InputError(
+            f"{root} has the metadata of {name}, but none of the {len(clips)} sound files it names "
+            f"(the first: {clips[0].path}): put the audio beside it"
+        )
+    empty = [name for label, name in enumerate(classes) if all(clip.label != label for clip in found)]
+    if empty:
+        raise InputError(f"{root}: class {empty[0]!r} has no sound file: add some, or remove the class")
+    if len(classes) < 2:
+        raise InputError(f"{root} has the one class {classes[0]!r}: a classifier needs at least two")
+    found.sort(key=lambda clip: (clip.fold, clip.label, clip.path))
+    folds = tuple(sorted({clip.fold for clip in found}))
+    return Source(name, root, tuple(classes), codes(classes), found, folds, (*unusable, *absent))
+
+
+def _files_below(root: Path, folders: Iterable[str]) -> set[str]:
+    """Paths, relative to root, of all files in these folders: one listing a folder instead of one look-up a file."""
+    there: set[str] = set()
+    for folder in folders:
+        try:
+            with os.scandir(root / folder) as entries:
+                there.update(f"{folder}/{entry.name}" if folder else entry.name for entry in entries if entry.is_file())
+        except OSError:
+            continue
+    return there
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file. Raises `InputError` where it is no text, or lacks one of the columns or every row."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a table ({error}): fetch the metadata again") from error
+    if not rows:
+        raise InputError(f"{path} has no row: fetch the metadata again")
+    absent = [column for column in columns if column not in rows[0] or any(row[column] is None for row in rows)]
+    if absent:
+        raise InputError(f"{path} lacks the column {absent[0]!r}, or a value in it: fetch the metadata again")
+    return rows
+
+
+def whole_number(row: dict[str, str], column: str, path: Path) -> int:
+    """The integer in a row's column; `InputError` naming the table where there is none."""
+    try:
+        return int(row[column])
+    except ValueError:
+        raise InputError(f"{path}: {row[column]!r} in column {column!r} is no whole number: correct it") from None
+
+
+# Appendix A of the paper
+PAPER_CODES = {
+    "air_conditioner": "AI", "car_horn": "CA", "children_playing": "CH", "dog_bark": "DO", "drilling": "DR",
+    "engine_idling": "EN", "gun_shot": "GU", "jackhammer": "JA", "siren": "SI", "street_music": "ST",
+}  # fmt: skip
+
+
+def codes(classes: Sequence[str]) -> tuple[str, ...]:
+    """Two characters for each class, all different: the paper's, else the name's first letter and a later one."""
+    taken: dict[str, None] = {PAPER_CODES[name]: None for name in classes if name in PAPER_CODES}
+    result = []
+    for number, name in enumerate(classes):
+        code = PAPER_CODES.get(name)
+        if code is None:
+            letters = [c for c in name.upper() if c.isalnum()] or ["X"]
+            wanted = [letters[0] + c for c in letters[1:] + list("0123456789")] + [f"{number % 100:02d}"]
+            wanted += [a + b for a in letters for b in "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"]
+            code = next((c for c in wanted if c not in taken), f"{number}")
+            taken[code] = None
+        result.append(code)
+    return tuple(result)

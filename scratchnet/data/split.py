@@ -1,0 +1,39 @@
+"""Training, validation and test segments by fold, so that no recording stands on two sides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scratchnet.errors import InputError
+
+if TYPE_CHECKING:
+    from scratchnet.data.segments import Segments
+
+
+def split(
+    segments: Segments, test_fold: int, valid_fold: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of the training, validation and test segments, each ascending int64.
+
+    The validation fold defaults to the one before the test fold, the last before the first. Raises `InputError` for a
+    fold that is not there, the same fold for both, or where no fold is left to train on.
+    """
+    folds = [int(fold) for fold in np.unique(segments.clip_fold)]
+    if test_fold not in folds:
+        raise InputError(f"test fold {test_fold} is not there: choose one of {folds}")
+    if valid_fold is None:
+        valid_fold = folds[folds.index(test_fold) - 1]
+    if valid_fold not in folds:
+        raise InputError(f"validation fold {valid_fold} is not there: choose one of {folds}")
+    if len(folds) < 3:
+        raise InputError(f"the data has {len(folds)} folds: training, validation and test need three")
+    if valid_fold == test_fold:
+        raise InputError(f"fold {test_fold} cannot be both validation and test fold: choose two")
+    test, valid = segments.fold == test_fold, segments.fold == valid_fold
+    train, valid, test = (np.flatnonzero(part) for part in (~(test | valid), valid, test))
+    for name, part in (("training", train), ("validation", valid), ("test", test)):
+        if len(part) == 0:
+            raise InputError(f"no {name} segment is left with test fold {test_fold}: choose other folds")
+    return train, valid, test
