@@ -48,7 +48,7 @@ setup(
         "test": ["pytest>=8", "hypothesis>=6.100", "setuptools>=77"],
         # What tests and benchmarks compare with; nothing of scratchnet needs them.
         "oracles": ["torch==2.13.0", "librosa>=0.10.2", "onnx>=1.16", "onnxruntime>=1.18"],
-        "lint": ["ruff>=0.6", "mypy>=1.11"],
+        "lint": ["ruff~=0.17.0", "mypy~=2.4"],
     },
     entry_points={"console_scripts": ["scratchnet = scratchnet.cli:main"]},
     classifiers=[

@@ -31,4 +31,4 @@ def test_the_python_of_the_readme_runs():
     assert done.returncode == 0, done.stderr
     losses = [float(line) for line in done.stdout.split()]
     assert len(losses) == 3
-    assert losses[0] == pytest.approx(2.303, abs=0.2)  # |logit| < 0.1 with Xavier's weights moves the loss by < 0.2
+    assert losses[0] == pytest.approx(2.303, abs=0.5)  # untrained logits, all within 0.25 of 0, move it by 0.5 at most
