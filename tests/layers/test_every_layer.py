@@ -1,0 +1,150 @@
+"""What holds for every layer on every backend: right gradients, any memory layout, outputs written in full."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratchnet import layers
+from scratchnet.gradcheck import gradcheck
+from tests.support import AWKWARD, LAYERS, assert_within, awkward, on_backend, rounding, run
+
+every_layer = pytest.mark.parametrize("name", LAYERS)
+
+# Sums here have at most 200 terms of size under 50 (products of normal numbers): this is what reordering can change.
+REORDERED = rounding("float64", 200) * 200 * 50
+
+
+def test_no_layer_is_forgotten():
+    assert set(LAYERS) == set(layers.__all__) - {"Layer"}
+
+
+@every_layer
+@given(data=st.data())
+def test_gradients(name, backend, data):
+    case = data.draw(LAYERS[name])
+    result = gradcheck(on_backend(case.make()), case.x, training=True)
+    assert result.ok, str(result)
+
+
+@every_layer
+@pytest.mark.parametrize("how", AWKWARD)
+@given(data=st.data())
+def test_memory_layout_does_not_matter(name, how, backend, data):
+    case = data.draw(LAYERS[name])
+    y, dx, grads = run(on_backend(case.make()), case.x)
+    dy = case.rng.standard_normal(y.shape)
+    y, dx, grads = run(on_backend(case.make()), case.x, dy)
+    y2, dx2, grads2 = run(on_backend(case.make()), awkward(case.x, how), awkward(dy, how))
+    assert_within(y2, y, REORDERED)
+    assert_within(dx2, dx, REORDERED)
+    for key in grads:
+        assert_within(grads2[key], grads[key], REORDERED)
+
+
+@every_layer
+@given(data=st.data())
+def test_inputs_are_left_alone(name, backend, data):
+    case = data.draw(LAYERS[name])
+    layer, x = on_backend(case.make()), case.x.copy()
+    weights = {key: np.array(value) for key, value in case.make().params.items()}
+    y, _, _ = run(layer, x)
+    dy = case.rng.standard_normal(y.shape)
+    kept = dy.copy()
+    run(layer, x, dy)
+    assert np.array_equal(x, case.x) and np.array_equal(dy, kept)
+    for key, value in on_backend(case.make()).params.items():
+        assert_within(value, weights[key], 0)
+
+
+@every_layer
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(data=st.data())
+def test_the_type_is_kept(name, dtype, backend, data):
+    case = data.draw(LAYERS[name])
+    y, dx, grads = run(on_backend(case.make(dtype)), case.x.astype(dtype))
+    assert {y.dtype, dx.dtype, *(g.dtype for g in grads.values())} == {np.dtype(dtype)}
+
+
+@every_layer
+@given(data=st.data())
+def test_float32_is_float64_up_to_rounding(name, backend, data):
+    # Sums of at most 200 products, each under 50 in size, and a few roundings more for |·|, log and tanh, which are
+    # right to 4 units in the last place; all in float32.
+    case = data.draw(LAYERS[name])
+    x = case.x.astype("float32")
+    exact, rounded = case.make("float64"), case.make("float32")
+    for key, value in rounded.params.items():
+        exact.params[key] = value.astype("float64")
+    y, dx, grads = run(on_backend(exact), x.astype("float64"))
+    y32, dx32, grads32 = run(on_backend(rounded), x)
+    bound = rounding("float32", 210) * 50
+    assert_within(y32, y, bound * max(1.0, np.abs(y).max()))
+    assert_within(dx32, dx, bound * max(1.0, np.abs(dx).max()))
+    for key in grads:
+        assert_within(grads32[key], grads[key], bound * max(1.0, np.abs(grads[key]).max()))
+
+
+@every_layer
+@given(data=st.data())
+def test_a_batch_is_its_samples(name, backend, data):
+    if name == "Dropout":
+        return  # a sample's mask depends on its place in the batch
+    case = data.draw(LAYERS[name])
+    y, dx, grads = run(on_backend(case.make()), case.x)
+    dy = case.rng.standard_normal(y.shape)
+    y, dx, grads = run(on_backend(case.make()), case.x, dy)
+    summed = {key: 0.0 for key in grads}
+    for i in range(len(case.x)):
+        y1, dx1, grads1 = run(on_backend(case.make()), case.x[i : i + 1], dy[i : i + 1])
+        assert_within(y1[0], y[i], REORDERED)
+        assert_within(dx1[0], dx[i], REORDERED)
+        summed = {key: summed[key] + grads1[key] for key in grads}
+    for key in grads:
+        assert_within(summed[key], grads[key], REORDERED)
+
+
+@every_layer
+@given(data=st.data())
+def test_outputs_are_written_in_full(name, backend, data):
+    """Memory from numpy.empty comes poisoned; and a pass over NaN before leaves nothing behind."""
+    case = data.draw(LAYERS[name])
+    y, dx, grads = run(on_backend(case.make()), case.x)
+    layer = on_backend(case.make())
+    with poisoned():
+        run(layer, np.full_like(case.x, np.nan))
+        if name == "Dropout":
+            layer = case.make()
+        y2, dx2, grads2 = run(layer, case.x)
+    assert np.array_equal(y2, y) and np.array_equal(dx2, dx)
+    assert all(np.array_equal(grads2[key], grads[key]) for key in grads)
+
+
+class poisoned:  # noqa: N801 - used as a function
+    """In here numpy.empty and numpy.empty_like give memory full of NaN (integers: of a value far out of range)."""
+
+    def __enter__(self):
+        self.empty, self.empty_like = np.empty, np.empty_like
+
+        def poison(array):
+            array.fill(
+                np.nan if array.dtype.kind in "fc" else np.iinfo(array.dtype).min if array.dtype.kind == "i" else 0
+            )
+            return array
+
+        np.empty = lambda *a, **k: poison(self.empty(*a, **k))
+        np.empty_like = lambda *a, **k: poison(self.empty_like(*a, **k))
+
+    def __exit__(self, *_):
+        np.empty, np.empty_like = self.empty, self.empty_like
+
+
+@every_layer
+@given(data=st.data())
+def test_frozen_layers_compute_no_parameter_gradients(name, backend, data):
+    case = data.draw(LAYERS[name])
+    layer, frozen = on_backend(case.make()), on_backend(case.make())
+    frozen.frozen = True
+    _, dx, _ = run(layer, case.x)
+    _, dx_frozen, grads = run(frozen, case.x)
+    assert grads == {} and np.array_equal(dx_frozen, dx)
