@@ -28,9 +28,11 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/installed-lint
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@status=0; \
+	for check in "ruff check ." "ruff format --check ." mypy; do \
+	  echo $$check; $(BIN)/$$check || status=1; \
+	done; \
+	exit $$status
 
 format: $(VENV)/installed-lint
 	$(BIN)/ruff check --fix .
