@@ -1,0 +1,48 @@
+"""Modulus and Decibel: the non-linear parts of eq. 1 and 2."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from scratchnet.layers import Decibel, Modulus
+from tests.support import assert_within, modulus, run
+
+
+@given(case=modulus())
+def test_modulus_is_that_of_complex_numbers(backend, case):
+    real, imaginary = np.split(case.x, 2, axis=1)
+    size = np.abs(real + 1j * imaginary) ** case.make().power
+    assert_within(run(case.make(), case.x)[0], size, 6 * 2.0**-53 * size)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_the_modulus_of_zero_has_gradient_zero(backend, power):
+    _, dx, _ = run(Modulus(power), np.zeros((1, 2, 3)))
+    assert np.array_equal(dx, np.zeros((1, 2, 3)))
+
+
+def test_wrong_moduli_are_refused():
+    with pytest.raises(ValueError, match="power must be 1 or 2"):
+        Modulus(3)
+    with pytest.raises(ValueError, match="an even number of channels, not 3"):
+        Modulus().forward(np.zeros((1, 3, 2)))
+
+
+def test_decibel_values(backend):
+    x = np.array([[1.0, 10.0, 0.1, 1e-12]])
+    assert_within(run(Decibel(10, 1e-10), x)[0], [[0, 10, -10, -100]], 1e-13)
+    assert_within(run(Decibel(20, 1e-5), x)[0], [[0, 20, -20, -100]], 1e-13)
+    assert_within(run(Decibel(10, 1e-10, 15), x)[0], [[0, 10, -5, -5]], 1e-13)
+
+
+def test_each_sample_has_its_own_floor(backend):
+    x = np.array([[1.0, 1e-4], [100.0, 1e-4]])
+    assert_within(run(Decibel(10, 1e-10, 30), x)[0], [[0, -30], [20, -10]], 1e-13)
+
+
+def test_below_amin_and_floor_the_gradient_is_that_of_the_floor(backend):
+    slope = 10 / np.log(10)
+    x = np.array([[2.0, 1.0, 1e-12]])
+    assert_within(run(Decibel(10, 1e-10), x)[1], [[slope / 2, slope, 0]], 1e-13)
+    # cut at 15 dB: the third value is the greatest one minus 15 dB, and hands its gradient to it
+    assert_within(run(Decibel(10, 1e-10, 15), x)[1], [[2 * slope / 2, slope, 0]], 1e-13)

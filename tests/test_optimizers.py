@@ -1,0 +1,118 @@
+"""Nesterov SGD and Adam: their published recurrences over 50 random steps, on every backend."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratchnet import backend as backends
+from scratchnet.optimizers import Adam, NesterovSGD
+from tests.support import seeds
+
+STEPS = 50
+# 50 steps, in each about 10 roundings relative to numbers that the recurrences keep of the size of the parameters and
+# gradients (under 10 each), and amplified at most tenfold by the momentum: 50·10·10 u, times the size.
+SLACK = {"float32": 50 * 10 * 10 * 2.0**-24, "float64": 50 * 10 * 10 * 2.0**-53}
+
+
+def drive(optimizer, start, gradients):
+    """Parameters after all steps, with the backend in use."""
+    params = {"w": backends.asarray(start.copy())}
+    for gradient in gradients:
+        optimizer.step(params, {"w": backends.asarray(gradient.copy())})
+    return np.array(backends.to_numpy(params["w"]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(seed=seeds, lr=st.floats(1e-3, 0.1), momentum=st.floats(0, 0.9), decay=st.sampled_from([0.0, 0.01]))
+def test_nesterov(backend, dtype, seed, lr, momentum, decay):
+    """Nesterov's look-ahead form (Sutskever et al. 2013, eq. 3–4), v ← μ v − ε ∇f(θ + μ v), θ ← θ + v, followed at the
+    look-ahead point φ = θ + μ v, which is what a step from the gradient at the parameters means."""
+    rng = np.random.default_rng(seed)
+    start = rng.standard_normal(7).astype(dtype)
+    gradients = rng.standard_normal((STEPS, 7)).astype(dtype)
+    theta, v = start.astype("float64"), np.zeros(7)
+    for gradient in gradients.astype("float64"):
+        ahead = theta + momentum * v
+        v = momentum * v - lr * (gradient + decay * ahead)
+        theta = theta + v
+    expected = theta + momentum * v
+    found = drive(NesterovSGD(lr, momentum, decay), start, gradients)
+    assert found.dtype == dtype
+    assert np.allclose(found, expected, rtol=0, atol=SLACK[dtype] * 10)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(seed=seeds, lr=st.floats(1e-4, 0.05), decay=st.sampled_from([0.0, 0.01]))
+def test_adam(backend, dtype, seed, lr, decay):
+    """Algorithm 1 of Kingma & Ba 2015, word for word, in float64."""
+    rng = np.random.default_rng(seed)
+    start = rng.standard_normal(7).astype(dtype)
+    gradients = rng.standard_normal((STEPS, 7)).astype(dtype)
+    beta1, beta2, eps = 0.8, 0.95, 1e-3
+    theta, m, v = start.astype("float64"), np.zeros(7), np.zeros(7)
+    for t, gradient in enumerate(gradients.astype("float64"), start=1):
+        gradient = gradient + decay * theta
+        m = beta1 * m + (1 - beta1) * gradient
+        v = beta2 * v + (1 - beta2) * gradient**2
+        m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+        theta = theta - lr * m_hat / (np.sqrt(v_hat) + eps)
+    found = drive(Adam(lr, beta1, beta2, eps, decay), start, gradients)
+    assert found.dtype == dtype
+    assert np.allclose(found, theta, rtol=0, atol=SLACK[dtype] * 10)
+
+
+def test_adams_defaults_are_the_papers():
+    adam = Adam()
+    assert (adam.lr, adam.beta1, adam.beta2, adam.eps, adam.weight_decay) == (1e-3, 0.9, 0.999, 1e-8, 0.0)
+
+
+def test_adams_first_step_has_length_lr(backend):
+    """m̂/√v̂ = ±1 at t = 1, whatever the gradient's size."""
+    moved = drive(Adam(0.01), np.zeros(3), [np.array([5.0, -1e-3, 2e4])])
+    assert np.allclose(moved, [-0.01, 0.01, -0.01], rtol=1e-4, atol=0)  # eps/|g| = 1e-5 for the smallest
+
+
+@pytest.mark.parametrize("make", [lambda: NesterovSGD(0.1), lambda: Adam(0.1)])
+def test_only_what_has_a_gradient_moves(backend, make):
+    params = {name: backends.asarray(np.ones(3, "float32")) for name in "ab"}
+    make().step(params, {"a": backends.asarray(np.ones(3, "float32"))})
+    assert np.array_equal(backends.to_numpy(params["b"]), np.ones(3))
+    assert not np.array_equal(backends.to_numpy(params["a"]), np.ones(3))
+
+
+@pytest.mark.parametrize("make", [lambda: NesterovSGD(0.1, 0.9, 0.01), lambda: Adam(0.1)])
+def test_gradients_are_left_alone(backend, make):
+    grads = {"w": backends.asarray(np.arange(4.0))}
+    make().step({"w": backends.asarray(np.ones(4))}, grads)
+    assert np.array_equal(backends.to_numpy(grads["w"]), np.arange(4))
+
+
+@pytest.mark.parametrize("make", [lambda: NesterovSGD(0.1), lambda: Adam(0.1)])
+def test_the_state_travels(backend, make):
+    """Ten steps at once are five, a state_dict, and five more: bit for bit."""
+    rng = np.random.default_rng(1)
+    start, gradients = rng.standard_normal(6), rng.standard_normal((10, 6))
+    whole = drive(make(), start, gradients)
+    first = make()
+    half = drive(first, start, gradients[:5])
+    state = {name: np.array(value) for name, value in first.state_dict().items()}
+    second = make()
+    second.load_state_dict(state)
+    assert np.array_equal(drive(second, half, gradients[5:]), whole)
+    assert second.steps == 10
+
+
+@pytest.mark.parametrize("make", [lambda: NesterovSGD(0.1), lambda: Adam(0.1)])
+def test_strided_parameters_move_in_place(backend, make):
+    large = backends.asarray(np.ones((4, 6)))
+    make().step({"w": large[:, ::2]}, {"w": backends.asarray(np.ones((4, 3)))})
+    moved = backends.to_numpy(large)
+    assert (moved[:, ::2] < 1).all() and (moved[:, 1::2] == 1).all()
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="lr must not be negative"):
+        NesterovSGD(-1)
+    with pytest.raises(KeyError):
+        NesterovSGD(1.0).step({}, {"w": np.ones(1)})
