@@ -1,0 +1,100 @@
+"""The command `scratchnet`, and what all commands share: one line for what went wrong, and the exit status.
+
+0 done, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from scratchnet import __version__
+from scratchnet.errors import InputError
+
+COMMANDS = {
+    "train": "train a network",
+    "evaluate": "test a trained network again",
+    "predict": "say what sounds in audio files",
+    "gradcheck": "check every gradient against finite differences",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one line, with the nearest option that there is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `InputError` instead of leaving the process."""
+        raise InputError(f"{message} ({self.prog} --help lists all options)")
+
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """Arguments, or `InputError`."""
+        from scratchnet.training.config import nearest
+
+        arguments, unknown = self.parse_known_args(argv)
+        if unknown:
+            word = unknown[0].split("=")[0]
+            if not word.startswith("-"):
+                self.error(f"unexpected argument {word!r}")
+            self.error(f"unknown option {word}{nearest(word, self._option_string_actions)}")
+        return arguments
+
+
+def guard(command: Callable[[], int]) -> int:
+    """The exit status of `command`; what a user can mend becomes one line on standard error."""
+    try:
+        return command()
+    except InputError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt as error:
+        return _fail(str(error) or "interrupted", 130)
+    except BrokenPipeError:  # `scratchnet predict … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError as error:
+        return _fail(f"not enough memory ({error}): take a smaller --batch-size", 2)
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise
+        return _fail(f"{error.filename or 'the system'}: {error.strerror}", 2)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"scratchnet: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return status
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`scratchnet COMMAND …`; returns the exit status."""
+    return guard(lambda: _main(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _main(argv: list[str]) -> int:
+    parser = Parser(
+        prog="scratchnet",
+        description="Sound classification from the raw waveform, every layer and gradient written by hand.",
+        epilog="scratchnet COMMAND --help tells a command's options",
+    )
+    parser.add_argument("--version", action="version", version=f"scratchnet {__version__}")
+    lines = "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
+    parser.add_argument("command", metavar="COMMAND", help=lines)
+    if not argv:
+        parser.print_help()
+        return 0
+    if argv[0] in COMMANDS:
+        module = import_module(f"scratchnet.{argv[0]}")
+        return module.main(argv[1:])
+    name = parser.parse(argv[:1]).command
+    from scratchnet.training.config import nearest
+
+    raise InputError(f"unknown command {name!r}{nearest(name, COMMANDS)} (one of {', '.join(COMMANDS)})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

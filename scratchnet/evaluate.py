@@ -1,0 +1,93 @@
+"""`python -m scratchnet.evaluate RUN`: the test figures of a run, computed again from its model and the data."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scratchnet.cli import Parser, guard
+from scratchnet.errors import InputError
+from scratchnet.model import load
+from scratchnet.training import metrics, run
+from scratchnet.training.runfolder import RunFolder
+from scratchnet.training.screen import Screen
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate; returns the exit status."""
+    return guard(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    parser = Parser(prog="python -m scratchnet.evaluate", description="Test a trained network again.")
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--data", metavar="FOLDER", help="other recordings of the same classes, or the data moved")
+    parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+    options = parser.parse(argv)
+    folder, config = RunFolder.open(Path(options.run))
+    changes = {"backend": options.backend} | ({"data": options.data} if options.data else {})
+    if options.data and config.data != options.data:
+        changes["subset"] = config.subset
+    config = config.with_(**changes)
+    screen = Screen(quiet=options.json)
+    run.choose_backend(config)
+    segments = run.prepare_data(config, run.open_data(config, screen), screen)
+    known = run.layout(segments) == folder.about("layout")
+    if config.cv:
+        if not known:
+            raise InputError(
+                f"{folder.path}: a cross-validation; name one of its folds for other data, such as {folder.fold(1)}"
+            )
+        results = {
+            k: _figures(RunFolder.open(folder.fold(k))[0], segments, k, screen) for k in _finished(folder, segments)
+        }
+        figures = metrics.gather(results)
+    else:
+        test = run.folds_of(segments, config)[0][0] if known else None
+        figures = _figures(folder, segments, test, screen)
+    if options.json:
+        print(json.dumps(figures, indent=1, ensure_ascii=False))
+    else:
+        print(f"{config.net}: {run.line(figures)}")
+        print(confusion_text(figures, segments.codes))
+    return 0
+
+
+def _finished(folder: RunFolder, segments: Any) -> list[int]:
+    folds = [int(k) for k in np.unique(segments.clip_fold)]
+    return [k for k in folds if (folder.fold(k) / "model.safetensors").is_file()]
+
+
+def _figures(folder: RunFolder, segments: Any, test_fold: int | None, screen: Screen) -> dict[str, Any]:
+    """Figures on the test fold, or on everything where the data is other than the run's."""
+    model = load(folder.path, as_trained=True)
+    if model.classes != tuple(segments.classes):
+        raise InputError(
+            f"the data's classes ({', '.join(segments.classes)}) are not those of "
+            f"{folder.path} ({', '.join(model.classes)})"
+        )
+    indices = np.arange(len(segments)) if test_fold is None else np.flatnonzero(segments.fold == test_fold)
+    what = "all of it, it is not the data of the run" if test_fold is None else f"test fold {test_fold}"
+    screen.say(f"{segments.name}: {what}, {len(indices)} segments")
+    probs = model.probabilities(segments, indices)
+    return metrics.figures(probs, segments.label[indices], segments.clip[indices], segments.classes)
+
+
+def confusion_text(figures: dict[str, Any], codes: Sequence[str]) -> str:
+    """The confusion matrix of segments as text, rows true."""
+    confusion = np.array(figures["confusion"])
+    width = max(4, len(str(confusion.max())) + 1, *(len(code) + 1 for code in codes))
+    lines = ["true \\ predicted", " " * width + "".join(f"{code:>{width}}" for code in codes)]
+    for code, name, row in zip(codes, figures["classes"], confusion):
+        lines.append(f"{code:>{width}}" + "".join(f"{n:>{width}}" for n in row) + f"   {name}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

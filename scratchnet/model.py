@@ -1,0 +1,179 @@
+"""A trained model: sound in, classes and probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scratchnet import backend, nets
+from scratchnet.errors import InputError
+from scratchnet.network import Network
+from scratchnet.training.evaluation import BATCH, probabilities, softmax
+from scratchnet.training.files import read_arrays
+from scratchnet.training.inputs import Normalisation
+from scratchnet.training.runfolder import MODEL
+
+if TYPE_CHECKING:
+    from scratchnet.data import Segments
+    from scratchnet.sound import SoundSettings
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model hears in one sound; `names, p = prediction` unpacks the classes and their probabilities.
+
+    `probabilities` (K,): mean over the segments; `start`, `end` (n,) in seconds and `segment_probabilities` (n, K): the
+    time line.
+    """
+
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    segment_probabilities: np.ndarray
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.classes, self.probabilities))
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.classes[int(self.probabilities.argmax())]
+
+    @property
+    def probability(self) -> float:
+        """Its probability."""
+        return float(self.probabilities.max())
+
+    def segments(self) -> list[dict[str, Any]]:
+        """The time line: start and end in seconds, class and probability of each segment."""
+        return [
+            {"start": float(a), "end": float(b), "class": self.classes[int(p.argmax())], "probability": float(p.max())}
+            for a, b, p in zip(self.start, self.end, self.segment_probabilities)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {
+            "class": self.label,
+            "probability": self.probability,
+            "probabilities": {name: float(p) for name, p in zip(self.classes, self.probabilities)},
+            "segments": self.segments(),
+        }
+
+
+class Model:
+    """A network with all that it needs to hear: how sound is cut and scaled, and what its classes are called."""
+
+    def __init__(self, network: Network, about: dict[str, Any]) -> None:
+        from scratchnet.sound import SoundSettings
+
+        self.network = network
+        self.classes: tuple[str, ...] = tuple(about["classes"])
+        self.codes: tuple[str, ...] = tuple(about["codes"])
+        self.settings: SoundSettings = SoundSettings.from_dict(about["sound"])
+        self.feature: str = about["feature"]
+        self.norm = Normalisation(about["offset"], about["scale"])
+        self.about = about
+
+    def predict(self, sound: np.ndarray | str | Path, sample_rate: int | None = None) -> Prediction:
+        """Classify a waveform (n,) or a sound file.
+
+        `sample_rate` in hertz of a waveform; None: the model's own, 22050 unless trained otherwise. Raises `InputError`
+        for a file that cannot be read and a waveform that is none (empty, silent, of NaN, not one-dimensional).
+        """
+        from scratchnet.sound.segments import segment_clip
+
+        x, starts, scale, logmel = segment_clip(self._waveform(sound, sample_rate), self._settings())
+        if self.feature == "waveform":
+            length = self.settings.segment_length
+            inputs = np.stack([x[s : s + length] * k for s, k in zip(starts, scale)])[:, None]
+        else:
+            inputs = self._spectrograms(logmel)
+        parts = [
+            softmax(backend.to_numpy(self.network.forward(backend.asarray(inputs[i : i + BATCH]))))
+            for i in range(0, len(inputs), BATCH)
+        ]
+        probs = np.concatenate(parts)
+        begin = starts / self.settings.sample_rate
+        return Prediction(
+            self.classes,
+            probs.mean(axis=0),
+            begin,
+            begin + self.settings.segment_length / self.settings.sample_rate,
+            probs,
+        )
+
+    def _settings(self) -> SoundSettings:
+        """The settings, but with short sounds padded: whoever asks wants an answer."""
+        from dataclasses import replace
+
+        return replace(self.settings, short="pad")
+
+    def _waveform(self, sound: np.ndarray | str | Path, sample_rate: int | None) -> np.ndarray:
+        from scratchnet.sound import load
+
+        rate = self.settings.sample_rate
+        if isinstance(sound, str | Path):
+            name, x = str(sound), load(sound, rate)
+        else:
+            name, x = "waveform", np.asarray(sound, np.float32)
+            if x.ndim != 1 or len(x) < 2:
+                raise InputError(f"waveform of shape {x.shape}: takes samples (n,), at least two")
+            if not np.isfinite(x).all():
+                raise InputError("waveform: holds values that are not finite")
+            if sample_rate is not None and sample_rate != rate:
+                import soxr
+
+                x = soxr.resample(x, sample_rate, rate).astype(np.float32)
+        if not x.any():
+            raise InputError(f"{name}: silent, nothing to classify")
+        return x
+
+    def _spectrograms(self, logmel: np.ndarray) -> np.ndarray:
+        """(n, channels, 60, 41) as the network was trained on them."""
+        x = ((logmel - np.float32(self.norm.offset)) / np.float32(self.norm.scale))[:, None]
+        if self.settings.deltas is None:
+            return x.astype(np.float32)
+        from scratchnet.sound import delta
+
+        return np.concatenate([x, delta(x, kind=self.settings.deltas)], axis=1).astype(np.float32)
+
+    def probabilities(self, segments: Segments, indices: np.ndarray) -> np.ndarray:
+        """(n, K) of prepared segments, as at the end of training."""
+        seed = self.about["dropout_seed"]
+        return probabilities(self.network, segments, indices, self.feature, self.norm, dropout_seed=seed)
+
+
+def load(path: str | Path, *, as_trained: bool = False) -> Model:
+    """Load a model from a run folder or a model.safetensors, onto the backend in use.
+
+    `as_trained`: with dropout in evaluation too, where the run wanted that.
+    Raises `InputError` where there is no model.
+    """
+    file = Path(path)
+    if file.is_dir():
+        folds = sorted(file.glob(f"fold*/{MODEL}"))
+        file = file / MODEL
+        if not file.is_file() and folds:
+            raise InputError(f"{path}: a cross-validation; name one of its folds, such as {folds[0].parent}")
+        if not file.is_file():
+            raise InputError(f"{path}: no trained model in this folder (no {MODEL})")
+    if not file.exists():
+        raise InputError(f"{path}: no such file or folder")
+    arrays, about = read_arrays(file)
+    if about.get("format") != 1:
+        raise InputError(f"{path}: no model of scratchnet (its metadata names no network)")
+    try:
+        spec = dict(about["network"])
+        if not as_trained and "dropout_in_evaluation" in spec:
+            spec["dropout_in_evaluation"] = False
+        network = nets.build(**spec)
+        network.load_state_dict(arrays)
+        return Model(network.to(backend.current()), about)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a whole model of scratchnet ({error})") from None

@@ -1,0 +1,74 @@
+"""`python -m scratchnet.predict RUN FILE…`: what sounds in each file, and when."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from scratchnet import backend
+from scratchnet.cli import Parser, guard
+from scratchnet.errors import InputError
+from scratchnet.model import Prediction, load
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Predict; returns the exit status: 2 where a file could not be used, the others being answered."""
+    return guard(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    parser = Parser(prog="python -m scratchnet.predict", description="Say what sounds in audio files, and when.")
+    parser.add_argument("run", metavar="RUN", help="run folder or model.safetensors")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="sound files, or folders of them")
+    parser.add_argument("--json", action="store_true", help="one JSON array for machines")
+    parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
+    options = parser.parse(argv)
+    backend.use(options.backend)
+    model = load(options.run)
+    answers, bad = [], 0
+    for name in options.files:
+        for path in _sound_files(Path(name)):
+            try:
+                if isinstance(path, InputError):
+                    raise path
+                prediction = model.predict(path)
+            except InputError as error:
+                bad += 1
+                print(f"scratchnet: {error}", file=sys.stderr)
+                answers.append({"file": name if isinstance(path, InputError) else str(path), "error": str(error)})
+                continue
+            answers.append({"file": str(path), **prediction.to_dict()})
+            if not options.json:
+                print(_text(path, prediction), flush=True)
+    if options.json:
+        print(json.dumps(answers, indent=1, ensure_ascii=False))
+    if bad and bad < len(answers):
+        print(f"scratchnet: {bad} of {len(answers)} files could not be used", file=sys.stderr)
+    return 2 if bad else 0
+
+
+def _sound_files(path: Path) -> Iterator[Path | InputError]:
+    """The file itself, or the sound files under a folder, sorted."""
+    if not path.is_dir():
+        yield path
+        return
+    from scratchnet.data.source import AUDIO
+
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO and not p.name.startswith("."))
+    if not found:
+        yield InputError(f"{path}: no sound file in this folder")
+    yield from found
+
+
+def _text(path: Path, prediction: Prediction) -> str:
+    width = max(map(len, prediction.classes))
+    lines = [f"{path}: {prediction.label} {prediction.probability:.2f}"]
+    for s in prediction.segments():
+        lines.append(f"  {s['start']:7.2f} to {s['end']:7.2f} s  {s['class']:<{width}}  {s['probability']:.2f}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

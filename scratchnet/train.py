@@ -1,0 +1,87 @@
+"""`python -m scratchnet.train`: train a network; without options, HeuriNet on synthetic city sounds in four phases."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from scratchnet.cli import Parser, guard
+from scratchnet.errors import InputError
+from scratchnet.training import config as configuration
+from scratchnet.training.config import Config, kinds, option
+
+MAIN = {"data", "subset", "net", "init", "preset", "backend", "epochs", "batch_size", "lr", "seed"}
+MAIN |= {"test_fold", "valid_fold", "out", "strict", "quiet"}
+METAVAR = {"data": "FOLDER", "out": "DIR", "test_fold": "K", "valid_fold": "K", "epochs": "N", "batch_size": "N"}
+
+
+def parser() -> Parser:
+    """The options: every setting of `Config`, and three that are about them."""
+    made = Parser(
+        prog="python -m scratchnet.train",
+        description="Train a sound classifier. Without options: HeuriNet, in the paper's four phases, on synthetic "
+        "city sounds that are made on first use.",
+        argument_default=argparse.SUPPRESS,
+    )
+    first = made.add_argument_group("main options")
+    more = made.add_argument_group(
+        "more settings", "every setting may also be a line of a --config file: lr_final = 0.001"
+    )
+    for setting in fields(Config):
+        _add(first if setting.name in MAIN else more, setting.name, setting.metadata)
+    first.add_argument("--cv", action="store_true", help="test on every fold in turn (--split cv)")
+    first.add_argument("--config", metavar="FILE.toml", help="settings that differ from the preset")
+    first.add_argument("--resume", metavar="DIR", help="go on with an interrupted run")
+    return made
+
+
+def _add(group: Any, name: str, meta: Any) -> None:
+    kind, _ = kinds()[name]
+    default = configuration.default(name)
+    if kind is bool:
+        group.add_argument(option(name), action=argparse.BooleanOptionalAction, help=meta["help"])
+        return
+    words = f"{meta['help']} (default: {'none' if default is None else default})".replace("%", "%%")
+    # Values stay strings here: `config.convert` checks those of the command line, of TOML and of config.json alike.
+    metavar = "|".join(meta["choices"]) or METAVAR.get(name, {int: "N", float: "X", str: "WORD"}[kind])
+    group.add_argument(option(name), metavar=metavar, help=words)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train; returns the exit status."""
+    return guard(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    given = vars(parser().parse(argv))
+    toml, folder = given.pop("config", None), given.pop("resume", None)
+    if given.pop("cv", False):
+        given["split"] = "cv"
+    from scratchnet.training import run
+
+    if folder is not None:
+        run.resume(Path(folder), _changes(given, toml, folder))
+        return 0
+    layers: list[tuple[dict[str, Any], str | None]] = [(given, None)]
+    if toml is not None:
+        layers.insert(0, (configuration.from_toml(toml), f"--config {toml}"))
+    run.start(configuration.resolve(*layers))
+    return 0
+
+
+def _changes(given: dict[str, Any], toml: str | None, folder: str) -> dict[str, Any]:
+    """Options beside --resume, or `InputError` where one would change the result."""
+    from scratchnet.training.run import MAY_CHANGE
+
+    fixed = [option(name) for name in given if name not in MAY_CHANGE] + (["--config"] if toml else [])
+    if fixed:
+        raise InputError(f"{fixed[0]}: --resume {folder} goes on with the settings it began with; leave the option out")
+    return {name: configuration.convert(name, value) for name, value in given.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

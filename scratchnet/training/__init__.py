@@ -1,0 +1,1 @@
+"""Training: settings, phases of the IceBreaker, spectrogram forcing, the loop, metrics, checkpoints."""

@@ -1,0 +1,293 @@
+"""Every setting of a run in one flat record; presets, TOML files and the command line state only differences."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from scratchnet.errors import InputError
+from scratchnet.nets import NETS
+from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
+
+Check = tuple[Callable[[Any], bool], str]
+POSITIVE: Check = (lambda v: v > 0, "above 0")
+NOT_NEGATIVE: Check = (lambda v: v >= 0, "0 or more")
+FRACTION: Check = (lambda v: 0 <= v < 1, "at least 0 and below 1")
+
+
+def _setting(default: Any, text: str, *, choices: Iterable[str] = (), check: Check | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "choices": tuple(choices), "check": check})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one run. Defaults are the readings that `scratchnet` takes unasked; names are the options' names."""
+
+    # -- the run
+    data: str | None = _setting(None, "folder of recordings; none: the synthetic urban sounds")
+    subset: str | None = _setting(None, "part of the data set: esc10 of an ESC-50 folder", choices=("esc10",))
+    net: str = _setting("heurinet", "network to train", choices=tuple(NETS))
+    init: str = _setting("icebreaker", "four phases from PiczakNet, or all at once", choices=("icebreaker", "random"))
+    preset: str = _setting("quick", "bundle of settings to start from", choices=tuple(PRESETS))
+    backend: str = _setting("auto", "where to compute", choices=("auto", "cuda", "cpu", "reference"))
+    threads: int | None = _setting(None, "CPU threads; none: all cores", check=POSITIVE)
+    seed: int = _setting(0, "seed of weights, order and dropout", check=NOT_NEGATIVE)
+    split: str = _setting("single", "one test fold, or every fold in turn", choices=("single", "cv"))
+    test_fold: int | None = _setting(None, "fold to test on; none: the last")
+    valid_fold: int | None = _setting(None, "fold to validate on; none: the one before the test fold")
+    out: str | None = _setting(None, "run folder; none: runs/NET-DATA-N")
+    strict: bool = _setting(False, "stop at the first bad file")
+    quiet: bool = _setting(False, "print the result alone")
+
+    # -- the training of every phase
+    epochs: int | None = _setting(None, "epochs of every phase; none: those of each phase", check=POSITIVE)
+    batch_size: int = _setting(1000, "segments in a mini-batch", check=POSITIVE)
+    optimizer: str = _setting("nesterov", "update rule", choices=("nesterov", "adam"))
+    lr: float | None = _setting(None, "learning rate of every phase; none: that of each phase", check=POSITIVE)
+    lr_final: float | None = _setting(None, "decay the rate exponentially to this; none: keep it", check=POSITIVE)
+    momentum: float = _setting(0.9, "Nesterov momentum", check=FRACTION)
+    weight_decay: float = _setting(0.0, "adds this times the sum of squared weights to the cost", check=NOT_NEGATIVE)
+    clip_norm: float | None = _setting(None, "clip gradients to this L2 norm; none: do not", check=POSITIVE)
+    clip_per: str = _setting("parameter", "what the norm is taken over", choices=("parameter", "layer"))
+    balanced: bool = _setting(False, "oversample so that classes are equally frequent in training")
+    patience: int | None = _setting(
+        None, "stop a phase after so many epochs without a best; none: do not", check=POSITIVE
+    )
+    grad_norms: bool = _setting(False, "record each parameter's gradient norm in metrics.jsonl")
+
+    # -- phases of the IceBreaker, and the rival that trains all weights from random ones
+    epochs_phase0: int = _setting(300, "epochs of Phase 0: PiczakNet on spectrograms", check=POSITIVE)
+    epochs_phase1: int = _setting(100, "epochs of Phase 1: DeepFourier alone", check=POSITIVE)
+    epochs_phase2: int = _setting(100, "epochs of Phase 2: and PiczakNet's first layer", check=POSITIVE)
+    epochs_phase3: int = _setting(100, "epochs of Phase 3: everything", check=POSITIVE)
+    epochs_random: int = _setting(300, "epochs of --init random", check=POSITIVE)
+    lr_phase0: float = _setting(2e-3, "learning rate of Phase 0", check=POSITIVE)
+    lr_phase1: float = _setting(2e-3, "learning rate of Phase 1", check=POSITIVE)
+    lr_phase2: float = _setting(2e-3, "learning rate of Phase 2", check=POSITIVE)
+    lr_phase3: float = _setting(2e-3, "learning rate of Phase 3", check=POSITIVE)
+    lr_random: float = _setting(2e-3, "learning rate of --init random", check=POSITIVE)
+
+    # -- spectrogram forcing of MSTNet's front end
+    forcing_epochs: int = _setting(300, "epochs of spectrogram forcing", check=POSITIVE)
+    forcing_batch_size: int = _setting(1000, "segments in a mini-batch of forcing", check=POSITIVE)
+    forcing_lr: float = _setting(3e-4, "learning rate of forcing (Adam)", check=POSITIVE)
+    forcing_patience: int | None = _setting(None, "early stopping of forcing; none: do not", check=POSITIVE)
+    forcing_target: str = _setting("minmax", "how the target is normalised", choices=("minmax", "paper", "code"))
+
+    # -- the network
+    dropout: float = _setting(0.5, "probability of dropping an activation", check=FRACTION)
+    dropout_in_evaluation: bool = _setting(False, "drop in validation and test too, as the original code did")
+    pool_ceil: bool = _setting(False, "PiczakNet's pools keep the last, incomplete window")
+    weight_init: str = _setting("xavier", "PiczakNet's initial weights", choices=("xavier", "piczak2015"))
+    conv1_channels: int = _setting(80, "kernels of HeuriNet's first layer", check=POSITIVE)
+    conv1_kernel: int = _setting(155, "their width in samples", check=POSITIVE)
+    mel_power: int = _setting(
+        2, "MelNet's modulus: 2 its square as in eq. 1, 1 itself", check=(lambda v: v in (1, 2), "1 or 2")
+    )
+    standardize: str = _setting(
+        "train", "spectrograms by the training set's mean and deviation", choices=("train", "none")
+    )
+
+    # -- sound
+    sample_rate: int = _setting(22050, "resample to, in hertz", check=POSITIVE)
+    segment_length: int = _setting(20992, "samples in a segment", check=POSITIVE)
+    segment_hop: int = _setting(10496, "samples from segment to segment", check=POSITIVE)
+    n_fft: int = _setting(1024, "samples in a window of the STFT", check=POSITIVE)
+    hop_length: int = _setting(512, "samples from window to window", check=POSITIVE)
+    n_mels: int = _setting(60, "Mel bins", check=POSITIVE)
+    n_frames: int = _setting(41, "frames of a spectrogram", check=POSITIVE)
+    window: str = _setting("hann", "window of the STFT", choices=("hann", "rectangular"))
+    center: bool = _setting(True, "centre the windows, padding by reflection")
+    top_db: float | None = _setting(80.0, "floor this far under a segment's maximum; none: no floor", check=POSITIVE)
+    amin: float = _setting(1e-10, "least power before the logarithm", check=POSITIVE)
+    peak: str = _setting("clip", "scale to full range each", choices=("clip", "segment"))
+    silence_db: float | None = _setting(-70.0, "drop segments of a mean log-Mel at or under this; none: keep all")
+    short: str = _setting("pad", "what to do with clips shorter than a segment", choices=("pad", "drop"))
+    deltas: str | None = _setting(None, "second channel for PiczakNet alone", choices=("savgol", "librosa031"))
+
+    @property
+    def cv(self) -> bool:
+        """Whether every fold is tested on in turn."""
+        return self.split == "cv"
+
+    def epochs_of(self, phase: int | str) -> int:
+        """Epochs of `phase`: 0..3, "random" or "forcing"; `epochs` overrides them all."""
+        if self.epochs is not None:
+            return self.epochs
+        return getattr(self, _phase_key("epochs", phase))
+
+    def lr_of(self, phase: int | str) -> float:
+        """Learning rate at the start of `phase`; `lr` overrides all but that of forcing."""
+        if self.lr is not None and phase != "forcing":
+            return self.lr
+        return getattr(self, _phase_key("lr", phase))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting, ready for JSON."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def sound(self) -> Any:
+        """The `SoundSettings` among the settings."""
+        from scratchnet.sound import SoundSettings
+
+        names = [f.name for f in fields(SoundSettings)]
+        return SoundSettings(**{name: getattr(self, name) for name in names})
+
+    def with_(self, **changes: Any) -> Config:
+        """A copy with some settings changed (unchecked names raise TypeError)."""
+        return replace(self, **changes)
+
+
+def _phase_key(what: str, phase: int | str) -> str:
+    if phase == "forcing":
+        return f"forcing_{what}"
+    return f"{what}_random" if phase == "random" else f"{what}_phase{phase}"
+
+
+def option(name: str) -> str:
+    """A setting's name as option of the command line."""
+    return "--" + name.replace("_", "-")
+
+
+@cache
+def kinds() -> dict[str, tuple[type, bool]]:
+    """Setting -> (type, whether it may be none)."""
+    table = {}
+    for name, hint in get_type_hints(Config).items():
+        parts = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        table[name] = (next(p for p in parts if p is not types.NoneType), types.NoneType in parts)
+    return table
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`; did you mean X?`, or nothing where no word is near."""
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def convert(name: str, value: Any, *, where: str | None = None) -> Any:
+    """`value` (a string of the command line, or what TOML or JSON gave) as setting `name` wants it, checked.
+
+    Raises `InputError` naming the setting, the value and what would be right.
+    """
+    label = where or option(name)
+    kind, optional = kinds()[name]
+    meta = Config.__dataclass_fields__[name].metadata
+    if optional and (value is None or (isinstance(value, str) and value.lower() == "none")):
+        return None
+    result = _as(kind, value)
+    if result is None:
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
+        raise InputError(f"{label}: {value!r} is not {words}" + (" or none" if optional else ""))
+    if meta["choices"] and result not in meta["choices"]:
+        hint = nearest(str(result), meta["choices"])
+        raise InputError(f"{label}: unknown value {result!r}{hint} (one of {', '.join(meta['choices'])})")
+    if meta["check"] and not meta["check"][0](result):
+        raise InputError(f"{label}: {value} must be {meta['check'][1]}")
+    return result
+
+
+def _as(kind: type, value: Any) -> Any:
+    """`value` as `kind`, or None where it is none of that kind."""
+    if kind is bool:
+        return value if isinstance(value, bool) else {"true": True, "false": False}.get(str(value).lower())
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if kind is str:
+        return value if isinstance(value, str) and value else None
+    try:
+        number = kind(value)
+    except ValueError:
+        return None
+    exact = math.isfinite(number) and (kind is float or isinstance(value, str) or number == value)
+    return number if exact else None
+
+
+def from_toml(path: str | Path) -> dict[str, Any]:
+    """Differences stated by a TOML file, names checked: `net = "mstnet"`, `lr = 0.005`, `top_db = "none"`.
+
+    Raises `InputError` for a missing file, bad TOML, an unknown name.
+    """
+    try:
+        with open(path, "rb") as file:
+            table = tomllib.load(file)
+    except OSError as error:
+        raise InputError(f"--config {path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {path}: not TOML: {error}") from None
+    return check_names(table, where=f"--config {path}")
+
+
+def check_names(table: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Names of `table` as settings (dashes allowed, `cv = true` for `split = "cv"`), or `InputError`."""
+    known = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name == "cv":
+            if convert("strict", value, where=f"{where}: cv"):
+                known["split"] = "cv"
+        elif name in kinds():
+            known[name] = value
+        else:
+            raise InputError(f"{where}: unknown setting {key!r}{nearest(name, kinds())}")
+    return known
+
+
+def resolve(*differences: tuple[Mapping[str, Any], str | None]) -> Config:
+    """The configuration from layers of `(differences, where they come from)`, later ones winning, upon their preset.
+
+    `where` None stands for the command line. Raises `InputError` for a value that no run could use.
+    """
+    given: dict[str, Any] = {}
+    for table, where in differences:
+        for name, value in check_names(table, where=where or "command line").items():
+            given[name] = convert(name, value, where=f"{where}: {name}" if where else None)
+    preset = given.get("preset", default("preset"))
+    settings = dict(PRESETS[preset])
+    net = given.get("net", settings.get("net", default("net")))
+    settings |= PRESETS_OF_NET.get((preset, net), {})
+    config = Config(**(settings | given))
+    check(config)
+    return config
+
+
+def default(name: str) -> Any:
+    """The default of a setting."""
+    value = Config.__dataclass_fields__[name].default
+    assert value is not MISSING
+    return value
+
+
+def check(config: Config) -> None:
+    """Raise `InputError` where settings contradict each other."""
+    if config.deltas and config.net != "piczaknet":
+        raise InputError(
+            f"--deltas {config.deltas}: a second channel is for --net piczaknet; {config.net} makes its own input"
+        )
+    if config.net != "piczaknet" and config.segment_length != default("segment_length"):
+        raise InputError(
+            f"--segment-length {config.segment_length}: {config.net} needs 20992; others are for --net piczaknet"
+        )
+    if (config.n_mels, config.n_frames) != (60, 41):
+        raise InputError(
+            f"--n-mels {config.n_mels} --n-frames {config.n_frames}: PiczakNet takes 60 Mel bins by 41 frames"
+        )
+    if config.cv and (config.test_fold is not None or config.valid_fold is not None):
+        raise InputError("--cv tests every fold in turn: leave out --test-fold and --valid-fold")
+    if config.test_fold is not None and config.test_fold == config.valid_fold:
+        raise InputError(f"--valid-fold {config.valid_fold}: must differ from the test fold")
+    if config.lr_final is not None and config.lr is not None and config.lr_final > config.lr:
+        raise InputError(f"--lr-final {config.lr_final}: above the rate it decays from, --lr {config.lr}")
+
+
+def from_dict(table: Mapping[str, Any]) -> Config:
+    """The configuration that `to_dict` wrote. Raises `InputError` for names or values of another version."""
+    names = check_names(table, where="config.json")
+    return Config(**{name: convert(name, value, where=f"config.json: {name}") for name, value in names.items()})

@@ -1,0 +1,83 @@
+"""Files written whole or not at all: a run that is killed at any moment leaves only readable ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scratchnet.errors import InputError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` beside `path`, then rename."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as indented JSON; NaN becomes null."""
+    write_text(path, json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote. Raises `InputError` naming the file where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """One line of a `.jsonl` file; NaN becomes null."""
+    return json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """NumPy numbers and NaN as JSON knows them."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+    """A safetensors file of `arrays`; each value of `metadata` is stored as JSON."""
+    from safetensors.numpy import save_file
+
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        strings = {name: json.dumps(_plain(value), allow_nan=False) for name, value in metadata.items()}
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, draft, metadata=strings)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and metadata of a safetensors file. Raises `InputError` where it is none, or none of ours."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{path}: no model file of scratchnet ({error})") from None

@@ -1,0 +1,225 @@
+"""The training of one phase: mini-batches, early stopping, and a state that a later process can go on from exactly.
+
+Order, dropout masks and learning rate are pure functions of (seed, phase, epoch, step), so that the state is no more
+than the weights, the optimizer's arrays and a few counters.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from scratchnet import backend
+from scratchnet.errors import InputError
+from scratchnet.training.tasks import Score, Task
+from scratchnet.training.updates import Updates
+
+CHECKPOINT_SECONDS = 60.0  # a killed run loses at most this and an epoch
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, held back until a moment at which the weights are whole."""
+
+
+class Stop:
+    """Whether the user asked to stop; `check` is called where stopping does no harm."""
+
+    requested = False
+
+    def check(self) -> None:
+        """Raise `Interrupted` if asked to stop."""
+        if self.requested:
+            raise Interrupted
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Stop]:
+    """A `Stop` that Ctrl-C (or SIGTERM) sets; the second Ctrl-C stops at once. Only the main thread gets signals."""
+    stop = Stop()
+    before: dict[signal.Signals, Any] = {}
+
+    def request(number: int, frame: FrameType | None) -> None:
+        stop.requested = True
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, request)
+    except ValueError:  # not the main thread
+        before.clear()
+    try:
+        yield stop
+    finally:
+        restore()
+
+
+@dataclass
+class State:
+    """Where a phase stands: `batch` mini-batches of `epoch` (from 1) are done, with these sums over its segments."""
+
+    epoch: int = 1
+    batch: int = 0
+    seen: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
+    norms: dict[str, float] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_score: Score = ()
+    best_valid: dict[str, float | None] = field(default_factory=dict)
+
+
+class Listener:
+    """What the loop tells; every method may be overridden."""
+
+    def step(self, state: State, steps: int, loss: float) -> None:
+        """A mini-batch was learned."""
+
+    def epoch(self, row: dict[str, Any], best: bool) -> None:
+        """An epoch ended: its line of metrics.jsonl."""
+
+    def checkpoint(self, save: Callable[[], tuple[dict[str, np.ndarray], dict[str, Any]]]) -> None:
+        """A good moment to store what `save()` returns."""
+
+
+class Trainer:
+    """Trains those weights of `net` that are not frozen; `best` holds their best values so far, by name."""
+
+    def __init__(
+        self,
+        net: Any,
+        task: Task,
+        updates: Updates,
+        *,
+        title: str,
+        epochs: int,
+        dropout_seed: int,
+        patience: int | None = None,
+        grad_norms: bool = False,
+        listener: Listener | None = None,
+    ) -> None:
+        self.net, self.task, self.updates = net, task, updates
+        self.title, self.epochs, self.patience = title, epochs, patience
+        self.dropout_seed, self.grad_norms = dropout_seed, grad_norms
+        self.listener = listener or Listener()
+        self.state = State()
+        self.trained = [name for name in net.params if not net.layers[name.rpartition(".")[0]].frozen]
+        self.best = self._weights()
+
+    def _weights(self) -> dict[str, np.ndarray]:
+        params = self.net.params
+        return {name: backend.to_numpy(params[name]).copy() for name in self.trained}
+
+    # -- stopping and going on
+
+    def save(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Arrays and counters from which `restore` goes on to the same result."""
+        arrays = {f"now/{name}": a for name, a in self._weights().items()}
+        arrays |= {f"best/{name}": a for name, a in self.best.items()}
+        arrays |= {f"update/{name}": np.asarray(a) for name, a in self.updates.state_dict().items()}
+        return arrays, asdict(self.state)
+
+    def restore(self, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
+        """Go on from what `save` gave."""
+
+        def part(prefix: str) -> dict[str, np.ndarray]:
+            return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+
+        self.net.load_state_dict(part("now/"), strict=False)
+        self.best = part("best/")
+        self.updates.load_state_dict(part("update/"))
+        self.state = State(**{**state, "best_score": tuple(state["best_score"])})
+
+    # -- training
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or `patience` ran out."""
+        done = self.state.epoch - 1
+        return done >= self.epochs or (self.patience is not None and done - self.state.best_epoch >= self.patience)
+
+    def run(self, stop: Stop) -> None:
+        """Train to the end of the phase; on `Interrupted`, the listener gets to store the state first."""
+        stored = time.monotonic()
+        try:
+            while not self.finished:
+                self._train(stop)
+                self._close_epoch(stop)
+                if time.monotonic() - stored > CHECKPOINT_SECONDS and not self.finished:
+                    self.listener.checkpoint(self.save)
+                    stored = time.monotonic()
+        except Interrupted:
+            self.listener.checkpoint(self.save)
+            raise
+
+    def _train(self, stop: Stop) -> None:
+        state, started = self.state, time.perf_counter()
+        before = state.seconds
+        for x, target in self.task.batches(state.epoch, state.batch):
+            self._step(x, target)
+            state.seconds = before + time.perf_counter() - started
+            stop.check()
+
+    def _step(self, x: Any, target: Any) -> None:
+        state, task, net = self.state, self.task, self.net
+        step = (state.epoch - 1) * task.steps + state.batch
+        net.reseed(self.dropout_seed, step)
+        prediction = net.forward(x, training=True)
+        loss = float(task.loss.forward(prediction, target))
+        if not math.isfinite(loss):
+            raise InputError(
+                f"training diverged in {self.title}, epoch {state.epoch} (loss {loss}): "
+                f"take a smaller --lr than {self.updates.lr_at(step):.2g}, or clip gradients with --clip-norm 3"
+            )
+        net.backward(task.loss.backward())
+        grads = net.grads
+        if self.grad_norms:
+            for name, grad in grads.items():
+                norm = float(np.sqrt(float(backend.kernels_of(grad).squared_norm(grad))))
+                state.norms[name] = state.norms.get(name, 0.0) + norm
+        self.updates.step(net.params, grads, step)
+        state.batch += 1
+        state.seen += len(target)
+        state.loss += loss * len(target)
+        state.correct += task.correct(prediction, target) or 0
+        self.listener.step(state, task.steps, loss)
+
+    def _close_epoch(self, stop: Stop) -> None:
+        state, task = self.state, self.task
+        started = time.perf_counter()
+        valid = task.validate(self.net, stop.check)
+        score = task.score(valid)
+        better = not state.best_score or score > state.best_score
+        if better:
+            self.best = self._weights()
+            state.best_epoch, state.best_score, state.best_valid = state.epoch, score, valid
+        row: dict[str, Any] = {
+            "epoch": state.epoch,
+            "train_loss": state.loss / state.seen,
+            "train_accuracy": None if valid["valid_accuracy"] is None else state.correct / state.seen,
+            **valid,
+            "lr": self.updates.lr_at(state.epoch * task.steps - 1),
+            "seconds": state.seconds + time.perf_counter() - started,
+            "waited": task.waited,
+        }
+        if self.grad_norms:
+            row["grad_norms"] = {name: total / task.steps for name, total in state.norms.items()}
+        self.state = State(
+            epoch=state.epoch + 1,
+            best_epoch=state.best_epoch,
+            best_score=state.best_score,
+            best_valid=state.best_valid,
+        )
+        self.listener.epoch(row, better)

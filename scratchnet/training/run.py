@@ -1,0 +1,278 @@
+"""A whole run: its folder, its data, one split or all folds in turn, its result and pictures."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scratchnet import backend
+from scratchnet.errors import InputError
+from scratchnet.training import metrics
+from scratchnet.training.config import Config
+from scratchnet.training.files import read_arrays
+from scratchnet.training.icebreaker import IceBreaker
+from scratchnet.training.phases import phases_of
+from scratchnet.training.runfolder import MODEL, RunFolder, default_path
+from scratchnet.training.screen import Screen
+
+if TYPE_CHECKING:
+    from scratchnet.data import Segments, Source
+
+
+def start(config: Config) -> dict[str, Any]:
+    """Train as `config` says in a new run folder; returns the contents of its result.json.
+
+    Raises `InputError` for bad input, `KeyboardInterrupt` when stopped (the run folder can then be gone on with).
+    """
+    screen = Screen(config.quiet)
+    used = choose_backend(config)
+    # The synthetic set takes a while to make, and Ctrl-C meanwhile must find a run folder; a bad --data must not.
+    source = None if config.data is None else open_data(config, screen)
+    path = Path(config.out) if config.out else default_path(config.net, source.name if source else "synthetic")
+    folder = RunFolder.create(path, config)
+    try:
+        return _run(config, folder, source, screen, used)
+    except InputError:
+        folder.discard()
+        raise
+
+
+def resume(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    """Go on with the run in `path`; `changes` may hold what does not change its result (see `MAY_CHANGE`)."""
+    folder, stored = RunFolder.open(path)
+    config = stored.with_(**changes)
+    screen = Screen(config.quiet)
+    result = folder.result()
+    if result is not None:
+        screen.say(f"{path} is finished already")
+        report(config, folder, result, screen)
+        return result
+    return _run(config, folder, None, screen, choose_backend(config))
+
+
+MAY_CHANGE = ("data", "backend", "threads", "strict", "quiet")
+
+
+def choose_backend(config: Config) -> str:
+    """Make the backend (and threads) of the settings the current one; returns its name."""
+    used = backend.use(config.backend)
+    if config.threads is not None and used == "cpu":
+        backend.threads(config.threads)
+    return used
+
+
+def open_data(config: Config, screen: Screen) -> Source:
+    """The data source of the settings."""
+    from scratchnet.data import open_source
+
+    if config.data is not None:
+        return open_source(config.data, subset=config.subset)
+    progress = _Progress(screen, "making the synthetic sounds", "clip")
+    try:
+        return open_source(None, subset=config.subset, progress=progress)
+    finally:
+        screen.close()
+
+
+def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
+    """The segments of a source, made now or found in the cache; bad files are named."""
+    from scratchnet.data import prepare
+
+    progress = _Progress(screen, "preparing segments", "clip")
+    try:
+        segments = prepare(source, config.sound(), strict=config.strict, progress=progress)
+    finally:
+        screen.close()
+    for path, reason in segments.skipped:
+        screen.say(f"skipped: {reason if str(path) in reason else f'{path}: {reason}'}")
+    if segments.skipped:
+        screen.say(f"{len(segments.skipped)} of {len(segments.skipped) + len(segments.clips)} files skipped")
+    return segments
+
+
+class _Progress:
+    """Opens a bar (or says a line) when the work turns out to be needed, not before."""
+
+    def __init__(self, screen: Screen, text: str, unit: str) -> None:
+        self.screen, self.text, self.unit, self.opened = screen, text, unit, False
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self.opened:
+            self.opened = True
+            self.screen.say(f"{self.text}: {total} {self.unit}s, once")
+            self.screen.progress(self.text, total, self.unit)
+        self.screen.advance(done, total)
+
+
+def layout(segments: Segments) -> str:
+    """What the data is by name: classes, clips and folds; equal for a copy of the data elsewhere."""
+    text = repr((segments.classes, list(segments.clips), segments.clip_fold.tolist()))
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
+    """(test fold, validation fold) of every split to run: all for `--cv`, else the last fold or the one asked for."""
+    folds = [int(k) for k in np.unique(segments.clip_fold)]
+    tests = folds if config.cv else [folds[-1] if config.test_fold is None else config.test_fold]
+    pairs = []
+    for test in tests:
+        if test not in folds:
+            raise InputError(f"--test-fold {test}: the data has folds {', '.join(map(str, folds))}")
+        before = folds[folds.index(test) - 1]
+        pairs.append((test, before if config.valid_fold is None else config.valid_fold))
+    return pairs
+
+
+def _run(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:
+    try:
+        return _train(config, folder, source, screen, used)
+    except KeyboardInterrupt:
+        how = f"python -m scratchnet.train --resume {folder.path}"
+        raise KeyboardInterrupt(f"interrupted; go on with: {how}") from None
+    finally:
+        screen.close()
+
+
+def _train(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:
+    segments = prepare_data(config, source or open_data(config, screen), screen)
+    known = folder.about("fingerprint")
+    if known is not None and known != segments.fingerprint and folder.about("layout") != layout(segments):
+        raise InputError(f"{folder.path}: the data has changed since this run began; start a new one")
+    splits = folds_of(segments, config)
+    about = {"fingerprint": segments.fingerprint, "layout": layout(segments), "data_name": segments.name}
+    folder.describe(config, **about, used_backend=used)
+    _announce(config, segments, splits, folder, screen, used)
+    if config.cv:
+        result = _cross_validate(config, segments, splits, folder, screen, about | {"used_backend": used})
+    else:
+        result = _single(config, segments, splits[0], folder, screen)
+    result["skipped"] = [list(item) for item in segments.skipped]
+    _finish(config, folder, result, segments)
+    report(config, folder, result, screen)
+    return result
+
+
+def _single(
+    config: Config, segments: Segments, fold: tuple[int, int], folder: RunFolder, screen: Screen
+) -> dict[str, Any]:
+    from scratchnet.data import split
+
+    figures = IceBreaker(config, segments, split(segments, *fold), folder, screen).run()
+    last = list(figures)[-1]
+    seconds = sum(row["seconds"] for row in folder.metrics())
+    return {
+        "net": config.net,
+        "seed": config.seed,
+        "test_fold": fold[0],
+        "valid_fold": fold[1],
+        "test": figures[last],
+        "phases": figures,
+        "training_seconds": seconds,
+    }
+
+
+def _cross_validate(
+    config: Config,
+    segments: Segments,
+    splits: list[tuple[int, int]],
+    folder: RunFolder,
+    screen: Screen,
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    results: dict[int, dict[str, Any]] = {}
+    for test, valid in splits:
+        path = folder.fold(test)
+        own = config.with_(split="single", test_fold=test, valid_fold=valid, out=str(path))
+        fold = RunFolder.open(path)[0] if (path / "config.json").is_file() else RunFolder.create(path, own)
+        result = fold.result()
+        if result is None:
+            screen.say(f"fold {test} of {len(splits)}:")
+            fold.describe(own, **about)
+            result = _single(own, segments, (test, valid), fold, screen)
+            _finish(own, fold, result, segments)
+        results[test] = result
+        screen.say(f"fold {test}: {line(result['test'])}")
+    names = next(iter(results.values()))["phases"]
+    phases = {name: metrics.gather({k: r["phases"][name] for k, r in results.items()}) for name in names}
+    return {
+        "net": config.net,
+        "seed": config.seed,
+        "folds": {str(k): f"fold{k}" for k in results},
+        "test": metrics.gather({k: r["test"] for k, r in results.items()}),
+        "phases": phases,
+        "training_seconds": sum(r["training_seconds"] for r in results.values()),
+    }
+
+
+def _announce(
+    config: Config, segments: Segments, splits: list[tuple[int, int]], folder: RunFolder, screen: Screen, used: str
+) -> None:
+    phases = phases_of(config.net, config.init)
+    epochs = ", ".join(f"{phase.title} {config.epochs_of(phase.name)}" for phase in phases)
+    test = "every fold in turn" if config.cv else f"fold {splits[0][0]}"
+    valid = "the fold before it" if config.cv else f"fold {splits[0][1]}"
+    counts = f"{len(segments.clips)} clips, {len(segments)} segments, {len(segments.classes)} classes"
+    screen.say(f"data     {segments.name}: {counts}")
+    screen.say(f"folds    test on {test}, validate on {valid}, train on the others")
+    screen.say(
+        f"network  {config.net}, {config.init if config.net != 'piczaknet' else 'random'} initialisation, on {used}"
+    )
+    screen.say(f"epochs   {epochs}; mini-batches of {config.batch_size} segments")
+    screen.say(f"folder   {folder.path}")
+    if used == "cpu" and not kernels_compiled():
+        screen.say("Numba compiles the kernels now, once: the first mini-batches take up to a minute")
+
+
+def kernels_compiled() -> bool:
+    """Whether Numba left compiled kernels from an earlier run."""
+    import scratchnet.kernels.cpu as cpu
+
+    places = [Path(place) for place in cpu.__path__]
+    if told := os.environ.get("NUMBA_CACHE_DIR"):
+        places.append(Path(told))
+    return any(any(place.glob("**/*.nbi")) for place in places)
+
+
+def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments: Segments) -> None:
+    """The run's pictures, then result.json: a run that has it needs nothing more."""
+    from scratchnet import plots
+
+    confusion = np.array(result["test"]["confusion"])
+    names = segments.codes if segments.name in ("urbansound8k", "synthetic") else segments.classes
+    plots.save_confusion(folder.path / "confusion.png", confusion, names)
+    if not config.cv:
+        plots.save_curves(folder.path / "curves.png", folder.metrics())
+        arrays, about = read_arrays(folder.path / MODEL)
+        plots.save_kernels(folder.path / "kernels.png", arrays, about["sound"])
+    folder.save_result(result)
+    if not config.cv:
+        folder.drop_best(phases_of(config.net, config.init)[-1].name)
+
+
+def line(test: dict[str, Any]) -> str:
+    """Test figures in one line."""
+
+    def score(name: str) -> str:
+        spread = f" ± {test['std'][name]:.3f}" if "std" in test else ""
+        return f"{test[name]:.3f}{spread}"
+
+    return (
+        f"balanced accuracy of segments {score('segment_balanced_accuracy')} (plain {score('segment_accuracy')}), "
+        f"of clips by majority {score('clip_accuracy_majority')}, by probability {score('clip_accuracy_probability')}"
+    )
+
+
+def report(config: Config, folder: RunFolder, result: dict[str, Any], screen: Screen) -> None:
+    """The end of a run on the screen."""
+    for name, figures in result["phases"].items():
+        title = f"phase {name}" if name.isdecimal() else name
+        net = "piczaknet" if name == "0" else config.net
+        screen.say(f"test     {title} ({net}): {line(figures)}")
+    screen.say(f"{config.net}: {line(result['test'])}", always=True)
+    screen.say(f"results, model and pictures: {folder.path}")
+    if not config.cv:
+        screen.say(f"try:  python -m scratchnet.predict {folder.path} FILE")

@@ -1,0 +1,193 @@
+"""The run folder: what a run leaves behind, and what it needs to go on.
+
+config.json         all settings, versions, fingerprint of the data
+metrics.jsonl       one line per epoch
+model.safetensors   best weights of the latest phase, with what `predict` needs
+result.json         figures on the test fold
+checkpoint/         best weights of every phase (only those it trained), state of an unfinished one
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scratchnet import __version__
+from scratchnet.errors import InputError
+from scratchnet.training import config as configuration
+from scratchnet.training.config import Config
+from scratchnet.training.files import json_line, read_arrays, read_json, write_arrays, write_json, write_text
+from scratchnet.training.phases import PhaseName
+
+CONFIG, METRICS, MODEL, RESULT, CHECKPOINT = (
+    "config.json",
+    "metrics.jsonl",
+    "model.safetensors",
+    "result.json",
+    "checkpoint",
+)
+ABOUT = ("versions", "fingerprint", "layout", "data_name", "used_backend")  # in config.json beside the settings
+
+
+class RunFolder:
+    """Paths and files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / CHECKPOINT
+
+    @classmethod
+    def create(cls, path: Path, config: Config) -> RunFolder:
+        """A new run's folder. Raises `InputError` where the path is a file, or holds a run already."""
+        if path.exists() and not path.is_dir():
+            raise InputError(f"--out {path}: is a file; name a folder")
+        if any((path / name).exists() for name in (CONFIG, METRICS, MODEL, RESULT, CHECKPOINT)):
+            raise InputError(f"--out {path}: holds a run already; go on with --resume {path}, or name another folder")
+        folder = cls(path)
+        try:
+            folder.checkpoint.mkdir(parents=True)
+            folder.describe(config)
+        except OSError as error:
+            raise InputError(f"--out {path}: cannot be written ({error.strerror})") from None
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> tuple[RunFolder, Config]:
+        """An existing run's folder and its settings. Raises `InputError` where there is none."""
+        if not (path / CONFIG).is_file():
+            raise InputError(f"{path}: no run folder (it has no {CONFIG})")
+        folder = cls(path)
+        folder.checkpoint.mkdir(exist_ok=True)
+        table = read_json(path / CONFIG)
+        if not isinstance(table, dict):
+            raise InputError(f"{path / CONFIG}: holds no settings")
+        return folder, configuration.from_dict({k: v for k, v in table.items() if k not in ABOUT})
+
+    def discard(self) -> None:
+        """Take a folder away again that `create` made, unless it holds work already."""
+        if any(self.checkpoint.iterdir()) or (self.path / METRICS).exists():
+            return
+        (self.path / CONFIG).unlink(missing_ok=True)
+        for folder in (self.checkpoint, self.path):
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+
+    def describe(self, config: Config, **about: Any) -> None:
+        """Write config.json."""
+        write_json(self.path / CONFIG, {**config.to_dict(), "versions": versions(), **about})
+
+    def about(self, name: str) -> Any:
+        """An entry of config.json that is no setting, or None."""
+        return read_json(self.path / CONFIG).get(name)
+
+    # -- metrics.jsonl
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """One more line."""
+        with open(self.path / METRICS, "a", encoding="utf-8") as file:
+            file.write(json_line(row))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All whole lines."""
+        rows = []
+        if (self.path / METRICS).is_file():
+            for line in (self.path / METRICS).read_text(encoding="utf-8").splitlines():
+                try:
+                    rows.append(json.loads(line))
+                except ValueError:
+                    break  # the last line of a killed run
+        return rows
+
+    def cut_metrics(self, phase: PhaseName, epochs: int) -> None:
+        """Keep of `phase` the first `epochs` lines, of the phases before it all, of later ones none."""
+        kept = []
+        for row in self.metrics():
+            if row["phase"] == phase and row["epoch"] > epochs:
+                break
+            kept.append(row)
+        write_text(self.path / METRICS, "".join(map(json_line, kept)))
+
+    # -- weights
+
+    def _weights(self, phase: PhaseName) -> Path:
+        return self.checkpoint / f"phase-{phase}.safetensors"
+
+    def save_best(self, phase: PhaseName, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+        """The best weights of a finished phase; its unfinished state goes."""
+        write_arrays(self._weights(phase), arrays, about)
+        (self.checkpoint / "state.safetensors").unlink(missing_ok=True)
+
+    def load_best(self, phase: PhaseName) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """What `save_best` stored, or None."""
+        path = self._weights(phase)
+        return read_arrays(path) if path.is_file() else None
+
+    def drop_best(self, phase: PhaseName) -> None:
+        """The last phase's weights are in model.safetensors too: once is enough."""
+        self._weights(phase).unlink(missing_ok=True)
+
+    def save_state(self, phase: PhaseName, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+        """Where an unfinished phase stands."""
+        write_arrays(self.checkpoint / "state.safetensors", arrays, {"phase": phase, "state": state})
+
+    def load_state(self, phase: PhaseName) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """What `save_state` stored of this phase, or None."""
+        path = self.checkpoint / "state.safetensors"
+        if not path.is_file():
+            return None
+        arrays, metadata = read_arrays(path)
+        return (arrays, metadata["state"]) if metadata["phase"] == phase else None
+
+    def save_model(self, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+        """model.safetensors."""
+        write_arrays(self.path / MODEL, arrays, about)
+
+    # -- figures
+
+    def save_figures(self, phase: PhaseName, figures: Mapping[str, Any]) -> None:
+        """The test figures of a finished phase."""
+        write_json(self.checkpoint / f"phase-{phase}.json", figures)
+
+    def load_figures(self, phase: PhaseName) -> dict[str, Any] | None:
+        """What `save_figures` stored, or None."""
+        path = self.checkpoint / f"phase-{phase}.json"
+        return read_json(path) if path.is_file() else None
+
+    def save_result(self, result: Mapping[str, Any]) -> None:
+        """result.json: the run is finished."""
+        write_json(self.path / RESULT, result)
+
+    def result(self) -> dict[str, Any] | None:
+        """result.json, or None."""
+        return read_json(self.path / RESULT) if (self.path / RESULT).is_file() else None
+
+    def fold(self, number: int) -> Path:
+        """The folder of one fold of a cross-validation."""
+        return self.path / f"fold{number}"
+
+
+def default_path(net: str, data: str) -> Path:
+    """runs/NET-DATA-N with the next free N."""
+    stem = f"{net}-{data}-"
+    taken = [p.name.removeprefix(stem) for p in Path("runs").glob(f"{stem}*")]
+    return Path("runs") / f"{stem}{1 + max((int(n) for n in taken if n.isdecimal()), default=0)}"
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"scratchnet": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for name in ("numpy", "numba", "scipy", "soundfile", "soxr"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

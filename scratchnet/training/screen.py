@@ -1,0 +1,96 @@
+"""What a run says: a progress bar on a terminal, plain lines elsewhere, the result alone when quiet."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from scratchnet.training.loop import State
+
+
+class Screen:
+    """Talks to standard output; the bar, which only a terminal sees, goes to standard error."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.terminal = not quiet and sys.stdout.isatty() and sys.stderr.isatty()
+        self._bar: Any = None
+        self._title, self._epochs = "", 0
+
+    def say(self, text: str, *, always: bool = False) -> None:
+        """A line, above the bar where there is one; `always`: also when quiet."""
+        if self.quiet and not always:
+            return
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stdout)
+        else:
+            print(text, flush=True)
+
+    def progress(self, text: str, total: int | None = None, unit: str = "it", done: int = 0) -> None:
+        """Open a bar."""
+        self.close()
+        if self.terminal:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, initial=done, desc=text, unit=unit, leave=False, dynamic_ncols=True)
+
+    def advance(self, done: int, total: int | None = None) -> None:
+        """Set the bar to `done` (of `total`)."""
+        if self._bar is not None:
+            if total is not None:
+                self._bar.total = total
+            self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    # -- a phase
+
+    def begin(self, title: str, epochs: int, steps: int, state: State) -> None:
+        """A phase begins, or goes on at `state`."""
+        self._title, self._epochs, self._steps = title, epochs, steps
+        done = (state.epoch - 1) * steps + state.batch
+        if done:
+            self.say(f"{title}: going on at epoch {state.epoch}, mini-batch {state.batch + 1} of {steps}")
+        self.progress(title, epochs * steps, "batch", done)
+
+    def step(self, state: State, steps: int, loss: float) -> None:
+        """A mini-batch was learned."""
+        if self._bar is not None:
+            words = f"epoch {state.epoch}/{self._epochs} loss {state.loss / state.seen:.3f}"
+            if state.correct:
+                words += f" train {state.correct / state.seen:.1%}"
+            self._bar.set_postfix_str(words + self._valid(), refresh=False)
+            self.advance((state.epoch - 1) * steps + state.batch)
+
+    _last: dict[str, Any] | None = None
+
+    def _valid(self) -> str:
+        if self._last is None or self._last["valid_balanced_accuracy"] is None:
+            return ""
+        return f" valid {self._last['valid_balanced_accuracy']:.1%}"
+
+    def epoch(self, row: dict[str, Any], best: bool) -> None:
+        """An epoch ended."""
+        self._last = row
+        if not self.terminal:
+            self.say(epoch_line(self._title, self._epochs, row, best))
+
+    def end(self) -> None:
+        """The phase ended."""
+        self._last = None
+        self.close()
+
+
+def epoch_line(title: str, epochs: int, row: dict[str, Any], best: bool) -> str:
+    """One epoch in one line."""
+    words = [f"{title} epoch {row['epoch']}/{epochs}:", f"loss {row['train_loss']:.4f}"]
+    if row["train_accuracy"] is not None:
+        words += [f"train {row['train_accuracy']:.1%}", f"valid {row['valid_accuracy']:.1%}"]
+        words += [f"balanced {row['valid_balanced_accuracy']:.1%}"]
+    else:
+        words += [f"valid loss {row['valid_loss']:.5f}"]
+    return " ".join([*words, f"({row['seconds']:.1f} s)", "best" if best else ""]).rstrip()

@@ -1,0 +1,174 @@
+"""What a phase learns: mini-batches in, a loss, and figures on the validation fold that say when it was at its best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from scratchnet import backend
+from scratchnet.losses import MeanSquaredError, SoftmaxCrossEntropy
+from scratchnet.training import metrics
+from scratchnet.training.evaluation import BATCH, cross_entropy, probabilities
+from scratchnet.training.inputs import Normalisation
+
+Score = tuple[float, ...]
+
+
+class Task(Protocol):
+    """What the loop asks of a task."""
+
+    loss: Any
+    steps: int  # mini-batches an epoch
+    waited: float  # seconds the last epoch's consumer waited for data
+
+    def batches(self, epoch: int, skip: int) -> Iterator[tuple[Any, Any]]:
+        """Mini-batches (x, target) of an epoch (from 1), the first `skip` left out."""
+
+    def correct(self, prediction: Any, target: Any) -> int | None:
+        """How many of a mini-batch were classified rightly, where there are classes."""
+
+    def validate(self, net: Any, checkpoint: Callable[[], None]) -> dict[str, float | None]:
+        """Figures on the validation fold."""
+
+    def score(self, valid: dict[str, Any]) -> Score:
+        """The larger, the better the weights."""
+
+
+class Classification:
+    """Segments to classes; the best weights have the highest balanced validation accuracy, then the lowest loss."""
+
+    def __init__(
+        self,
+        segments: Any,
+        train: np.ndarray,
+        valid: np.ndarray,
+        feature: str,
+        norm: Normalisation,
+        *,
+        batch_size: int,
+        seed: tuple[int, ...],
+        balanced: bool = False,
+        dropout_seed: int = 0,
+    ) -> None:
+        self.loss = SoftmaxCrossEntropy()
+        self.segments, self.train, self.valid = segments, train, valid
+        self.feature, self.norm = feature, norm
+        self.batch_size, self.seed, self.balanced = batch_size, seed, balanced
+        self.dropout_seed = dropout_seed
+        self.waited = 0.0
+        self.steps = len(self._batches(1))
+
+    def _batches(self, epoch: int) -> Any:
+        from scratchnet.data import Batches
+
+        return Batches(
+            self.segments,
+            self.train,
+            self.batch_size,
+            feature=self.feature,
+            rng=np.random.default_rng((*self.seed, epoch)),
+            mean=self.norm.offset,
+            std=self.norm.scale,
+            balanced=self.balanced,
+        )
+
+    def batches(self, epoch: int, skip: int) -> Iterator[tuple[Any, Any]]:
+        """See `Task`."""
+        batches = self._batches(epoch)
+        for number, (x, label) in enumerate(batches):
+            self.waited = batches.waited
+            if number >= skip:
+                yield backend.asarray(x), backend.asarray(label)
+
+    def correct(self, prediction: Any, target: Any) -> int:
+        """See `Task`."""
+        return int((prediction.argmax(axis=1) == target).sum())
+
+    def validate(self, net: Any, checkpoint: Callable[[], None]) -> dict[str, float | None]:
+        """See `Task`."""
+        label = np.asarray(self.segments.label[self.valid])
+        probs = probabilities(
+            net,
+            self.segments,
+            self.valid,
+            self.feature,
+            self.norm,
+            dropout_seed=self.dropout_seed,
+            checkpoint=checkpoint,
+        )
+        confusion = metrics.confusion_matrix(label, probs.argmax(axis=1), probs.shape[1])
+        return {
+            "valid_loss": cross_entropy(probs, label),
+            "valid_accuracy": metrics.accuracy(confusion),
+            "valid_balanced_accuracy": metrics.balanced_accuracy(confusion),
+        }
+
+    def score(self, valid: dict[str, Any]) -> Score:
+        """See `Task`."""
+        return valid["valid_balanced_accuracy"], -valid["valid_loss"]
+
+
+class Forcing:
+    """Spectrogram forcing (section 2.3.2): MSTNet's front end alone learns the normalised log-Mel-spectrogram.
+
+    The cost is the mean square error; the best weights have the lowest on the validation fold.
+    """
+
+    def __init__(
+        self,
+        segments: Any,
+        train: np.ndarray,
+        valid: np.ndarray,
+        norm: Normalisation,
+        *,
+        batch_size: int,
+        seed: tuple[int, ...],
+    ) -> None:
+        self.loss = MeanSquaredError()
+        self.segments, self.train, self.valid, self.norm = segments, train, valid, norm
+        self.batch_size, self.seed = batch_size, seed
+        self.waited = 0.0
+        self.steps = -(-len(train) // batch_size)
+
+    def _pairs(self, indices: np.ndarray, batch_size: int, seed: tuple[int, ...] | None) -> Iterator[tuple[Any, Any]]:
+        """(waveforms (b, 1, 20992), targets (b, 60, 41)): two readers that draw the same order."""
+        from scratchnet.data import Batches
+
+        orders = [None if seed is None else np.random.default_rng(seed) for _ in range(2)]
+        waves = Batches(self.segments, indices, batch_size, feature="waveform", rng=orders[0])
+        targets = Batches(
+            self.segments,
+            indices,
+            batch_size,
+            feature="logmel",
+            rng=orders[1],
+            mean=self.norm.offset,
+            std=self.norm.scale,
+        )
+        for (x, _), (target, _) in zip(waves, targets, strict=True):
+            self.waited = waves.waited + targets.waited
+            yield backend.asarray(x), backend.asarray(target[:, 0])
+
+    def batches(self, epoch: int, skip: int) -> Iterator[tuple[Any, Any]]:
+        """See `Task`."""
+        for number, pair in enumerate(self._pairs(self.train, self.batch_size, (*self.seed, epoch))):
+            if number >= skip:
+                yield pair
+
+    def correct(self, prediction: Any, target: Any) -> None:
+        """See `Task`."""
+        return None
+
+    def validate(self, net: Any, checkpoint: Callable[[], None]) -> dict[str, float | None]:
+        """See `Task`."""
+        total = 0.0
+        for x, target in self._pairs(self.valid, BATCH, None):
+            total += float(self.loss.forward(net.forward(x), target)) * len(x)
+            checkpoint()
+        return {"valid_loss": total / len(self.valid), "valid_accuracy": None, "valid_balanced_accuracy": None}
+
+    def score(self, valid: dict[str, Any]) -> Score:
+        """See `Task`."""
+        return (-valid["valid_loss"],)
