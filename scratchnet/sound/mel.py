@@ -8,7 +8,9 @@ where Delta_m is the m-th triangle of the filter bank, on the Mel scale of Slane
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,6 +69,12 @@ def mel_filters(
     return triangles.astype(dtype)
 
 
+@lru_cache(maxsize=8)
+def _transposed_bank(*options: Any) -> np.ndarray:
+    """`mel_filters` as the right factor of a product, kept: it takes longer to make than a segment to transform."""
+    return np.ascontiguousarray(mel_filters(*options).T)
+
+
 def _blocks(rows: int, n_frames: int) -> Iterator[tuple[slice, list[slice]]]:
     """Cut (rows, n_frames) into blocks of about BLOCK_FRAMES frames: a few whole rows, or pieces of one long row."""
     step = max(1, BLOCK_FRAMES // n_frames)
@@ -97,7 +105,7 @@ def _mel_rows(
             np.add(parts[:, 0::2], parts[:, 1::2], out=energy[:count], casting="same_kind")  # |.|^2
             if power != 2.0:
                 np.power(energy[:count], power / 2.0, out=energy[:count])
-            out[rows, piece] = (energy[:count] @ bank.T).reshape(*block.shape[:2], -1)
+            out[rows, piece] = (energy[:count] @ bank).reshape(*block.shape[:2], -1)
 
 
 def melspectrogram(
@@ -124,8 +132,8 @@ def melspectrogram(
     `workers` is the number of threads for a large batch (None: the cores). Raises `ValueError` as `stft` does.
     """
     x = np.asarray(x)
-    rows = x.reshape(-1, x.shape[-1])
-    bank = mel_filters(sr, n_fft, n_mels, fmin, fmax, htk, norm)
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    bank = _transposed_bank(sr, n_fft, n_mels, fmin, fmax, htk, norm)
     values = fft_window(window, n_fft, win_length)
     available = frames(rows[:1] if len(rows) else np.zeros((1, x.shape[-1])), n_fft, hop_length, center, pad_mode)
     n_frames = available.shape[1] if n_frames is None else min(n_frames, available.shape[1])

@@ -1,0 +1,148 @@
+"""Reading: every format to the same mono samples, and one clear line for every file that cannot be used."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from scratchnet.errors import InputError
+from scratchnet.sound import load, load_clip, normalize_peak
+
+soundfile = pytest.importorskip("soundfile", reason="needs soundfile")
+
+RATE = 22050
+
+
+def tone(seconds=0.5, rate=RATE, hertz=440.0, level=0.5):
+    return level * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
+
+
+# Half a step of the quantiser, times two for the rounding of the encoder: 16 bit, 24 bit, 8 bit.
+@pytest.mark.parametrize(
+    "kind, subtype, error",
+    [
+        ("WAV", "PCM_16", 2.0**-15),
+        ("WAV", "PCM_24", 2.0**-23),
+        ("WAV", "PCM_U8", 2.0**-7),
+        ("WAV", "FLOAT", 2.0**-25),
+        ("WAV", "DOUBLE", 2.0**-25),
+        ("WAVEX", "PCM_16", 2.0**-15),
+        ("FLAC", "PCM_16", 2.0**-15),
+        ("AIFF", "PCM_24", 2.0**-23),
+    ],
+)
+def test_formats_give_the_samples_written(tmp_path, kind, subtype, error):
+    x = tone()
+    soundfile.write(tmp_path / "x", x, RATE, format=kind, subtype=subtype)
+    y = load(tmp_path / "x")
+    assert y.dtype == np.float32 and y.shape == x.shape and y.flags.c_contiguous
+    assert np.abs(y - x).max() <= error
+
+
+@pytest.mark.parametrize("kind, subtype", [("WAV", "MS_ADPCM"), ("WAV", "IMA_ADPCM"), ("OGG", "VORBIS"), ("MP3", None)])
+def test_lossy_formats_sound_alike(tmp_path, kind, subtype):
+    x = tone(1.0, 48000)
+    soundfile.write(tmp_path / "x", x, 48000, format=kind, subtype=subtype)
+    y = load(tmp_path / "x", 48000)[: len(x)]
+    assert np.corrcoef(x[: len(y)], y)[0, 1] > 0.99
+
+
+def test_channels_are_averaged(tmp_path):
+    left, right = tone(), tone(hertz=1000.0)
+    soundfile.write(tmp_path / "x.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")
+    np.testing.assert_allclose(load(tmp_path / "x.wav"), (left + right) / 2, atol=1e-7)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 44100, 48000, 96000, 192000])
+def test_a_tone_keeps_its_pitch_and_level_at_every_rate(tmp_path, rate):
+    soundfile.write(tmp_path / "x.wav", tone(1.0, rate), rate, subtype="FLOAT")
+    y = load(tmp_path / "x.wav")
+    assert abs(len(y) - RATE) <= 1
+    middle = slice(2000, 20000)  # away from the borders, where a filter sees the silence outside
+    assert np.abs(y[middle] - tone(1.0)[middle]).max() < 1e-3
+
+
+def test_blocks_are_joined(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "x.wav", np.stack([tone(), tone()], 1), RATE, subtype="FLOAT")
+    whole = load(tmp_path / "x.wav")
+    monkeypatch.setattr("scratchnet.sound.io.BLOCK", 1000)
+    np.testing.assert_array_equal(load(tmp_path / "x.wav"), whole)
+
+
+def test_equal_to_librosa_on_real_recordings(recordings):
+    librosa = pytest.importorskip("librosa", reason="librosa is the oracle here")
+    for path, x in recordings[:3]:
+        expected, _ = librosa.load(path, sr=RATE)
+        np.testing.assert_array_equal(x, expected)
+
+
+def write(folder, name):
+    """A file of each bad sort; returns its path."""
+    path = folder / f"{name}.wav"
+    if name == "empty_file":
+        path.write_bytes(b"")
+    elif name == "no_sound":
+        path.write_bytes(b"this is no sound at all" * 100)
+    elif name == "header_alone":
+        soundfile.write(path, tone(), RATE)
+        path.write_bytes(path.read_bytes()[:44])
+    elif name == "half_a_header":
+        soundfile.write(path, tone(), RATE)
+        path.write_bytes(path.read_bytes()[:20])
+    elif name == "zero_length":
+        soundfile.write(path, np.zeros(0), RATE)
+    elif name == "one_sample":
+        soundfile.write(path, np.ones(1) * 0.5, RATE)
+    elif name in ("nan", "inf"):
+        x = tone()
+        x[77] = float(name)
+        soundfile.write(path, x, RATE, subtype="FLOAT")
+    elif name == "folder":
+        path.mkdir()
+    return path
+
+
+BAD = ["missing", "folder", "empty_file", "no_sound", "header_alone", "half_a_header", "zero_length", "one_sample"]
+
+
+@pytest.mark.parametrize("name", [*BAD, "nan", "inf"])
+@pytest.mark.parametrize("rate", [RATE, 8000])
+def test_bad_files_are_named_in_one_line(tmp_path, name, rate):
+    path = write(tmp_path, name)
+    with pytest.raises(InputError) as caught:
+        load(path, rate)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message and ": " in message
+
+
+def test_a_truncated_file_gives_what_is_left(tmp_path):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, tone(), RATE)
+    path.write_bytes(path.read_bytes()[: 44 + 2 * 500])
+    assert len(load(path)) == 500
+
+
+def test_a_silent_file_loads_but_is_no_clip(tmp_path):
+    soundfile.write(tmp_path / "x.wav", np.zeros(1000), RATE)
+    assert not load(tmp_path / "x.wav").any()
+    with pytest.raises(InputError, match="silent"):
+        load_clip(tmp_path / "x.wav")
+
+
+def test_a_clip_has_peak_one(tmp_path):
+    soundfile.write(tmp_path / "x.wav", tone(level=0.01), RATE, subtype="FLOAT")
+    assert np.abs(load_clip(tmp_path / "x.wav")).max() == 1
+    assert np.abs(load_clip(tmp_path / "x.wav", peak=False)).max() < 0.011
+
+
+finite = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)
+
+
+@given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=1, max_dims=2, max_side=20), elements=finite))
+def test_normalize_peak(x):
+    y = normalize_peak(x)
+    assert y.dtype == x.dtype and y.shape == x.shape
+    peak = np.abs(x).max(axis=-1)
+    np.testing.assert_array_equal(np.abs(y).max(axis=-1), np.where(peak > 0, 1, 0))
+    np.testing.assert_array_equal(np.sign(y[np.abs(y) > 0]), np.sign(x[np.abs(y) > 0]))

@@ -1,0 +1,143 @@
+"""Eq. 2: the filter bank, the log-Mel-spectrogram and the networks' 60 x 41 spectrograms, against librosa."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scratchnet.sound import (
+    SoundSettings,
+    log_melspectrogram,
+    mel_filters,
+    melspectrogram,
+    power_to_db,
+    segment_log_mel,
+    stft,
+)
+from scratchnet.sound import mel as mel_module
+from scratchnet.sound.mel import hz_to_mel, mel_to_hz
+
+
+@pytest.fixture
+def librosa():
+    return pytest.importorskip("librosa", reason="librosa is the oracle here")
+
+
+def theirs(librosa, x, top_db=80.0, cut=41, **options):
+    options = dict(sr=22050, n_fft=1024, hop_length=512, n_mels=60, pad_mode="reflect") | options
+    power = librosa.feature.melspectrogram(y=x, **options)
+    return librosa.power_to_db(power[..., :cut], top_db=top_db)
+
+
+@pytest.mark.parametrize("top_db", [80.0, None])
+def test_spectrograms_of_real_segments_are_librosas_to_1e4_db(librosa, real_segments, top_db):
+    ours = segment_log_mel(real_segments, SoundSettings(top_db=top_db))
+    assert ours.shape == (len(real_segments), 60, 41) and ours.dtype == np.float32 and ours.flags.c_contiguous
+    expected = np.stack([theirs(librosa, x, top_db) for x in real_segments])
+    assert np.abs(ours - expected).max() < 1e-4
+
+
+def test_log_mel_of_a_whole_recording_is_librosas(librosa, recordings):
+    x = recordings[2][1]
+    assert np.abs(log_melspectrogram(x) - theirs(librosa, x, cut=None)).max() < 1e-4
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    sr=st.sampled_from([8000, 22050, 44100]),
+    n_fft=st.sampled_from([256, 1024, 2048]),
+    n_mels=st.integers(1, 128),
+    fmin=st.floats(0, 500),
+    top=st.floats(0.3, 0.5),
+    htk=st.booleans(),
+    norm=st.sampled_from(["slaney", None]),
+)
+@pytest.mark.filterwarnings("ignore:Empty filters")
+def test_filters_are_librosas(sr, n_fft, n_mels, fmin, top, htk, norm):
+    librosa = pytest.importorskip("librosa", reason="librosa is the oracle here")
+    options = dict(sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=top * sr, htk=htk)
+    ours = mel_filters(**options, norm=norm)
+    expected = librosa.filters.mel(**options, norm=norm)
+    assert ours.shape == expected.shape and ours.dtype == expected.dtype
+    # librosa rounds to float32 before the area is taken, we after
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+@pytest.mark.parametrize("center", [True, False])
+def test_melspectrogram_is_librosas(librosa, rng, power, center):
+    x = rng.standard_normal((3, 5000)).astype(np.float32)
+    options = dict(
+        sr=16000, n_fft=512, hop_length=200, win_length=400, n_mels=40, power=power, fmin=50, fmax=7000, htk=True,
+        norm=None, center=center, pad_mode="constant",
+    )  # fmt: skip
+    expected = librosa.feature.melspectrogram(y=x, **options)
+    np.testing.assert_allclose(melspectrogram(x, **options), expected, rtol=1e-5)
+
+
+@given(st.floats(0, 20000), st.booleans())
+def test_mel_scales_are_invertible(hz, htk):
+    assert mel_to_hz(hz_to_mel(hz, htk), htk) == pytest.approx(hz, rel=1e-9, abs=1e-9)
+
+
+def test_a_slaney_triangle_has_area_one():
+    # 8192 bins: the sum over bins is the integral but for the corners
+    area = mel_filters(n_fft=16384, n_mels=20, dtype=np.float64).sum(axis=1) * 22050 / 16384
+    np.testing.assert_allclose(area, 1, atol=1e-3)
+
+
+def test_blocks_and_threads_do_not_matter(rng, monkeypatch):
+    x = rng.standard_normal((70, 20992)).astype(np.float32)
+    whole = segment_log_mel(x, SoundSettings(), workers=1)
+    # BLAS may add in another order for another number of rows: 513 terms in float32 are off by 513 * 2^-24 = 3e-5 of
+    # the value at most, 1.3e-4 dB, and by the root of that count as a rule.
+    for other in (segment_log_mel(x, SoundSettings(), workers=3), segment_log_mel(x, SoundSettings())):
+        np.testing.assert_allclose(other, whole, rtol=0, atol=2e-5)
+    one_by_one = np.concatenate([segment_log_mel(x[i : i + 1], SoundSettings()) for i in range(70)])
+    np.testing.assert_allclose(one_by_one, whole, rtol=0, atol=2e-5)
+    monkeypatch.setattr(mel_module, "BLOCK_FRAMES", 7)
+    np.testing.assert_allclose(segment_log_mel(x[:3], SoundSettings()), whole[:3], rtol=0, atol=2e-5)
+
+
+def test_the_floor_is_taken_after_the_cut():
+    """A click in the 42nd frame alone must not lift the floor of the 41 frames that are kept."""
+    x = (1e-4 * np.sin(np.arange(20992))).astype(np.float32)
+    loud = x.copy()
+    loud[-1] = 1.0  # the middle of frame 41, the very end of frame 40, whose window is 1e-5 there
+    quiet = segment_log_mel(x[None], SoundSettings(top_db=20.0))[0]
+    cut = segment_log_mel(loud[None], SoundSettings(top_db=20.0))[0]
+    np.testing.assert_allclose(cut[:, :40], quiet[:, :40], atol=1e-4)
+    uncut = log_melspectrogram(loud, top_db=20.0)
+    assert uncut.shape == (60, 42) and uncut[:, 0].min() > quiet[:, 0].min() + 10
+
+
+def test_silence_and_power_to_db():
+    np.testing.assert_allclose(segment_log_mel(np.zeros((2, 20992), np.float32), SoundSettings()), -100, rtol=1e-6)
+    np.testing.assert_allclose(power_to_db(np.array([1.0, 10.0, 1e-30])), [0, 10, -70])
+    np.testing.assert_allclose(power_to_db(np.array([1.0, 10.0]), ref=10.0), [-10, 0])
+    np.testing.assert_allclose(power_to_db(np.array([1.0, 1e-30]), top_db=None), [0, -100])
+
+
+def test_empty_batch_and_bad_arguments():
+    assert segment_log_mel(np.zeros((0, 20992), np.float32), SoundSettings()).shape == (0, 60, 41)
+    with pytest.raises(ValueError, match="no sample"):
+        melspectrogram(np.zeros(0))
+    with pytest.raises(ValueError, match="fmax"):
+        mel_filters(fmin=9000, fmax=8000)
+    with pytest.raises(ValueError, match="norm"):
+        mel_filters(norm="l2")
+    with pytest.raises(ValueError, match="amin"):
+        power_to_db(np.ones(3), amin=0)
+    with pytest.raises(ValueError, match="top_db"):
+        power_to_db(np.ones(3), top_db=-1)
+
+
+def test_settings_reach_the_spectrogram(rng):
+    x = rng.standard_normal((2, 16000)).astype(np.float32)
+    settings = SoundSettings(
+        16000, segment_length=16000, n_fft=512, hop_length=160, n_mels=40, n_frames=90, window="rectangular",
+        center=False, top_db=None,
+    )  # fmt: skip
+    power = np.abs(stft(x, 512, 160, window="rectangular", center=False)) ** 2
+    expected = 10 * np.log10(mel_filters(16000, 512, 40) @ power)[..., :90]
+    np.testing.assert_allclose(segment_log_mel(x, settings), expected, atol=1e-4)

@@ -1,0 +1,92 @@
+"""Eq. 1 by the FFT: against the sum written out, and against librosa and SciPy."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scratchnet.sound import stft
+from scratchnet.sound.stft import fft_window, get_window
+
+
+def definition(x, n_fft, hop, window):
+    """The sum of eq. 1, one term after the other, uncentred."""
+    count = 1 + (len(x) - n_fft) // hop
+    out = np.zeros((1 + n_fft // 2, count), complex)
+    for t in range(count):
+        for k in range(out.shape[0]):
+            for l in range(n_fft):  # noqa: E741
+                out[k, t] += x[t * hop + l] * window[l] * np.exp(-2j * np.pi * k * l / n_fft)
+    return out
+
+
+@pytest.mark.parametrize("window", ["hann", "rectangular"])
+@pytest.mark.parametrize("n_fft, hop, n", [(8, 4, 30), (9, 5, 31), (16, 3, 16)])
+def test_equal_to_the_definition(rng, window, n_fft, hop, n):
+    x = rng.standard_normal(n)
+    expected = definition(x, n_fft, hop, get_window(window, n_fft))
+    np.testing.assert_allclose(stft(x, n_fft, hop, window=window, center=False), expected, atol=1e-12)
+
+
+def test_a_real_signal_mirrors_the_bins_above_half():
+    """Why 513 of the paper's 1024 bins are enough."""
+    x = np.random.default_rng(0).standard_normal(64)
+    full = np.fft.fft(x * get_window("hann", 64))
+    np.testing.assert_allclose(np.abs(full[33:]) ** 2, (np.abs(full[1:32]) ** 2)[::-1], rtol=1e-10)
+    np.testing.assert_allclose(stft(x, 64, 64, center=False)[:, 0], full[:33], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["hann", "hamming", "blackman"])
+@pytest.mark.parametrize("length", [1, 2, 7, 1024])
+def test_windows_are_scipys(name, length):
+    signal = pytest.importorskip("scipy.signal")
+    expected = signal.get_window(name, length, fftbins=True)
+    # length 1: SciPy's answer is 1, that of the periodic formula 0
+    if length > 1:
+        np.testing.assert_allclose(get_window(name, length), expected, atol=1e-15)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    n=st.integers(40, 700),
+    n_fft=st.sampled_from([16, 31, 64]),
+    hop=st.integers(1, 40),
+    shorter=st.integers(0, 9),
+    window=st.sampled_from(["hann", "hamming"]),
+    center=st.booleans(),
+    pad_mode=st.sampled_from(["reflect", "constant", "edge"]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_equal_to_librosa(n, n_fft, hop, shorter, window, center, pad_mode, dtype):
+    librosa = pytest.importorskip("librosa", reason="librosa is the oracle here")
+    if not center and n < n_fft:
+        return
+    x = np.random.default_rng(n).standard_normal((2, n)).astype(dtype)
+    options = dict(hop_length=hop, win_length=n_fft - shorter, window=window, center=center, pad_mode=pad_mode)
+    ours, theirs = stft(x, n_fft, **options), librosa.stft(x, n_fft=n_fft, **options)
+    assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
+    # sums of up to 64 terms of size 1: rounding to about 64 half units in the last place
+    np.testing.assert_allclose(ours, theirs, atol=64 * np.finfo(dtype).eps)
+
+
+def test_leading_axes_are_kept(rng):
+    x = rng.standard_normal((2, 3, 500))
+    assert stft(x, 64, 32).shape == (2, 3, 33, 16)
+    np.testing.assert_array_equal(stft(x, 64, 32)[1, 2], stft(x[1, 2], 64, 32))
+
+
+@pytest.mark.parametrize("n", [1, 2, 100, 511, 512, 513])
+def test_short_signals_are_reflected_as_often_as_needed(n):
+    assert stft(np.ones(n, np.float32)).shape == (513, 1 + n // 512)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="no sample"):
+        stft(np.zeros(0))
+    with pytest.raises(ValueError, match="fewer than n_fft"):
+        stft(np.zeros(1000), center=False)
+    with pytest.raises(ValueError, match="win_length"):
+        fft_window("hann", 8, 9)
+    with pytest.raises(ValueError, match="shape"):
+        fft_window(np.ones(7), 8)
+    np.testing.assert_array_equal(fft_window(np.ones(3), 8, 3), [0, 0, 1, 1, 1, 0, 0, 0])
