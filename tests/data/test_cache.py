@@ -1,0 +1,282 @@
+"""The cache: what it holds, when it is made again, what happens to bad files and broken caches."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scratchnet.data import cache, open_cache, open_source, prepare
+from scratchnet.errors import InputError
+from scratchnet.sound import SoundSettings, delta, load_clip, segment_clip, segment_log_mel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The names of the files that were decoded, in a list that grows."""
+    names = []
+
+    def counting(path, *rest, **options):
+        names.append(Path(path).name)
+        return load_clip(path, *rest, **options)
+
+    monkeypatch.setattr(cache, "load_clip", counting)
+    return names
+
+
+def test_segments_hold_every_clip_once(shared_set, segments):
+    source = open_source(shared_set)
+    assert segments.clips == [clip.path for clip in source.clips] and segments.skipped == []
+    assert (segments.classes, segments.codes) == (source.classes, source.codes)
+    position, n = 0, 0
+    for number, clip in enumerate(source.clips):
+        x, starts, _, logmel = segment_clip(load_clip(shared_set / clip.path), SoundSettings())
+        mine = np.flatnonzero(segments.clip == number)
+        assert mine.tolist() == list(range(n, n + len(starts)))
+        np.testing.assert_array_equal(segments.waveform[position : position + len(x)], x)
+        np.testing.assert_array_equal(segments.start[mine], position + starts)
+        np.testing.assert_allclose(segments.logmel[mine], logmel, atol=1e-5)
+        assert (segments.label[mine] == clip.label).all() and (segments.fold[mine] == clip.fold).all()
+        assert (segments.clip_label[number], segments.clip_fold[number]) == (clip.label, clip.fold)
+        position, n = position + len(x), n + len(starts)
+    assert segments.waveform.shape == (position,) and len(segments) == n
+    assert isinstance(segments.waveform, np.memmap) and isinstance(segments.logmel, np.memmap)
+
+
+def test_waveforms_and_logmels(segments):
+    indices = np.array([3, 0, len(segments) - 1, 3])
+    x = segments.waveforms(indices)
+    assert x.shape == (4, 1, 20992) and x.dtype == np.float32
+    for row, i in zip(x, indices):
+        np.testing.assert_array_equal(row[0], segments.waveform[segments.start[i] :][:20992])
+    np.testing.assert_allclose(segment_log_mel(x[:, 0], SoundSettings()), segments.logmel[indices], atol=1e-4)
+    m = segments.logmels(indices.tolist())
+    assert m.shape == (4, 1, 60, 41)
+    np.testing.assert_array_equal(m[:, 0], segments.logmel[indices])
+    out = np.full_like(m, np.nan)
+    assert segments.logmels(indices, out=out, mean=-20.0, std=5.0) is out
+    np.testing.assert_allclose(out, (m + 20) / 5, rtol=1e-5, atol=1e-5)
+    out = np.full_like(x, np.nan)
+    assert segments.waveforms(indices, out=out) is out and np.array_equal(out, x)
+
+
+def test_statistics(segments):
+    chosen = np.arange(0, len(segments), 2)
+    values = segments.logmel[chosen].astype(np.float64)
+    found = segments.statistics(chosen)
+    assert found == pytest.approx(
+        {"mean": values.mean(), "std": values.std(), "min": values.min(), "max": values.max()}, rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("kind", ["savgol", "librosa031"])
+def test_deltas_are_those_of_the_standardised_spectrogram(shared_set, tmp_path, kind):
+    segments = prepare(open_source(shared_set), SoundSettings(deltas=kind), cache_dir=tmp_path)
+    m = segments.logmels([1, 2], mean=-30.0, std=10.0)
+    assert m.shape == (2, 2, 60, 41)
+    np.testing.assert_allclose(m[:, 0], (segments.logmel[1:3] + 30) / 10, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(m[:, 1], delta(m[:, 0], kind=kind), atol=1e-6)
+
+
+def test_peak_of_every_segment(shared_set, tmp_path):
+    segments = prepare(open_source(shared_set), SoundSettings(peak="segment"), cache_dir=tmp_path)
+    x = segments.waveforms(np.arange(len(segments)))
+    np.testing.assert_allclose(np.abs(x).max(axis=(1, 2)), 1, rtol=1e-6)
+    np.testing.assert_allclose(segment_log_mel(x[:, 0], segments.settings), segments.logmel, atol=1e-3)
+
+
+def test_a_second_call_decodes_nothing(urbansound8k, tmp_path, decoded):
+    calls = []
+    first = prepare(open_source(urbansound8k), cache_dir=tmp_path / "c", progress=lambda *done: calls.append(done))
+    assert len(decoded) == 18 and calls[-1] == (18, 18) and len(calls) == 18
+    second = prepare(open_source(urbansound8k), cache_dir=tmp_path / "c")
+    assert len(decoded) == 18 and second.fingerprint == first.fingerprint
+    np.testing.assert_array_equal(first.logmel, second.logmel)
+    assert len(list((tmp_path / "c").iterdir())) == 1  # no draft is left
+
+
+def test_the_number_of_workers_changes_nothing(shared_set, tmp_path):
+    a, b = (prepare(open_source(shared_set), cache_dir=tmp_path / str(w), workers=w) for w in (1, 4))
+    for name in ("waveform", "logmel", "start", "label", "clip"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_every_change_makes_a_new_cache(urbansound8k, tmp_path, decoded, write_wav):
+    def build(settings=None):
+        decoded.clear()
+        prepare(open_source(urbansound8k), settings, cache_dir=tmp_path / "c")
+        return len(decoded)
+
+    assert build() == 18 and build() == 0
+    assert build(SoundSettings(top_db=None)) == 18 and build(SoundSettings(top_db=None)) == 0
+    write_wav(urbansound8k / "audio" / "fold1" / "1000-0-0-0.wav", 0, 1.5)  # another length
+    assert build() == 18
+    os.utime(urbansound8k / "audio" / "fold1" / "1000-0-0-0.wav", (1, 1))  # another time
+    assert build() == 18
+    table = urbansound8k / "metadata" / "UrbanSound8K.csv"
+    table.write_text(table.read_text().replace("dog_bark", "wolf_howl"))
+    assert build() == 18 and build() == 0
+
+
+@pytest.mark.parametrize("victim", ["waveform.f32", "logmel.f32", "index.npz", "meta.json"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "empty", "garbage"])
+def test_a_damaged_cache_is_made_again(shared_set, tmp_path, victim, damage):
+    folder = prepare(open_source(shared_set), cache_dir=tmp_path).folder
+    path = folder / victim
+    content = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "garbage": os.urandom(997)}[damage])
+    with pytest.raises(InputError, match="prepare"):
+        open_cache(folder)
+    again = prepare(open_source(shared_set), cache_dir=tmp_path)
+    assert again.folder == folder and path.read_bytes()[:1] and len(again) == len(again.logmel)
+    assert len(open_cache(folder)) == len(again)
+
+
+def test_an_index_that_points_outside_is_damage(shared_set, tmp_path):
+    folder = prepare(open_source(shared_set), cache_dir=tmp_path).folder
+    with np.load(folder / "index.npz") as index:
+        arrays = dict(index)
+    for name, value in (("start", 10**9), ("start", -1), ("label", 3), ("clip", 99)):
+        changed = {key: values.copy() for key, values in arrays.items()}
+        changed[name][0] = value
+        np.savez(folder / "index.npz", **changed)
+        with pytest.raises(InputError, match=f"{name} points outside"):
+            open_cache(folder)
+
+
+def test_another_version_is_refused(shared_set, tmp_path):
+    folder = prepare(open_source(shared_set), cache_dir=tmp_path).folder
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps(meta | {"version": 0}))
+    with pytest.raises(InputError, match="version 0"):
+        open_cache(folder)
+
+
+def spoil(root):
+    """Six bad files of six kinds among eighteen; returns their paths."""
+    import soundfile
+
+    files = sorted(root.rglob("*.wav"))[::3]
+    soundfile.write(files[0], np.zeros(9000), 22050)
+    soundfile.write(files[1], np.zeros(0), 22050)
+    soundfile.write(files[2], np.ones(1), 22050)
+    soundfile.write(files[3], np.array([0.1, np.nan, 0.2]), 22050, subtype="FLOAT")
+    files[4].write_bytes(b"RIFF, but no more")
+    files[5].unlink()
+    return files
+
+
+def test_bad_files_are_named_and_skipped(urbansound8k, tmp_path):
+    files = spoil(urbansound8k)
+    segments = prepare(open_source(urbansound8k), cache_dir=tmp_path / "c")
+    assert len(segments.clips) == 12 and len(segments.clip_label) == 12 and segments.clip.max() == 11
+    reasons = {urbansound8k / path: reason for path, reason in segments.skipped}
+    assert set(reasons) == set(files)
+    words = ("silent", "no sample", "single sample", "NaN", "cannot be read", "not there")
+    for path, word in zip(files, words):
+        assert word in reasons[path] and str(path) in reasons[path]
+    # the cache remembers them
+    assert prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped == segments.skipped
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_strict_stops(urbansound8k, tmp_path, prepared):
+    spoil(urbansound8k)
+    if prepared:
+        prepare(open_source(urbansound8k), cache_dir=tmp_path)
+    with pytest.raises(InputError, match="wav"):
+        prepare(open_source(urbansound8k), cache_dir=tmp_path, strict=True)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_nothing_usable(urbansound8k, tmp_path):
+    source = open_source(urbansound8k)
+    dogs = [path for path in urbansound8k.rglob("*-3-0-*.wav")]
+    for path in dogs:
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="class 'dog_bark'"):
+        prepare(source, cache_dir=tmp_path / "c")
+    for path in urbansound8k.rglob("*.wav"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="no sound file"):
+        prepare(source, cache_dir=tmp_path / "c")
+    assert list((tmp_path / "c").iterdir()) == []
+
+
+def test_short_clips_can_be_dropped(urbansound8k, tmp_path, write_wav):
+    write_wav(urbansound8k / "audio" / "fold1" / "1000-0-0-0.wav", 0, 0.5)
+    segments = prepare(open_source(urbansound8k), SoundSettings(short="drop"), cache_dir=tmp_path / "c")
+    ((path, reason),) = segments.skipped
+    assert path.endswith("1000-0-0-0.wav") and "shorter" in reason
+    assert len(prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").clips) == 18
+
+
+def test_a_cache_folder_that_cannot_be_written(shared_set, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="SCRATCHNET_CACHE"):
+        prepare(open_source(shared_set), cache_dir=tmp_path / "file" / "below")
+
+
+def test_the_default_place_follows_the_environment(shared_set, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRATCHNET_CACHE", str(tmp_path / "here"))
+    assert prepare(open_source(shared_set)).folder.parent == tmp_path / "here"
+
+
+def test_an_interrupt_leaves_nothing_half_done(shared_set, tmp_path):
+    def stop(done, total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(open_source(shared_set), cache_dir=tmp_path, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_at_once(shared_set, tmp_path):
+    results, source = [], open_source(shared_set)
+    threads = [
+        threading.Thread(target=lambda: results.append(prepare(source, cache_dir=tmp_path, workers=1)))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 3 and len({segments.folder for segments in results}) == 1
+    assert len(list(tmp_path.iterdir())) == 1
+    np.testing.assert_array_equal(results[0].logmel, results[2].logmel)
+
+
+def test_old_drafts_are_cleared(shared_set, tmp_path):
+    target = prepare(open_source(shared_set), cache_dir=tmp_path).folder
+    old, new = (tmp_path / f".{target.name}-{name}" for name in ("old", "new"))
+    old.mkdir(), new.mkdir()
+    os.utime(old, (1, 1))
+    (target / "meta.json").unlink()
+    prepare(open_source(shared_set), cache_dir=tmp_path)
+    assert not old.exists() and new.exists()  # the new one may be another process at work
+
+
+def test_a_cache_is_enough(shared_set, segments):
+    """A machine that has neither soundfile nor soxr opens a carried cache, and finds the one of its own data."""
+    code = f"""
+import sys
+sys.modules["soundfile"] = sys.modules["soxr"] = None  # importing them now raises
+from scratchnet.data import Batches, open_cache, open_source, prepare, split
+segments = open_cache({str(segments.folder)!r})
+assert len(segments) == {len(segments)}
+train, valid, test = split(segments, 1)
+x, y = next(iter(Batches(segments, train, 4)))
+assert x.shape == (4, 1, 20992)
+assert len(prepare(open_source({str(shared_set)!r}), cache_dir={str(segments.folder.parent)!r})) == len(segments)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,0 +1,57 @@
+"""Folds made for a plain folder: parts of one recording stay together, the classes are spread evenly."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratchnet.data.folder import freesound_id, make_folds, recordings, without_part
+
+
+@pytest.mark.parametrize(
+    "stem, number",
+    [("1-100032-A-0", "100032"), ("1-100032-A", "100032"), ("100032-3-0-0", "100032"), ("rain_01", None), ("12", None)],
+)
+def test_freesound_numbers(stem, number):
+    assert freesound_id(stem) == number
+
+
+@pytest.mark.parametrize(
+    "stem, recording",
+    [
+        ("name_001", "name"), ("name-002", "name"), ("rec12 (3)", "rec12"), ("rec12(3)", "rec12"), ("rec12", "rec12"),
+        ("rain part 2", "rain"), ("rain_seg3", "rain"), ("rain-take_07", "rain"), ("rain.4", "rain"),
+        ("2024-05-17_3", "2024-05-17"), ("007", "007"), ("a", "a"),
+    ],
+)  # fmt: skip
+def test_a_parts_number_is_taken_off(stem, recording):
+    assert without_part(stem) == recording
+
+
+def test_a_plain_count_does_not_make_one_recording():
+    named = {"cats": [f"cats/cat_{i:03d}.wav" for i in range(20)]}
+    assert len(set(recordings(named).values())) == 20
+    parts = {"cats": [f"cats/rec{i // 4}_{i % 4}.wav" for i in range(24)]}
+    assert len(set(recordings(parts).values())) == 6
+
+
+def test_one_recording_in_two_classes_is_one():
+    result = recordings({"bark": ["bark/1-77-A-0.wav"], "growl": ["growl/77-3-0-0.wav"]})
+    assert len(set(result.values())) == 1
+
+
+@given(st.integers(0, 10**6), st.integers(5, 40), st.integers(1, 4), st.integers(2, 5))
+def test_folds_keep_recordings_whole_and_classes_even(seed, count, parts, folds):
+    import random
+
+    draw = random.Random(seed)
+    sizes = [draw.randint(1, parts) for _ in range(count)]
+    clips = [(f"{c}/{seed}-{i}-{p}", c, f"{c}/{i}") for c in (0, 1) for i in range(count) for p in range(sizes[i])]
+    fold = make_folds(clips, folds)
+    assert fold == make_folds(list(reversed(clips)), folds)  # the order of the files does not matter
+    assert set(fold.values()) == set(range(1, folds + 1))
+    for label in (0, 1):
+        per_fold = Counter(fold[recording] for _, c, recording in clips if c == label)
+        # dealing the largest to the emptiest leaves a difference of one recording at most
+        assert max(per_fold.values()) - min(per_fold[f] for f in range(1, folds + 1)) <= parts

@@ -1,0 +1,174 @@
+"""Every data source is recognised by its layout, and every bad folder gives one clear line."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from scratchnet.data import open_source
+from scratchnet.data.source import codes
+from scratchnet.errors import InputError
+
+BESIDE = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+
+
+def test_urbansound8k(urbansound8k):
+    source = open_source(urbansound8k)
+    assert source.name == "urbansound8k" and source.folds == (1, 2, 3) and len(source.clips) == 18
+    assert source.classes == ("air_conditioner", "car_horn", "dog_bark") and source.codes == ("AI", "CA", "DO")
+    clip = next(c for c in source.clips if c.path.endswith("2003-3-0-1.wav"))
+    assert (clip.label, clip.fold, clip.group, clip.path) == (2, 2, "2003", "audio/fold2/2003-3-0-1.wav")
+    assert source.unusable == ()
+
+
+def test_urbansound8k_is_found_where_its_archive_was_unpacked(urbansound8k):
+    assert open_source(urbansound8k.parent).root == urbansound8k
+
+
+def test_esc10(esc10):
+    source = open_source(str(esc10))
+    assert source.name == "esc10" and source.classes == ("Dog bark", "Rain", "Sea waves")
+    assert source.codes == ("DO", "RA", "SE") and source.folds == (1, 2, 3) and len(source.clips) == 18
+    clip = next(c for c in source.clips if "2-302-B" in c.path)
+    assert (clip.path, clip.label, clip.fold, clip.group) == ("003 - Sea waves/2-302-B.wav", 2, 2, "302")
+    assert open_source(esc10, subset="esc10") == source
+
+
+def test_a_wrongly_named_file_of_esc10_is_reported(esc10, write_wav):
+    write_wav(esc10 / "001 - Dog bark" / "my dog.wav")
+    source = open_source(esc10)
+    assert source.name == "esc10" and len(source.clips) == 18
+    ((path, reason),) = source.unusable
+    assert path == "001 - Dog bark/my dog.wav" and "rename" in reason
+
+
+def test_real_esc10():
+    if not (BESIDE / "ESC-10").is_dir():
+        pytest.skip("ESC-10 is not in ../shared/data")
+    source = open_source(BESIDE / "ESC-10")
+    assert len(source.clips) == 400 and source.folds == (1, 2, 3, 4, 5) and source.unusable == ()
+    assert Counter(c.label for c in source.clips) == dict.fromkeys(range(10), 40)
+    folds_of = {}
+    for clip in source.clips:
+        folds_of.setdefault(clip.group, set()).add(clip.fold)
+    assert all(len(folds) == 1 for folds in folds_of.values())
+
+
+def test_real_metadata_of_urbansound8k(tmp_path):
+    """The counts of the data set's own table, over empty files of the right names."""
+    metadata = BESIDE / "UrbanSound8K" / "metadata" / "UrbanSound8K.csv"
+    if not metadata.is_file():
+        pytest.skip("UrbanSound8K's metadata is not in ../shared/data")
+    with pytest.raises(InputError, match="none of the 8732 sound files"):
+        open_source(BESIDE / "UrbanSound8K")
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "metadata" / "UrbanSound8K.csv").write_bytes(metadata.read_bytes())
+    lines = metadata.read_text().splitlines()[1:]
+    for fold in range(1, 11):
+        (tmp_path / "audio" / f"fold{fold}").mkdir(parents=True)
+    for line in lines:
+        name, _, _, _, _, fold, _, _ = line.split(",")
+        (tmp_path / "audio" / f"fold{fold}" / name).touch()
+    source = open_source(tmp_path)
+    assert [Counter(c.fold for c in source.clips)[f] for f in range(1, 11)] == [
+        873, 888, 925, 990, 936, 823, 838, 806, 816, 837]  # fmt: skip
+    assert source.codes == ("AI", "CA", "CH", "DO", "DR", "EN", "GU", "JA", "SI", "ST")
+    assert Counter(source.classes[c.label] for c in source.clips)["gun_shot"] == 374
+    assert len({c.group for c in source.clips}) == 1297
+
+
+def test_esc50_and_its_subset(esc50):
+    source = open_source(esc50)
+    assert source.name == "esc50" and source.classes == ("dog", "rain", "chirping_birds")
+    assert source.folds == (1, 2, 3) and len(source.clips) == 9
+    assert next(c for c in source.clips if c.path == "audio/2-1402-A-14.wav").group == "1402"
+    subset = open_source(esc50, subset="esc10")
+    assert subset.name == "esc10" and subset.classes == ("dog", "rain") and len(subset.clips) == 6
+    assert {c.label for c in subset.clips} == {0, 1}
+
+
+def test_folder(folder):
+    (folder / "dogs" / "notes.txt").write_text("no sound")
+    (folder / ".hidden").mkdir()
+    source = open_source(folder)
+    assert source.name == "folder" and source.classes == ("cats", "dogs") and len(source.clips) == 24
+    assert source.folds == (1, 2, 3, 4, 5)
+
+
+def test_synthetic_reads_as_urbansound8k(shared_set, monkeypatch):
+    from scratchnet.data import synthetic
+
+    monkeypatch.setattr(synthetic, "make", lambda root, progress=None: Path(root))
+    monkeypatch.setattr(synthetic, "default_root", lambda: shared_set)
+    source = open_source()
+    assert source.name == "synthetic" and source.codes == ("AI", "CA", "DO")
+
+
+@pytest.mark.parametrize("layout", ["urbansound8k", "esc50"])
+def test_absent_files_are_listed(layout, request):
+    root = request.getfixturevalue(layout)
+    gone = sorted(root.rglob("*.wav"))[:2]
+    for path in gone:
+        path.unlink()
+    unusable = open_source(root).unusable
+    assert [path for path, _ in unusable] == [path.relative_to(root).as_posix() for path in gone]
+    assert all("not there" in reason for _, reason in unusable)
+
+
+def line(root, **options):
+    with pytest.raises(InputError) as caught:
+        open_source(root, **options)
+    message = str(caught.value)
+    assert "\n" not in message and ": " in message
+    return message
+
+
+def test_bad_folders(tmp_path, write_wav):
+    assert "does not exist" in line(tmp_path / "none")
+    (tmp_path / "file").touch()
+    assert "is a file" in line(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    assert "is empty" in line(tmp_path / "empty")
+    write_wav(tmp_path / "flat" / "a.wav")
+    assert "no sub-folder" in line(tmp_path / "flat")
+    write_wav(tmp_path / "one" / "cats" / "a.wav")
+    assert "at least two" in line(tmp_path / "one")
+    (tmp_path / "one" / "dogs").mkdir()
+    assert "dogs" in line(tmp_path / "one")
+
+
+def test_a_class_without_files(esc10, urbansound8k):
+    (esc10 / "004 - Silence").mkdir()
+    assert "004 - Silence" in line(esc10)
+    for path in urbansound8k.rglob("*-3-0-*.wav"):
+        path.unlink()
+    assert "dog_bark" in line(urbansound8k)
+
+
+def test_bad_tables(urbansound8k, esc50):
+    table = urbansound8k / "metadata" / "UrbanSound8K.csv"
+    good = table.read_text()
+    for bad, word in (
+        (good.replace("fsID", "id"), "fsID"),
+        (good.splitlines()[0], "no row"),
+        (good.replace(",1,0,air", ",one,0,air"), "one"),
+        (good + "1-2-3", "lacks"),
+        (good.replace("0,air_conditioner", "0,fan", 1), "class 0"),
+    ):
+        table.write_text(bad)
+        assert word in line(urbansound8k)
+    table.write_bytes(b"\xff\xfe\x00\x80" * 10)
+    assert "cannot be read" in line(urbansound8k)
+    (esc50 / "meta" / "esc50.csv").write_text((esc50 / "meta" / "esc50.csv").read_text().replace("True", "False"))
+    assert "ESC-10" in line(esc50, subset="esc10")
+
+
+def test_bad_subsets(urbansound8k, esc50):
+    assert "unknown" in line(esc50, subset="esc100")
+    assert "no subset" in line(urbansound8k, subset="esc10")
+
+
+def test_codes_are_two_characters_and_differ():
+    names = ["siren", "Sirens", "siren2", "a", "A", "aa", "a b", "!!", "", *[f"class{i}" for i in range(40)]]
+    result = codes(names)
+    assert len(set(result)) == len(names) and all(len(code) == 2 for code in result) and result[0] == "SI"
