@@ -298,7 +298,8 @@ def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
 def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
     """Convolution, ReLU, max-pool, one after the other.  `pool` is (kernel_size, stride) or None.
 
-    → y, argmax: where in the convolution's map (flat, int32) each value comes from; −1 where ReLU cut it to 0.
+    → y, saved: what `conv_block_backward` of the same backend needs; here, where in the convolution's map (flat, int32)
+    each value comes from, −1 where ReLU cut it to 0.
     """
     y = conv2d_forward(x, weight, bias, stride, padding)
     if pool is None:
@@ -311,10 +312,10 @@ def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
     return y, argmax
 
 
-def conv_block_backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
+def conv_block_backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight):
     """The gradients of `conv_block_forward`; `dx`, `dweight` and `dbias` are None where not needed."""
     size = [(x.shape[2 + i] + sum(padding[i]) - weight.shape[2 + i]) // stride[i] + 1 for i in range(2)]
-    dy = maxpool2d_backward(np.where(argmax >= 0, dy, dy.dtype.type(0)), np.maximum(argmax, 0), size)
+    dy = maxpool2d_backward(np.where(saved >= 0, dy, dy.dtype.type(0)), np.maximum(saved, 0), size)
     dx = conv2d_backward_input(dy, weight, x.shape[2:], stride, padding) if need_dx else None
     if not need_dweight:
         return dx, None, None

@@ -1,0 +1,134 @@
+"""Convolution + bias + ReLU + max-pool in one pass over a few samples, without im2col.
+
+The register kernel keeps 4 positions × 5 vectors of output channels in registers and walks once along the four
+windows; the windows overlap in memory and are read where they lie. The convolution's map of a few samples stays in the
+cache until it is pooled; only the pooled values and their places are written out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from scratchnet.kernels.cpu import lowering, parallel
+from scratchnet.kernels.cpu.vectors import exceeds, fma, lanes_of, load, splat, splat_int, store, where
+
+
+def forward(x, weight, bias, stride, padding, relu, pool):
+    """See `reference.conv_block_forward`. y and argmax are (N, O, H', W') views of channels-last memory."""
+    n, channels, height, width = x.shape
+    out_channels, _, kh, kw = weight.shape
+    geometry = lowering.lower(channels, (height, width), (kh, kw), stride, padding)
+    kernel, step = pool or ((1, 1), (1, 1))
+    rows, columns = (geometry.rows - kernel[0]) // step[0] + 1, (geometry.columns - kernel[1]) // step[1] + 1
+    y = np.empty((n, rows, columns, out_channels), x.dtype)
+    argmax = np.empty(y.shape, np.int32)
+    panels = _pack(lowering.rows_of(weight), bias, x.dtype)
+    window = np.array([geometry.columns, *kernel, *step, relu])
+    samples = geometry.piece(n)
+
+    def piece(i: int) -> None:
+        part = slice(i * samples, min(n, (i + 1) * samples))
+        count = part.stop - part.start
+        buffer = geometry.buffer(samples, x.dtype)
+        geometry.fill(buffer, x[part])
+        conv_map = np.empty((len(geometry.offsets), len(panels) * panels.shape[2]), x.dtype)
+        for s in range(count):
+            start = s * geometry.sample_size
+            _convolve(
+                buffer, geometry.offsets + start, geometry.runs, geometry.row_step, geometry.run_length, panels, conv_map
+            )
+            _pool(conv_map, window, y[part.start + s], argmax[part.start + s])
+
+    parallel.run(piece, -(-n // samples))
+    return y.transpose(0, 3, 1, 2), argmax.transpose(0, 3, 1, 2)
+
+
+def _pack(rows, bias, dtype):
+    """Weights (O, K) and bias as panels of 5 vectors of channels: (panels, 1 + K, width), the bias first."""
+    out_channels, taps = rows.shape
+    width = 5 * lanes_of(dtype)
+    count = -(-out_channels // width)
+    packed = np.zeros((1 + taps, count * width), dtype)
+    packed[1:, :out_channels] = rows.T
+    if bias is not None:
+        packed[0, :out_channels] = bias
+    return np.ascontiguousarray(packed.reshape(1 + taps, count, width).transpose(1, 0, 2))
+
+
+def _convolve(buffer, offsets, runs, row_step, run_length, panels, conv_map):
+    """conv_map[p, o] = bias[o] + Σ over the window at offsets[p]; 4 positions × 5 vectors at a time."""
+    lanes = 64 // buffer.itemsize
+    width = 5 * lanes
+    out = conv_map.reshape(-1)
+    for g in range(len(panels)):
+        panel = panels[g].reshape(-1)
+        for p in range(0, len(offsets), 4):
+            a0, a1, a2 = load(panel, 0), load(panel, lanes), load(panel, 2 * lanes)
+            a3, a4 = load(panel, 3 * lanes), load(panel, 4 * lanes)
+            b0, b1, b2, b3, b4 = a0, a1, a2, a3, a4
+            c0, c1, c2, c3, c4 = a0, a1, a2, a3, a4
+            d0, d1, d2, d3, d4 = a0, a1, a2, a3, a4
+            w = width
+            for run in range(runs):
+                shift = run * row_step
+                ia, ib = offsets[p] + shift, offsets[p + 1] + shift
+                ic, id = offsets[p + 2] + shift, offsets[p + 3] + shift
+                for k in range(run_length):
+                    w0, w1, w2 = load(panel, w), load(panel, w + lanes), load(panel, w + 2 * lanes)
+                    w3, w4 = load(panel, w + 3 * lanes), load(panel, w + 4 * lanes)
+                    w += width
+                    x = splat(buffer[ia + k])
+                    a0, a1, a2, a3, a4 = fma(x, w0, a0), fma(x, w1, a1), fma(x, w2, a2), fma(x, w3, a3), fma(x, w4, a4)
+                    x = splat(buffer[ib + k])
+                    b0, b1, b2, b3, b4 = fma(x, w0, b0), fma(x, w1, b1), fma(x, w2, b2), fma(x, w3, b3), fma(x, w4, b4)
+                    x = splat(buffer[ic + k])
+                    c0, c1, c2, c3, c4 = fma(x, w0, c0), fma(x, w1, c1), fma(x, w2, c2), fma(x, w3, c3), fma(x, w4, c4)
+                    x = splat(buffer[id + k])
+                    d0, d1, d2, d3, d4 = fma(x, w0, d0), fma(x, w1, d1), fma(x, w2, d2), fma(x, w3, d3), fma(x, w4, d4)
+            o = p * conv_map.shape[1] + g * width
+            for v0, v1, v2, v3, v4 in (
+                (a0, a1, a2, a3, a4),
+                (b0, b1, b2, b3, b4),
+                (c0, c1, c2, c3, c4),
+                (d0, d1, d2, d3, d4),
+            ):
+                store(out, o, v0)
+                store(out, o + lanes, v1)
+                store(out, o + 2 * lanes, v2)
+                store(out, o + 3 * lanes, v3)
+                store(out, o + 4 * lanes, v4)
+                o += conv_map.shape[1]
+
+
+_convolve = njit(nogil=True, cache=True)(_convolve)
+
+
+def _pool(conv_map, window, y, argmax):
+    """y[i, j, o] = the window's maximum (ReLU: at least 0), argmax its position in conv_map, −1 where ReLU cut it."""
+    columns, kh, kw, sh, sw, relu = window
+    rows_out, columns_out, out_channels = y.shape
+    lanes = 64 // conv_map.itemsize
+    width = conv_map.shape[1]
+    values = conv_map.reshape(-1)
+    best, place = np.empty(width, conv_map.dtype), np.empty(width, np.int32)
+    for i in range(rows_out):
+        for j in range(columns_out):
+            first = i * sh * columns + j * sw
+            for o in range(0, width, lanes):
+                top = load(values, first * width + o)
+                where_top = splat_int(top, first)
+                for a in range(kh):
+                    for p in range(first + a * columns, first + a * columns + kw):
+                        value = load(values, p * width + o)
+                        greater = exceeds(value, top)
+                        top, where_top = where(greater, value, top), where(greater, splat_int(value, p), where_top)
+                store(best, o, top)
+                store(place, o, where_top)
+            for o in range(out_channels):
+                cut = relu & (best[o] <= 0)
+                y[i, j, o] = 0 if cut else best[o]
+                argmax[i, j, o] = -1 if cut else place[o]
+
+
+_pool = njit(nogil=True, cache=True)(_pool)

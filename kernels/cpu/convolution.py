@@ -1,0 +1,90 @@
+"""Which way a convolution takes on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchnet.kernels.cpu import conv_dense, conv_forward, conv_sparse
+
+WIDE = 160  # output channels from which BLAS, which packs the weights its own way, beats the register kernel
+
+
+def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
+    """See `reference.conv_block_forward`; without a pool, the backward pass needs y alone, so `saved` is y."""
+    if _tall(weight):
+        pool = pool and (pool[0][::-1], pool[1][::-1])
+        turned = conv_forward.forward(
+            _turn(x), _turn(weight), bias, stride[::-1], padding[::-1], activation == "relu", pool
+        )
+        y, saved = _turn(turned[0]), turned[1]
+    elif pool is None and len(weight) >= WIDE:
+        y, saved = conv_dense.forward(x, weight, bias, stride, padding, activation == "relu"), None
+    else:
+        y, saved = conv_forward.forward(x, weight, bias, stride, padding, activation == "relu", pool)
+    return y, (y if activation == "relu" else None) if pool is None else saved
+
+
+def conv_block_backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight):
+    """See `reference.conv_block_backward`."""
+    if saved is not None and saved.dtype == np.int32:
+        if not _tall(weight):
+            return conv_sparse.backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight)
+        dx, dweight, dbias = conv_sparse.backward(
+            _turn(dy), saved, _turn(x), _turn(weight), stride[::-1], padding[::-1], need_dx, need_dweight
+        )
+        return (
+            None if dx is None else _turn(dx),
+            None if dweight is None else np.ascontiguousarray(_turn(dweight)),
+            dbias,
+        )
+    dx, dweight, dbias = None, None, None
+    if need_dx:
+        dx = conv_dense.backward_input(dy, weight, x.shape[2:], stride, padding, saved)
+    if need_dweight:
+        dweight, dbias = conv_dense.backward_weight(x, dy, weight.shape[2:], stride, padding, saved)
+    return dx, dweight, dbias
+
+
+def conv2d_forward(x, weight, bias, stride, padding):
+    """See `reference.conv2d_forward`."""
+    return conv_block_forward(x, weight, bias, stride, padding, "none", None)[0]
+
+
+def conv2d_backward_weight(x, dy, kernel_size, stride, padding):
+    """See `reference.conv2d_backward_weight`."""
+    return conv_dense.backward_weight(x, dy, kernel_size, stride, padding)
+
+
+def conv2d_backward_input(dy, weight, size, stride, padding):
+    """See `reference.conv2d_backward_input`."""
+    return conv_dense.backward_input(dy, weight, size, stride, padding)
+
+
+# A time series is an image of height 1.
+
+
+def conv1d_forward(x, weight, bias, stride, padding):
+    """See `reference.conv1d_forward`."""
+    return conv2d_forward(x[:, :, None], weight[:, :, None], bias, (1, stride), ((0, 0), padding))[:, :, 0]
+
+
+def conv1d_backward_weight(x, dy, kernel_size, stride, padding):
+    """See `reference.conv1d_backward_weight`."""
+    dweight, dbias = conv2d_backward_weight(
+        x[:, :, None], dy[:, :, None], (1, kernel_size), (1, stride), ((0, 0), padding)
+    )
+    return dweight[:, :, 0], dbias
+
+
+def conv1d_backward_input(dy, weight, length, stride, padding):
+    """See `reference.conv1d_backward_input`."""
+    return conv2d_backward_input(dy[:, :, None], weight[:, :, None], (1, length), (1, stride), ((0, 0), padding))[:, :, 0]
+
+
+def _tall(weight):
+    """An image of one channel under a tall kernel is turned: the register kernel walks along the longer side."""
+    return weight.shape[1] == 1 and weight.shape[2] > weight.shape[3]
+
+
+def _turn(x):
+    return x.transpose(0, 1, 3, 2)

@@ -1,0 +1,100 @@
+"""How a convolution's input lies in memory while it is worked on: channels last, padded, a few samples at a time.
+
+In a row (H, W, C) the window of an output position is `runs` stretches of `run_length` numbers, `row_step` apart, the
+first at `offsets[position]`. A stretch of time with channels (height 1) is one run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+SLACK = 128  # numbers after the last sample: a vector may read (never write) past a window's end
+PIECE_BYTES = 256 * 1024  # of input per piece: fits the second-level cache beside the weights
+
+
+@dataclass(frozen=True, eq=False)
+class Lowering:
+    """The geometry of one convolution of images (C, H, W)."""
+
+    channels: int
+    height: int  # with padding
+    width: int
+    top: int
+    left: int
+    rows: int  # of the output map
+    columns: int
+    runs: int
+    run_length: int
+    offsets: np.ndarray  # (positions rounded up to a multiple of 4,) int64; the last is repeated
+
+    @property
+    def positions(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def row_step(self) -> int:
+        return self.width * self.channels
+
+    @property
+    def sample_size(self) -> int:
+        return self.height * self.row_step
+
+    @property
+    def span(self) -> int:
+        """From the first to the last number of a window, those in between included."""
+        return (self.runs - 1) * self.row_step + self.run_length
+
+    def piece(self, n: int) -> int:
+        """How many samples make a piece."""
+        return max(1, min(n, PIECE_BYTES // (4 * max(self.sample_size, self.positions * 64))))
+
+    def buffer(self, samples: int, dtype) -> np.ndarray:
+        """Zeroed room for `samples` samples: the padding stays zero."""
+        return np.zeros(samples * self.sample_size + SLACK, dtype)
+
+    def fill(self, buffer: np.ndarray, x: np.ndarray) -> None:
+        """Copy x (S, C, H, W), of any strides, into the buffer."""
+        self.image(buffer, len(x), x.shape[2:])[...] = x
+
+    def image(self, buffer: np.ndarray, samples: int, size) -> np.ndarray:
+        """The unpadded inside of the buffer, seen as (S, C, H, W)."""
+        full = buffer[: samples * self.sample_size].reshape(samples, self.height, self.width, self.channels)
+        inside = full[:, self.top : self.top + size[0], self.left : self.left + size[1]]
+        return inside.transpose(0, 3, 1, 2)
+
+    def windows(self, buffer: np.ndarray, samples: int, stride) -> np.ndarray:
+        """All windows as a view (S, rows, columns, runs, run_length): im2col without the copy."""
+        size = buffer.itemsize
+        strides = (self.sample_size, stride[0] * self.row_step, stride[1] * self.channels, self.row_step, 1)
+        return np.lib.stride_tricks.as_strided(
+            buffer,
+            (samples, self.rows, self.columns, self.runs, self.run_length),
+            [s * size for s in strides],
+        )
+
+
+@lru_cache(maxsize=64)
+def lower(channels, size, kernel_size, stride, padding) -> Lowering:
+    """The geometry for images (channels, *size)."""
+    (top, bottom), (left, right) = padding
+    height, width = size[0] + top + bottom, size[1] + left + right
+    rows, columns = (height - kernel_size[0]) // stride[0] + 1, (width - kernel_size[1]) // stride[1] + 1
+    i, j = np.divmod(np.arange(-(-rows * columns // 4) * 4).clip(max=rows * columns - 1), columns)
+    offsets = (i * stride[0] * width + j * stride[1]) * channels
+    return Lowering(
+        channels, height, width, top, left, rows, columns, kernel_size[0], kernel_size[1] * channels, offsets
+    )
+
+
+def rows_of(weight: np.ndarray) -> np.ndarray:
+    """Weights (O, C, kh, kw) in the order of a window: (O, kh · kw · C)."""
+    return np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(len(weight), -1)
+
+
+def weight_of(rows: np.ndarray, shape) -> np.ndarray:
+    """The opposite of `rows_of`: a contiguous array of `shape` (O, C, kh, kw)."""
+    out_channels, channels, kh, kw = shape
+    return np.ascontiguousarray(rows.reshape(out_channels, kh, kw, channels).transpose(0, 3, 1, 2))

@@ -1,0 +1,181 @@
+"""A vector type for Numba: one processor register (or two) of float32 or float64, held in a local variable.
+
+LLVM makes vector code of simple loops by itself, but never keeps a block of partial sums in registers across a loop.
+With these few functions a kernel says so in plain Python:
+
+    total = zeros(x)
+    for k in range(n):
+        total = fma(splat(weight[k]), load(x, k * stride), total)
+    store(y, 0, total)
+
+An array is indexed flat. `NUMBA_DISABLE_JIT=1` gives the same functions on NumPy slices, for a debugger.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+BYTES = 64  # one AVX-512 register, two of AVX2, four of NEON
+
+
+class Vector(types.Type):
+    """`lanes` numbers of one type."""
+
+    def __init__(self, element: types.Type, lanes: int) -> None:
+        self.element, self.lanes = element, lanes
+        super().__init__(name=f"vector({element} x {lanes})")
+
+    @property
+    def key(self):
+        return self.element, self.lanes
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        super().__init__(manager, vector, ir.VectorType(manager[vector.element].get_value_type(), vector.lanes))
+
+
+def _vector_of(array: types.Array) -> Vector:
+    return Vector(array.dtype, BYTES // (array.dtype.bitwidth // 8))
+
+
+def _pointer(context, builder, signature, array, index, vector):
+    """Where `array`'s element `index` lies; also tells LLVM to use the widest registers in this function."""
+    # Without it, LLVM splits 64 bytes into two halves on processors that once slowed down on wide registers.
+    set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+    data = cgutils.create_struct_proxy(signature.args[0])(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), context.get_value_type(vector).as_pointer())
+
+
+@intrinsic
+def load(typingctx, array, index):
+    """The vector that starts at array[index]."""
+    vector = _vector_of(array)
+
+    def codegen(context, builder, signature, args):
+        value = builder.load(_pointer(context, builder, signature, *args, vector))
+        value.align = array.dtype.bitwidth // 8
+        return value
+
+    return vector(array, types.intp), codegen
+
+
+@intrinsic
+def store(typingctx, array, index, value):
+    """array[index : index + lanes] = value"""
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature, *args[:2], value)
+        builder.store(args[2], pointer).align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@intrinsic
+def zeros(typingctx, array):
+    """A vector of zeros of the array's type."""
+    vector = _vector_of(array)
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(context.get_value_type(vector), None)
+
+    return vector(array), codegen
+
+
+@intrinsic
+def splat(typingctx, value):
+    """The vector whose lanes are all `value` (float32 or float64)."""
+    vector = Vector(value, BYTES // (value.bitwidth // 8))
+
+    def codegen(context, builder, signature, args):
+        return _splat(builder, args[0], context.get_value_type(vector))
+
+    return vector(value), codegen
+
+
+@intrinsic
+def fma(typingctx, x, y, z):
+    """x · y + z, rounded once."""
+
+    def codegen(context, builder, signature, args):
+        kind = context.get_value_type(x)
+        name = f"llvm.fma.v{x.lanes}f{x.element.bitwidth}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name), args)
+
+    return x(x, y, z), codegen
+
+
+@intrinsic
+def splat_int(typingctx, like, value):
+    """As many int32 lanes as `like` has, all `value`."""
+    vector = Vector(types.int32, like.lanes)
+
+    def codegen(context, builder, signature, args):
+        return _splat(builder, builder.trunc(args[1], ir.IntType(32)), context.get_value_type(vector))
+
+    return vector(like, types.intp), codegen
+
+
+@intrinsic
+def exceeds(typingctx, x, y):
+    """Lane by lane: x > y, or x is NaN while y is not."""
+    mask = Vector(types.boolean, x.lanes)
+
+    def codegen(context, builder, signature, args):
+        number = builder.fcmp_ordered("ord", args[1], args[1])
+        return builder.and_(builder.fcmp_unordered(">", *args), number)
+
+    return mask(x, y), codegen
+
+
+@intrinsic
+def where(typingctx, mask, x, y):
+    """Lane by lane: x where the mask is set, else y."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(*args)
+
+    return x(mask, x, y), codegen
+
+
+def lanes_of(dtype) -> int:
+    """How many numbers of this dtype a vector holds."""
+    return BYTES // np.dtype(dtype).itemsize
+
+
+def _splat(builder, value, kind):
+    empty = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(ir.IntType(32), kind.count), None))
+
+
+if config.DISABLE_JIT:  # the same, for a debugger
+
+    def load(array, index):  # noqa: F811
+        return array[index : index + lanes_of(array.dtype)].copy()
+
+    def store(array, index, value):  # noqa: F811
+        array[index : index + len(value)] = value
+
+    def zeros(array):  # noqa: F811
+        return np.zeros(lanes_of(array.dtype), array.dtype)
+
+    def splat(value):  # noqa: F811
+        return np.full(lanes_of(value.dtype), value)
+
+    def fma(x, y, z):  # noqa: F811
+        return x * y + z
+
+    def splat_int(like, value):  # noqa: F811
+        return np.full(len(like), value, np.int32)
+
+    def exceeds(x, y):  # noqa: F811
+        return (x > y) | (np.isnan(x) & ~np.isnan(y))
+
+    where = np.where  # type: ignore[assignment]

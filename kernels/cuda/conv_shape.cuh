@@ -1,0 +1,75 @@
+// What the convolution kernels know of their arrays, and which positions of a map a block works on.
+//
+// A convolution is a product weight (M × K) · patches (K × positions), K = in_channels · kh · kw, whose right factor is
+// never stored: `Tap` k says where weight k looks, seen from a position's first element, and `Position` where that is.
+// All offsets count elements, strides are free: x may be any view.
+//
+// A block works on a tile of positions: `groups` groups, each of the tile_rows × tile_columns pooled values whose windows
+// together cover a span of the convolution's map. Groups are numbered through all samples, so a tile is full however
+// small a sample is. Without a pool, a group is one position.
+#pragma once
+#include "common.cuh"
+
+struct Tap {
+    index_t offset;
+    int row, column;  // seen from the position, to tell padding
+};
+
+struct Position {
+    index_t offset;
+    int row, column;  // of its first element; negative in the padding
+};
+
+struct ConvShape {
+    index_t samples, channels, depth, depth_padded;       // M = channels, K = depth, a whole number of slices
+    index_t x_n, x_row, x_column, rows, columns;          // x: strides, size
+    index_t step_row, step_column, first_row, first_column;  // position (i, j) starts at (first + step · i, …)
+    index_t map_rows, map_columns;                        // the convolution's map
+    index_t y_n, y_row, y_column;                         // y and argmax: strides; channels are contiguous
+    index_t pooled_rows, pooled_columns;                  // what the pool leaves of the map
+    index_t pool_rows, pool_columns, pool_step_row, pool_step_column;
+    index_t tile_rows, tile_columns, groups;              // pooled values a group, groups a block
+};
+
+constexpr int NOWHERE = -(1 << 30);  // the row of a position that does not exist: far outside every image
+
+// A group of pooled values: its sample (−1: there is none), and the first of its rows and columns.
+struct Group {
+    index_t sample;
+    int row, column;
+};
+
+__device__ __forceinline__ Group find_group(const ConvShape& s, index_t number) {
+    const index_t across = (s.pooled_columns + s.tile_columns - 1) / s.tile_columns;
+    const index_t down = (s.pooled_rows + s.tile_rows - 1) / s.tile_rows;
+    const index_t sample = number / (across * down), inside = number % (across * down);
+    return {sample < s.samples ? sample : -1, (int)(inside / across * s.tile_rows), (int)(inside % across * s.tile_columns)};
+}
+
+__device__ __forceinline__ int span_rows(const ConvShape& s) {
+    return (int)((s.tile_rows - 1) * s.pool_step_row + s.pool_rows);
+}
+
+__device__ __forceinline__ int span_columns(const ConvShape& s) {
+    return (int)((s.tile_columns - 1) * s.pool_step_column + s.pool_columns);
+}
+
+// The p-th position of a tile of these groups: where it looks in x, and where its value lies in a y that is not pooled
+// (−1: the position does not exist).
+__device__ __forceinline__ Position find_position(const ConvShape& s, const Group* groups, int p, index_t& y_offset) {
+    const int across = span_columns(s), span = span_rows(s) * across;
+    y_offset = -1;
+    if (p / span >= (int)s.groups) return {0, NOWHERE, NOWHERE};
+    const Group group = groups[p / span];
+    const index_t i = group.row * s.pool_step_row + p % span / across;
+    const index_t j = group.column * s.pool_step_column + p % span % across;
+    if (group.sample < 0 || i >= s.map_rows || j >= s.map_columns) return {0, NOWHERE, NOWHERE};
+    y_offset = group.sample * s.y_n + i * s.y_row + j * s.y_column;
+    const index_t row = s.first_row + i * s.step_row, column = s.first_column + j * s.step_column;
+    return {group.sample * s.x_n + row * s.x_row + column * s.x_column, (int)row, (int)column};
+}
+
+// Whether a tap of a position lies in the image, not in its padding.
+__device__ __forceinline__ bool is_inside(const Position& position, const Tap& tap, unsigned rows, unsigned columns) {
+    return (unsigned)(position.row + tap.row) < rows && (unsigned)(position.column + tap.column) < columns;
+}
