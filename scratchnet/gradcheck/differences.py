@@ -32,17 +32,20 @@ def slope(f: Callable[[float], np.ndarray], y: np.ndarray, r: np.ndarray, width:
     A smooth function has D(h) = D + O(h²), so D(h) and D(h/2) agree. Where a kink lies inside the interval they do
     not. Where it lies exactly at 0 they may, but then the jump between the one-sided slopes stays when h is halved,
     instead of halving too. Both disagreements go into `error`, and so does rounding: the difference of two numbers of
-    size |y| is off by eps·|y|, hence its slope by eps·|y|/h, times 4/3, the larger weight of the extrapolation.
+    size |y| is off by eps·|y|, hence its slope by eps·|y|/h, times 4/3, the larger weight of the extrapolation. Where
+    some outputs move, those that do not move a bit are taken not to depend on t.
     """
-    central, jump, scale = [], [], 0.0
+    central, jump, scale, moved = [], [], 0.0, np.zeros(y.shape, bool)
     for h in (width, width / 2):
         above, below = f(h), f(-h)
         difference = r * (above - below) / (2 * h)
         central.append(float(difference.sum()))
         jump.append(float((r * ((above - y) - (y - below))).sum()) / h)
         scale = float(np.abs(difference).sum())
+        moved |= (above != y) | (below != y)
     value = (4 * central[1] - central[0]) / 3  # Richardson: the h² terms cancel
-    rounding = 4 / 3 * np.finfo(np.float64).eps * float(np.abs(r * y).sum()) / width if scale > 0 else 0.0
+    size = float(np.abs(r * y).sum(where=moved if moved.any() else True))
+    rounding = 4 / 3 * np.finfo(np.float64).eps * size / width
     error = abs(central[1] - central[0]) + abs(2 * jump[1] - jump[0]) + rounding
     return Slope(value, scale, error)
 
