@@ -27,7 +27,7 @@ def _use_kernels_of_checkout() -> None:
     spec = ModuleSpec(f"{__name__}.kernels", None, is_package=True)
     spec.submodule_search_locations = [str(sibling)]
     sys.modules[spec.name] = module_from_spec(spec)
-    setattr(sys.modules[__name__], "kernels", sys.modules[spec.name])
+    globals()["kernels"] = sys.modules[spec.name]
 
 
 _use_kernels_of_checkout()

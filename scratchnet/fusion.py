@@ -43,13 +43,13 @@ class ConvBlock:
 
     def forward(self, x: Array, training: bool = False) -> Array:
         conv = self._conv
-        x = x.astype(conv.params["weight"].dtype, copy=False)
-        weight, stride = conv.params["weight"], conv.stride
-        if self._1d:
-            x, weight, stride = x[:, :, None], weight[:, :, None], (1, stride)
+        weight = conv.params["weight"]
+        x = x.astype(weight.dtype, copy=False)
+        if isinstance(conv, Conv1D):
+            x, weight, stride = x[:, :, None], weight[:, :, None], (1, conv.stride)
             padding = (0, 0), pad_1d(conv.padding, x.shape[3], conv.kernel_size, conv.stride)
         else:
-            padding = pad_2d(conv.padding, x.shape[2:], conv.kernel_size, stride)
+            stride, padding = conv.stride, pad_2d(conv.padding, x.shape[2:], conv.kernel_size, conv.stride)
         self._saved = x, weight, stride, padding
         y, self._argmax = kernels_of(x).conv_block_forward(
             x, weight, conv.params.get("bias"), stride, padding, self._activation, self._pool

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def xavier_uniform(shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: str = "float32") -> np.ndarray:
+def xavier_uniform(
+    shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: str = "float32"
+) -> np.ndarray:
     """U(−a, a), a = √(6 / (fan_in + fan_out)) (Glorot & Bengio 2010), for weights (out, in, *kernel).
 
     A fan counts the kernel's taps: fan_in = in · Πkernel, fan_out = out · Πkernel.
@@ -31,7 +33,9 @@ def normal(
     return (rng.standard_normal(shape) * std).astype(dtype)
 
 
-def piczak2015(name: str, shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: str = "float32"):
+def piczak2015(
+    name: str, shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: str = "float32"
+) -> tuple[np.ndarray, np.ndarray]:
     """PiczakNet's own start (Piczak 2015, his code): weight and bias of the layer `name`.
 
     conv1 U(±0.001) with bias 0.1; conv2 U(±0.1); dense and output N(0, 0.01²). The other biases are zero.

@@ -19,8 +19,9 @@ class SoftmaxCrossEntropy:
         """The loss, a mean over the batch; the probabilities stay in `probabilities` (N, K)."""
         if prediction.ndim != 2 or target.shape != prediction.shape[:1]:
             raise ValueError(f"takes logits (N, K) and targets (N,), not {prediction.shape} and {target.shape}")
-        if isinstance(target, np.ndarray) and len(target) and not 0 <= target.min() <= target.max() < prediction.shape[1]:
-            raise ValueError(f"targets must be classes 0 … {prediction.shape[1] - 1}")
+        classes = prediction.shape[1]
+        if isinstance(target, np.ndarray) and len(target) and not 0 <= target.min() <= target.max() < classes:
+            raise ValueError(f"targets must be classes 0 … {classes - 1}")
         loss, self.probabilities = kernels_of(prediction).softmax_cross_entropy_forward(prediction, target)
         self._target = target
         return loss

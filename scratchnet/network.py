@@ -134,7 +134,11 @@ class Network:
         return x
 
     def _set_frozen(self, group: str, frozen: bool) -> None:
-        layers = {n: l for n, l in self.layers.items() if l.params and (n == group or n.startswith(f"{group}."))}
+        layers = {
+            name: layer
+            for name, layer in self.layers.items()
+            if layer.params and (name == group or name.startswith(f"{group}."))
+        }
         if not layers:
             raise ValueError(f"no part of this network is called {group!r}: it has {', '.join(self._parts())}")
         for layer in layers.values():

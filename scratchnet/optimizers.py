@@ -49,7 +49,9 @@ class Optimizer:
         self.steps = int(state["steps"])
         for slot in self.slots:
             prefix = f"{slot}."
-            self._state[slot] = {k.removeprefix(prefix): asarray(a.copy()) for k, a in state.items() if k.startswith(prefix)}
+            self._state[slot] = {
+                k.removeprefix(prefix): asarray(a.copy()) for k, a in state.items() if k.startswith(prefix)
+            }
 
 
 class NesterovSGD(Optimizer):

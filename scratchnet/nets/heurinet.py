@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from scratchnet.layers import Conv1D, Image, MaxPool1D, ReLU
+from scratchnet.layers import Conv1D, Image, Layer, MaxPool1D, ReLU
 from scratchnet.nets.piczaknet import piczak_group
-from scratchnet.network import Network
+from scratchnet.network import Group, Network
 
 
 def heurinet(
@@ -15,7 +17,7 @@ def heurinet(
     conv1_kernel: int = 155,
     dtype: str = "float32",
     rng: np.random.Generator | None = None,
-    **piczak,
+    **piczak: Any,
 ) -> Network:
     """HeuriNet: eq. 3–6, 84,540 parameters, then PiczakNet. x (N, 1, 20992) → logits (N, n_classes).
 
@@ -23,8 +25,8 @@ def heurinet(
     options are PiczakNet's. Raises ValueError for a wrong one.
     """
     rng = np.random.default_rng() if rng is None else rng
-    how = {"dtype": dtype, "rng": rng}
-    deepfourier = [  # Table 1:    #in, #out, kernel width, stride
+    how: dict[str, Any] = {"dtype": dtype, "rng": rng}
+    deepfourier: list[tuple[str, Layer]] = [  # Table 1:    #in, #out, kernel width, stride
         ("conv1", Conv1D(1, conv1_channels, conv1_kernel, stride=10, **how)),  # eq. 3: (80, 2084)
         ("relu1", ReLU()),
         ("pool1", MaxPool1D(9, 3)),  # eq. 4: (80, 692)
@@ -33,5 +35,9 @@ def heurinet(
         ("pool2", MaxPool1D(9, 4)),  # eq. 6: (60, 41)
     ]
     spec = {"name": "heurinet", "n_classes": n_classes, "conv1_channels": conv1_channels, "conv1_kernel": conv1_kernel}
-    groups = [("deepfourier", deepfourier), ("image", [("image", Image())]), piczak_group(n_classes, **how, **piczak)]
+    groups: list[Group] = [
+        ("deepfourier", deepfourier),
+        ("image", [("image", Image())]),
+        piczak_group(n_classes, **how, **piczak),
+    ]
     return Network(groups, {**spec, "dtype": dtype, **piczak})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from scratchnet.layers import Conv1D, Decibel, Image, Layer, Modulus, ReflectPad1D, Standardize
 from scratchnet.nets.piczaknet import piczak_group
-from scratchnet.network import Network
+from scratchnet.network import Group, Network
 
 
 def melnet(
@@ -17,7 +19,7 @@ def melnet(
     std: float = 1.0,
     dtype: str = "float32",
     rng: np.random.Generator | None = None,
-    **piczak,
+    **piczak: Any,
 ) -> Network:
     """MelNet: eq. 1 and 2 as layers, then PiczakNet. x (N, 1, 20992) → logits (N, n_classes).
 
@@ -30,7 +32,7 @@ def melnet(
     from scratchnet.sound import fourier_kernels, mel_filters
 
     rng = np.random.default_rng() if rng is None else rng
-    how = {"dtype": dtype, "rng": rng}
+    how: dict[str, Any] = {"dtype": dtype, "rng": rng}
     n_fft, hop = 1024, 512
     fourier = fourier_kernels(n_fft)  # (1026, 1, 1024)
     triangles = mel_filters(22050, n_fft, n_mels=60)  # (60, 513)
@@ -47,5 +49,9 @@ def melnet(
         ("standardize", Standardize(mean, std)),
     ]
     spec = {"name": "melnet", "n_classes": n_classes, "power": power, "top_db": top_db, "mean": mean, "std": std}
-    groups = [("deepfourier", deepfourier), ("image", [("image", Image())]), piczak_group(n_classes, **how, **piczak)]
+    groups: list[Group] = [
+        ("deepfourier", deepfourier),
+        ("image", [("image", Image())]),
+        piczak_group(n_classes, **how, **piczak),
+    ]
     return Network(groups, {**spec, "dtype": dtype, **piczak})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from scratchnet.initializers import piczak2015
@@ -21,7 +23,7 @@ def piczak_group(
 ) -> Group:
     """PiczakNet's layers. x (N, in_channels, 60, 41) → logits (N, n_classes)."""
     rng = np.random.default_rng() if rng is None else rng
-    how = {"dtype": dtype, "rng": rng}
+    how: dict[str, Any] = {"dtype": dtype, "rng": rng}
 
     def drop() -> Dropout:
         return Dropout(dropout, rng, always=dropout_in_evaluation)
@@ -46,7 +48,8 @@ def piczak_group(
     if init == "piczak2015":
         for name, layer in layers:
             if layer.params:
-                layer.params["weight"], layer.params["bias"] = piczak2015(name, layer.params["weight"].shape, rng, dtype)
+                shape = layer.params["weight"].shape
+                layer.params["weight"], layer.params["bias"] = piczak2015(name, shape, rng, dtype)
     elif init != "xavier":
         raise ValueError(f'init must be "xavier" or "piczak2015", not {init!r}')
     return "piczak", layers
@@ -57,7 +60,7 @@ def piczaknet(
     in_channels: int = 1,
     dtype: str = "float32",
     rng: np.random.Generator | None = None,
-    **options,
+    **options: Any,
 ) -> Network:
     """PiczakNet, 26,306,730 parameters with 10 classes. x (N, in_channels, 60, 41) → logits (N, n_classes).
 
