@@ -25,7 +25,7 @@ JOINED = [
 ]
 # The wings meet nowhere else: MelNet's first weights *are* eq. 1 and 2, and these are the sound wing's.
 EXCEPTIONS = {"scratchnet/nets/melnet.py": {"sound"}}
-COMPILED = {"numba", "cupy", "cupyx", "cupy_backends"}
+COMPILED = {"numba", "llvmlite", "cupy", "cupyx", "cupy_backends"}  # llvmlite is a part of Numba
 DECLARED = {"numpy", "scipy", "soundfile", "soxr", "matplotlib", "tqdm", "safetensors", "threadpoolctl"} | COMPILED
 
 SOURCES = sorted(
