@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parents[1]
 NOT_SOURCE = shutil.ignore_patterns(
     ".git", ".venv", ".*_cache", ".hypothesis", "build", "dist", "*.egg-info", "__pycache__", "runs", "*.py[co]"
 )
-KERNEL_FILES = {".py", ".cu", ".cuh", ".h", ".md"}
 # Imports every part that lies in another folder than its name says, and tells where it was found.
 PROBE = """
 import scratchnet, scratchnet.errors
@@ -70,7 +69,7 @@ def wheel(source, tmp_path_factory):
 def product_files(source):
     """Every file of the product, by the name under which it installs."""
     ours = {p.relative_to(source).as_posix() for p in (source / "scratchnet").rglob("*") if p.is_file()}
-    kernels = {p for p in (source / "kernels").rglob("*") if p.is_file() and p.suffix in KERNEL_FILES}
+    kernels = {p for p in (source / "kernels").rglob("*") if p.is_file()}
     return ours | {f"scratchnet/{p.relative_to(source).as_posix()}" for p in kernels}
 
 
