@@ -16,6 +16,7 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 DECLARED := $(BIN)/python setup.py pyproject.toml
 
+.NOTPARALLEL:
 .PHONY: help train test lint format clean
 
 help:
@@ -24,7 +25,7 @@ help:
 train: $(VENV)/installed
 	$(BIN)/python -m scratchnet.train $(ARGS)
 
-test: $(VENV)/installed-test
+test: $(VENV)/installed-test $(addprefix $(VENV)/extra-,$(EXTRAS))
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/installed-lint
@@ -58,10 +59,11 @@ $(VENV)/installed: $(DECLARED)
 
 $(VENV)/installed-test: $(DECLARED)
 	@$(INSTALL) ".[test]"
-	@for extra in $(EXTRAS); do \
-	  $(INSTALL) ".[$$extra]" || echo "The extra '$$extra' could not be installed: the tests that need it will be skipped."; \
-	done
 	@touch $(VENV)/installed $@
+
+$(VENV)/extra-%: $(VENV)/installed-test
+	@$(INSTALL) ".[$*]" && touch $@ || \
+	  echo "The extra '$*' could not be installed: the tests that need it will be skipped."
 
 $(VENV)/installed-lint: $(DECLARED)
 	@$(INSTALL) ".[lint]"
