@@ -37,40 +37,40 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Accuracies and loss over the epochs, phase after phase, from the rows of a metrics.jsonl."""
     figure, axes = _figure(2, 1, (8, 5.5), sharex=True)
     accuracy, loss = axes[:, 0]
-    phases = list(dict.fromkeys(row["phase"] for row in rows))
+    style: dict[str, Any] = {"marker": "o", "markersize": 3 if len(rows) < 60 else 0, "linewidth": 1.4}
+    forced = any(row["train_accuracy"] is None for row in rows)
     first = 0.5
-    best = None
-    x = {id(row): number for number, row in enumerate(rows, 1)}
-    for phase in phases:
-        mine = [row for row in rows if row["phase"] == phase]
-        at = [x[id(row)] for row in mine]
-        label = {"train": "training", "valid": "validation, balanced"} if phase == phases[0] else {}
-        style = {"marker": "o", "markersize": 3 if len(rows) < 60 else 0, "linewidth": 1.4}
+    for phase in dict.fromkeys(row["phase"] for row in rows):
+        x, mine = zip(*((number, row) for number, row in enumerate(rows, 1) if row["phase"] == phase))
         if mine[0]["train_accuracy"] is not None:
-            labels = {"train": "training", "valid": "validation, balanced"} if best is None else {}
-            accuracy.plot(at, [r["train_accuracy"] for r in mine], color=TRAIN, label=labels.get("train"), **style)
-            valid = [r["valid_balanced_accuracy"] for r in mine]
-            accuracy.plot(at, valid, color=VALID, linestyle="--", label=labels.get("valid"), **style)
-            top = int(np.argmax(valid))
-            best = accuracy.plot(at[top], valid[top], "*", color=BEST, markersize=11, zorder=3)[0]
-            if labels:
-                best.set_label("best of its phase")
-        loss.plot(at, [r["train_loss"] for r in mine], color=TRAIN, label=label.get("train"), **style)
-        loss.plot(at, [r["valid_loss"] for r in mine], color=VALID, linestyle="--", label=label.get("valid"), **style)
-        last = at[-1] + 0.5
+            valid = [row["valid_balanced_accuracy"] for row in mine]
+            accuracy.plot(x, [row["train_accuracy"] for row in mine], color=TRAIN, **style)
+            accuracy.plot(x, valid, color=VALID, linestyle="--", **style)
+            best = max(range(len(mine)), key=lambda n: (valid[n], -mine[n]["valid_loss"]))
+            accuracy.plot(x[best], valid[best], "*", color=BEST, markersize=11, zorder=3)
+        loss.plot(x, [row["train_loss"] for row in mine], color=TRAIN, **style)
+        loss.plot(x, [row["valid_loss"] for row in mine], color=VALID, linestyle="--", **style)
+        last = x[-1] + 0.5
         title = f"Phase {phase}" if isinstance(phase, int) else str(phase)
-        accuracy.text(
-            (first + last) / 2, 1.02, title, ha="center", va="bottom", transform=accuracy.get_xaxis_transform()
-        )
+        place = {"transform": accuracy.get_xaxis_transform(), "ha": "center", "va": "bottom"}
+        accuracy.text((first + last) / 2, 1.02, title, **place)
         for axis in (accuracy, loss):
             axis.axvline(last, color="0.8", linewidth=0.8, zorder=0)
         first = last
-    accuracy.set(ylabel="accuracy", ylim=(0, 1.0), xlim=(0.5, len(rows) + 0.5))
-    loss.set(ylabel="loss", xlabel="epoch", yscale="log")
+    accuracy.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0.5, len(rows) + 0.5))
+    loss.set(ylabel="loss (forcing: mean square error)" if forced else "loss (cross-entropy)", xlabel="epoch")
+    if forced:  # square errors are far smaller than cross-entropies
+        loss.set_yscale("log")
+        loss.yaxis.set_major_formatter("{x:g}")
+    else:
+        loss.set_ylim(bottom=0)
     loss.xaxis.get_major_locator().set_params(integer=True)
-    accuracy.legend(loc="lower right", fontsize=8)
-    accuracy.grid(axis="y", color="0.92")
-    loss.grid(axis="y", color="0.92")
+    names = ("training", "validation (accuracy: balanced)", "best of its phase")
+    looks = ({"color": TRAIN}, {"color": VALID, "linestyle": "--"}, {"color": BEST, "marker": "*", "linestyle": ""})
+    handles = [accuracy.plot([], [], label=name, **look)[0] for name, look in zip(names, looks)]  # type: ignore[arg-type]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    for axis in (accuracy, loss):
+        axis.grid(axis="y", color="0.92")
     _save(figure, path)
 
 
@@ -127,20 +127,29 @@ def _time_kernels(path: Path, kernels: np.ndarray, sample_rate: int) -> None:
 
 def _image_kernels(path: Path, kernels: np.ndarray, sound: Mapping[str, Any]) -> None:
     """(K, Mel bins, frames): all to one scale."""
+    from scratchnet.sound.mel import hz_to_mel
+
     columns = 20
     rows = math.ceil(len(kernels) / columns)
     figure, axes = _figure(rows, columns, (10, 1.6 * rows + 0.9), sharex=True, sharey=True)
     bound = float(np.abs(kernels).max()) or 1.0
-    milliseconds = 1000 * sound["hop_length"] / sound["sample_rate"] * kernels.shape[2]
-    extent = (0, milliseconds, 0, kernels.shape[1])
+    seconds = sound["hop_length"] / sound["sample_rate"] * kernels.shape[2]
+    extent = (0, seconds, -0.5, kernels.shape[1] - 0.5)
+    look = {"cmap": "PuOr_r", "vmin": -bound, "vmax": bound, "origin": "lower", "aspect": "auto", "extent": extent}
     for axis, kernel in zip(axes.flat, kernels):
-        image = axis.imshow(
-            kernel, cmap="PuOr_r", vmin=-bound, vmax=bound, origin="lower", aspect="auto", extent=extent
-        )
+        image = axis.imshow(kernel, **look)
+        axis.tick_params(labelbottom=False)
     for axis in list(axes.flat)[len(kernels) :]:
         axis.set_visible(False)
+    top = hz_to_mel(sound["sample_rate"] / 2)
+    hertz = np.array([300, 1000, 3000, 9000])
+    bins = hz_to_mel(hertz) / top * (sound["n_mels"] + 1) - 1  # where the triangles' centres lie
+    shown = (bins >= 0) & (bins < kernels.shape[1])
+    axes[0, 0].set_yticks(bins[shown], [f"{f:g}" for f in hertz[shown]])
+    axes[-1, 0].set_xticks([0, seconds], ["0", f"{seconds:.2f}"])
+    axes[-1, 0].tick_params(labelbottom=True)
     figure.colorbar(image, ax=axes, shrink=0.7, label="weight", fraction=0.02)
     figure.suptitle(f"{len(kernels)} kernels of PiczakNet's first layer", fontsize=10)
-    figure.supxlabel("time in ms", fontsize=9)
-    figure.supylabel("Mel bins of the kernel", fontsize=9)
+    figure.supxlabel("time in seconds", fontsize=9)
+    figure.supylabel("frequency in hertz (kernel at the lowest of its places)", fontsize=9)
     _save(figure, path)

@@ -13,6 +13,7 @@ from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.training import config as configuration
 from scratchnet.training.config import Config, kinds, option
+from scratchnet.training.presets import PRESETS
 
 MAIN = {"data", "subset", "net", "init", "preset", "backend", "epochs", "batch_size", "lr", "seed"}
 MAIN |= {"test_fold", "valid_fold", "out", "strict", "quiet"}
@@ -23,6 +24,7 @@ def parser() -> Parser:
     """The options: every setting of `Config`, and three that are about them."""
     made = Parser(
         prog="python -m scratchnet.train",
+        usage="python -m scratchnet.train [--data FOLDER] [--net NET] [--preset PRESET] [OPTION …]",
         description="Train a sound classifier. Without options: HeuriNet, in the paper's four phases, on synthetic "
         "city sounds that are made on first use.",
         argument_default=argparse.SUPPRESS,
@@ -41,14 +43,23 @@ def parser() -> Parser:
 
 def _add(group: Any, name: str, meta: Any) -> None:
     kind, _ = kinds()[name]
-    default = configuration.default(name)
     if kind is bool:
         group.add_argument(option(name), action=argparse.BooleanOptionalAction, help=meta["help"])
         return
-    words = f"{meta['help']} (default: {'none' if default is None else default})".replace("%", "%%")
+    words = f"{meta['help']} ({_defaults(name)})".replace("%", "%%")
     # Values stay strings here: `config.convert` checks those of the command line, of TOML and of config.json alike.
     metavar = "|".join(meta["choices"]) or METAVAR.get(name, {int: "N", float: "X", str: "WORD"}[kind])
     group.add_argument(option(name), metavar=metavar, help=words)
+
+
+def _defaults(name: str) -> str:
+    """A setting's default, and what the presets make of it."""
+
+    def word(value: Any) -> str:
+        return "none" if value is None else str(value)
+
+    changed = [f"{preset}: {word(table[name])}" for preset, table in PRESETS.items() if name in table]
+    return ", ".join([f"default: {word(configuration.default(name))}", *changed])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
