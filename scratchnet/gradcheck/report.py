@@ -27,6 +27,7 @@ class ArrayReport:
     checked: int = 0
     wrong: int = 0
     left_out: int = 0  # coordinates whose slope the forward pass does not tell: beside a kink, or lost in rounding
+    direction: bool = False  # was the slope along a random direction across the whole array compared too?
     worst: Worst | None = None
     complaint: str = ""  # what is wrong with the gradient as a whole, if anything
 
@@ -34,7 +35,9 @@ class ArrayReport:
         """Compare one coordinate (None: the random direction)."""
         size = max(found.scale, abs(found.value), abs(analytic))
         error = abs(analytic - found.value) / size if size > 0 else 0.0
-        if index is not None:
+        if index is None:
+            self.direction = True
+        else:
             self.checked += 1
             self.wrong += error > self.tolerance
         if self.worst is None or error > self.worst.error:
@@ -52,9 +55,10 @@ class ArrayReport:
         if self.complaint:
             return f"{name}: {self.complaint}"
         counts = f"{self.checked} checked" + (f", {self.left_out} beside kinks left out" if self.left_out else "")
+        direction = " and a direction" if self.direction else ""
         worst = self.worst
         if worst is None or worst.error <= self.tolerance:
-            return f"{name}: ok, worst relative error {self.error:.1e} ({counts})"
+            return f"{name}: ok, worst relative error {self.error:.1e} ({counts}{direction})"
         where = "along a random direction" if worst.index is None else f"at {list(worst.index)}"
         ratio = f", ratio {worst.analytic / worst.numeric:.6g}" if worst.numeric else ""
         return (

@@ -1,0 +1,138 @@
+"""Convolution, ReLU and max-pool in one pass give what the three layers give one after the other."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratchnet import backend as backends
+from scratchnet.fusion import ConvBlock, Plain, fuse
+from scratchnet.layers import Conv1D, Conv2D, Dense, MaxPool1D, MaxPool2D, ReLU, Tanh
+from tests.support import assert_within, awkward, on_backend, rounding, seeds
+
+
+@st.composite
+def blocks(draw):
+    """(make layers, x): a convolution, maybe a ReLU, maybe a pool that fits what the convolution gives."""
+    axes = draw(st.sampled_from([1, 2]))
+    n, c, o = draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.integers(1, 5))
+    kernel = tuple(draw(st.integers(1, 4)) for _ in range(axes))
+    stride = tuple(draw(st.integers(1, 3)) for _ in range(axes))
+    padding = draw(st.sampled_from([0, 1, "same", "valid"]))
+    size = tuple(k + draw(st.integers(3, 12)) for k in kernel)
+    relu, pool, with_bias, seed = draw(st.booleans()), draw(st.booleans()), draw(st.booleans()), draw(seeds)
+    first, second = (Conv1D, MaxPool1D) if axes == 1 else (Conv2D, MaxPool2D)
+    one = (lambda pair: pair[0]) if axes == 1 else (lambda pair: pair)
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, c, *size))
+    probe = first(c, o, one(kernel), one(stride), padding, bias=with_bias, dtype="float64", rng=rng)
+    positions = probe.forward(x).shape[2:]
+    pool_kernel = tuple(draw(st.integers(1, min(4, p))) for p in positions)
+    pool_stride = tuple(draw(st.integers(1, 4)) for _ in positions)
+    weights = {name: rng.standard_normal(value.shape) for name, value in probe.params.items()}
+
+    def make(dtype):
+        conv = first(c, o, one(kernel), one(stride), padding, bias=with_bias, dtype=dtype)
+        conv.params = {name: value.astype(dtype) for name, value in weights.items()}
+        layers = [conv]
+        if relu:
+            layers.append(ReLU())
+        if pool:
+            layers.append(second(one(pool_kernel), one(pool_stride)))
+        return layers
+
+    return make, x, rng
+
+
+def run(steps, x, dy=None, need_dx=True):
+    """→ y, dx, the convolution's gradients, on the host"""
+    y = backends.asarray(x)
+    for step in steps:
+        y = step.forward(y, training=True)
+        step.need_dx = True
+    steps[0].need_dx = need_dx
+    dy = np.ones(y.shape, x.dtype) if dy is None else dy
+    y, dx = np.array(backends.to_numpy(y)), backends.asarray(dy)
+    for step in reversed(steps):
+        dx = step.backward(dx)
+    grads = {name: np.array(backends.to_numpy(g)) for name, g in steps[0].layers[0].grads.items()}
+    return y, None if dx is None else np.array(backends.to_numpy(dx)), grads
+
+
+def steps_of(layers, fused):
+    on_backend(layers[0])
+    return fuse(layers, fused)
+
+
+@pytest.mark.parametrize("how", [None, "strided", "transposed", "readonly"])
+@given(block=blocks())
+def test_one_pass_equals_the_layers(backend, how, block):
+    make, x, rng = block
+    y, _, _ = run(steps_of(make("float64"), False), x)
+    dy = rng.standard_normal(y.shape)
+    y, dx, grads = run(steps_of(make("float64"), False), x, dy)
+    fused = steps_of(make("float64"), True)
+    assert len(fused) == 1 and isinstance(fused[0], ConvBlock)
+    if how is not None:
+        x, dy = awkward(x, how), awkward(dy, how)
+    y2, dx2, grads2 = run(fused, x, dy)
+    # Sums of at most 48 taps forward, 4·256 positions backward, each product under 50, in another order.
+    assert_within(y2, y, rounding("float64", 50) * 48 * 50)
+    assert_within(dx2, dx, rounding("float64", 1200) * 1200 * 50)
+    assert set(grads2) == set(grads)
+    for name in grads:
+        assert_within(grads2[name], grads[name], rounding("float64", 1200) * 1200 * 50)
+
+
+@given(block=blocks())
+def test_float32(backend, block):
+    """The winner of a pool may be another where two are equal up to rounding: weights and inputs are small whole
+    numbers here, and every sum of them is exact, so that nothing may differ at all."""
+    make, x, rng = block
+    x = np.round(2 * x).astype("float32")
+    layers = make("float32")
+    layers[0].params = {name: np.round(2 * value) for name, value in layers[0].params.items()}
+    again = make("float32")
+    again[0].params = {name: value.copy() for name, value in layers[0].params.items()}
+    y, _, _ = run(steps_of(layers, False), x)
+    dy = rng.integers(-3, 4, y.shape).astype("float32")
+    y, dx, grads = run(steps_of(layers, False), x, dy)
+    y2, dx2, grads2 = run(steps_of(again, True), x, dy)
+    assert y2.dtype == dx2.dtype == np.float32
+    # Ties are certain among whole numbers: the first of equals must win here too.
+    assert np.array_equal(y2, y) and np.array_equal(dx2, dx)
+    assert all(np.array_equal(grads2[name], grads[name]) for name in grads)
+
+
+@given(block=blocks(), need_dx=st.booleans(), frozen=st.booleans())
+def test_only_what_is_needed_is_computed(backend, block, need_dx, frozen):
+    make, x, _ = block
+    layers = make("float64")
+    _, dx, grads = run(steps_of(make("float64"), True), x)
+    layers[0].frozen = frozen
+    _, dx2, grads2 = run(steps_of(layers, True), x, need_dx=need_dx)
+    assert (dx2 is not None) == need_dx and (dx2 is None or np.array_equal(dx2, dx))
+    assert set(grads2) == (set() if frozen else set(grads))
+    assert all(np.array_equal(grads2[name], grads[name]) for name in grads2)
+
+
+def test_nan_goes_through(backend):
+    layers = [Conv1D(1, 2, 3), ReLU(), MaxPool1D(2)]
+    x = np.ones((1, 1, 12), "float32")
+    x[0, 0, 5] = np.nan
+    y, _, _ = run(steps_of(layers, True), x)
+    # The convolution spreads it over positions 3, 4, 5, the pool keeps it in 1 and 2.
+    assert np.array_equal(np.isnan(y[0, 0]), [False, True, True, False, False])
+
+
+def test_what_becomes_a_block():
+    def kinds(*layers):
+        return [[type(layer).__name__ for layer in step.layers] for step in fuse(list(layers), True)]
+
+    assert kinds(Conv1D(1, 1, 3), ReLU(), MaxPool1D(3)) == [["Conv1D", "ReLU", "MaxPool1D"]]
+    assert kinds(Conv2D(1, 1, 3), MaxPool2D(3), ReLU()) == [["Conv2D", "MaxPool2D"], ["ReLU"]]
+    assert kinds(Conv1D(1, 1, 3), Tanh(), Dense(1, 1), ReLU()) == [["Conv1D"], ["Tanh"], ["Dense"], ["ReLU"]]
+    # Pools that a block does not know stay by themselves.
+    assert kinds(Conv1D(1, 1, 3), ReLU(), MaxPool1D(3, ceil_mode=True)) == [["Conv1D", "ReLU"], ["MaxPool1D"]]
+    assert kinds(Conv1D(1, 1, 3), ReLU(), MaxPool1D(3, padding=1)) == [["Conv1D", "ReLU"], ["MaxPool1D"]]
+    assert all(isinstance(step, Plain) for step in fuse([Conv1D(1, 1, 3), ReLU()], False))
