@@ -292,7 +292,7 @@ def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
     param -= real(lr / (1 - beta1**t)) * m / (np.sqrt(v / real(1 - beta2**t)) + real(eps))
 
 
-# --- a convolution block: what the fast backends do in one pass ------------------------------------------------------
+# --- blocks: what the fast backends do in one pass -------------------------------------------------------------------
 
 
 def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
@@ -320,3 +320,22 @@ def conv_block_backward(dy, saved, x, weight, stride, padding, need_dx, need_dwe
     if not need_dweight:
         return dx, None, None
     return dx, *conv2d_backward_weight(x, dy, weight.shape[2:], stride, padding)
+
+
+def dense_block_forward(x, weight, bias, p, seed, offset):
+    """Dense, ReLU and (where p > 0) dropout, one after the other."""
+    y = relu_forward(dense_forward(x, weight, bias))
+    return dropout_forward(y, p, seed, offset) if p > 0 else y
+
+
+def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight, out=None):
+    """The gradients of `dense_block_forward`: y > 0 is where ReLU let pass and dropout kept. `out`: room for dweight."""
+    dz = relu_backward(dy, y) * dy.dtype.type(1 / (1 - p))
+    dx = dense_backward_input(dz, weight) if need_dx else None
+    if not need_dweight:
+        return dx, None, None
+    dweight, dbias = dense_backward_weight(x, dz)
+    if out is not None:
+        out[...] = dweight
+        dweight = out
+    return dx, dweight, dbias

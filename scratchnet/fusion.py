@@ -1,4 +1,5 @@
-"""Which layers run in one pass: convolution + ReLU + max-pool, so that what is pooled away is never stored.
+"""Which layers run in one pass: convolution + ReLU + max-pool, so that what is pooled away is never stored, and
+dense + ReLU + dropout.
 
 The layers keep their parameters and gradients; a block only calls, for all of its layers at once, the fused kernels of
 the backend. The numbers are those of the plain layers, up to rounding.
@@ -7,7 +8,7 @@ the backend. The numbers are those of the plain layers, up to rounding.
 from __future__ import annotations
 
 from scratchnet.backend import kernels_of
-from scratchnet.layers import Conv1D, Conv2D, MaxPool1D, MaxPool2D, ReLU
+from scratchnet.layers import Conv1D, Conv2D, Dense, Dropout, MaxPool1D, MaxPool2D, ReLU
 from scratchnet.layers.geometry import pad_1d, pad_2d
 from scratchnet.layers.layer import Array, Layer
 
@@ -69,20 +70,56 @@ class ConvBlock:
         return dx[:, :, 0] if self._1d and dx is not None else dx
 
 
-def fuse(layers: list[Layer], fused: bool) -> list[Plain | ConvBlock]:
+class DenseBlock:
+    """A dense layer, a ReLU, then maybe dropout, in one pass over the product."""
+
+    def __init__(self, dense: Dense, relu: ReLU, dropout: Dropout | None) -> None:
+        self.layers: list[Layer] = [layer for layer in (dense, relu, dropout) if layer is not None]
+        self.need_dx = True
+        self._dense, self._dropout = dense, dropout
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        params = self._dense.params
+        self._x = x.astype(params["weight"].dtype, copy=False)
+        mask = self._dropout.next_mask(training) if self._dropout else (0.0, 0, 0)
+        self._p = mask[0]
+        self._y = kernels_of(x).dense_block_forward(self._x, params["weight"], params.get("bias"), *mask)
+        return self._y
+
+    def backward(self, dy: Array) -> Array:
+        dense = self._dense
+        dx, dweight, dbias = kernels_of(dy).dense_block_backward(
+            dy, self._y, self._x, dense.params["weight"], self._p, self.need_dx, not dense.frozen, dense.grads.get("weight")
+        )
+        if not dense.frozen:
+            dense.grads["weight"] = dweight
+            if "bias" in dense.params:
+                dense.grads["bias"] = dbias
+        return dx
+
+
+Step = Plain | ConvBlock | DenseBlock
+
+
+def fuse(layers: list[Layer], fused: bool) -> list[Step]:
     """The steps in which to run `layers`: blocks where they fit, else one layer after the other."""
-    steps: list[Plain | ConvBlock] = []
+    steps: list[Step] = []
     rest = list(layers)
+
+    def follows(*kinds: type[Layer]) -> Layer | None:
+        return rest.pop(0) if rest and isinstance(rest[0], kinds) and _fits(rest[0]) else None
+
     while rest:
         layer = rest.pop(0)
-        if not fused or not isinstance(layer, (Conv1D, Conv2D)):
+        if fused and isinstance(layer, (Conv1D, Conv2D)):
+            steps.append(ConvBlock(layer, follows(ReLU), follows(MaxPool1D, MaxPool2D)))
+        elif fused and isinstance(layer, Dense) and (relu := follows(ReLU)):
+            steps.append(DenseBlock(layer, relu, follows(Dropout)))
+        else:
             steps.append(Plain(layer))
-            continue
-        relu = rest.pop(0) if rest and isinstance(rest[0], ReLU) else None
-        pool = rest.pop(0) if rest and _fits(rest[0]) else None
-        steps.append(ConvBlock(layer, relu, pool))  # type: ignore[arg-type]
     return steps
 
 
 def _fits(layer: Layer) -> bool:
-    return isinstance(layer, (MaxPool1D, MaxPool2D)) and layer.padding in (0, "valid") and not layer.ceil_mode
+    """Pools that hang over the edge run by themselves."""
+    return not isinstance(layer, (MaxPool1D, MaxPool2D)) or (layer.padding in (0, "valid") and not layer.ceil_mode)

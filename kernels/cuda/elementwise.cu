@@ -23,10 +23,13 @@ extern "C" __global__ void tanh_backward(const real* __restrict__ dy, const real
 
 // y = |x|
 extern "C" __global__ void abs_forward(const real* __restrict__ x, real* __restrict__ y, index_t n) {
-    FOR_EACH(i, n) y[i] = x[i] < 0 ? -x[i] : x[i] + 0;
+    FOR_EACH(i, n) y[i] = fabs(x[i]);
 }
 
 // dx = dy · sign(x), 0 at the kink.
 extern "C" __global__ void abs_backward(const real* __restrict__ dy, const real* __restrict__ x, real* __restrict__ dx, index_t n) {
-    FOR_EACH(i, n) dx[i] = x[i] > 0 ? dy[i] : x[i] < 0 ? -dy[i] : x[i] == 0 ? dy[i] * 0 : x[i] * dy[i];
+    FOR_EACH(i, n) {
+        const real sign = x[i] > 0 ? (real)1 : x[i] < 0 ? (real)-1 : x[i];  // 0 and NaN are their own sign
+        dx[i] = dy[i] * sign;
+    }
 }

@@ -12,18 +12,20 @@ __device__ __forceinline__ index_t reflect(index_t i, index_t n) {
     return i < n ? i : period - i;
 }
 
-// x (rows, n) → db (rows, n_mels, frames) = 10 · log10(max(power spectrum · triangle, amin)). grid (frames, rows).
+// x (rows, n) → db (rows, n_mels, frames) = 10 · log10(max(power spectrum · triangle, amin)). Block b: frame b % frames of row
+// b / frames. `scratch` (blocks, 2 n_fft + bins) takes the place of shared memory where n_fft is too large for that.
 extern "C" __global__ void log_mel(const real* __restrict__ x, const double* __restrict__ window,  // (n_fft,)
                                    const double* __restrict__ circle,                              // (n_fft, 2): cos, −sin of 2πi/n_fft
                                    const float* __restrict__ triangles,                            // (n_mels, bins)
                                    const index_t* __restrict__ support,                            // (n_mels, 2): where each is not 0
-                                   real* __restrict__ db, index_t n, index_t n_fft, index_t hop_length, index_t pad, index_t n_mels,
-                                   double amin, int log2_n_fft) {  // −1 where n_fft is no power of two
+                                   real* __restrict__ db, double* scratch, index_t n, index_t frames, index_t n_fft,
+                                   index_t hop_length, index_t pad, index_t n_mels, double amin,
+                                   int log2_n_fft) {  // −1 where n_fft is no power of two
     SHARED_MEMORY(memory);
-    double* re = reinterpret_cast<double*>(memory);  // [n_fft]
+    const index_t frame = blockIdx.x % frames, row = blockIdx.x / frames, bins = n_fft / 2 + 1;
+    double* re = scratch == nullptr ? reinterpret_cast<double*>(memory) : scratch + blockIdx.x * (2 * n_fft + bins);  // [n_fft]
     double* im = re + n_fft;                         // [n_fft]
     double* power = im + n_fft;                      // [bins]
-    const index_t frame = blockIdx.x, row = blockIdx.y, bins = n_fft / 2 + 1;
 
     for (index_t i = threadIdx.x; i < n_fft; i += blockDim.x) {
         const double sample = (double)x[row * n + reflect(frame * hop_length + i - pad, n)] * window[i];
@@ -59,7 +61,7 @@ extern "C" __global__ void log_mel(const real* __restrict__ x, const double* __r
         double sum = 0;
         for (index_t k = support[2 * mel] + lane; k < support[2 * mel + 1]; k += 32) sum += power[k] * (double)triangles[mel * bins + k];
         sum = warp_sum(sum);
-        if (lane == 0) db[(row * n_mels + mel) * gridDim.x + frame] = (real)(10 * log10(sum > amin ? sum : amin));
+        if (lane == 0) db[(row * n_mels + mel) * frames + frame] = (real)(10 * log10(sum > amin ? sum : amin));
     }
 }
 

@@ -1,0 +1,86 @@
+"""One training step's last part: norms, clipping, Nesterov and Adam, each one pass over the weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from scratchnet.kernels.cpu import parallel
+
+PIECE = 1 << 17  # numbers per piece of work
+
+
+def squared_norm(x):
+    """See `reference.squared_norm`: partial sums in float64, added in a fixed order."""
+    flat = x.reshape(-1)
+    sums = np.empty(-(-flat.size // PIECE))
+
+    def piece(i: int) -> None:
+        sums[i] = _squared_norm(flat[i * PIECE : (i + 1) * PIECE])
+
+    parallel.run(piece, len(sums))
+    return float(sums.sum())
+
+
+def clip_by_norm(x, max_norm):
+    """See `reference.clip_by_norm`."""
+    norm = squared_norm(x) ** 0.5
+    if norm > max_norm:
+        x *= x.dtype.type(max_norm / norm)
+    return norm
+
+
+def nesterov_step(param, grad, velocity, lr, momentum, weight_decay):
+    """See `reference.nesterov_step`."""
+    _in_pieces(_nesterov, (param, grad, velocity), (lr, momentum, weight_decay))
+
+
+def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
+    """See `reference.adam_step`."""
+    numbers = lr / (1 - beta1**t), 1 - beta1, 1 - beta2, 1 - beta2**t, eps, weight_decay
+    _in_pieces(_adam, (param, grad, m, v), numbers)
+
+
+def _in_pieces(kernel, arrays, numbers):
+    """kernel over stretches of the arrays, flat, with the numbers in their type."""
+    flat = [_flat(a) for a in arrays]
+    numbers = [flat[0].dtype.type(number) for number in numbers]
+
+    def piece(i: int) -> None:
+        kernel(*(a[i * PIECE : (i + 1) * PIECE] for a in flat), *numbers)
+
+    parallel.run(piece, -(-flat[0].size // PIECE))
+
+
+def _flat(a):
+    if not a.flags.c_contiguous:
+        raise ValueError("a parameter, its gradient and its state must be contiguous arrays")
+    return a.reshape(-1)
+
+
+def _squared_norm(x):
+    total = 0.0
+    for i in range(len(x)):
+        total += np.float64(x[i]) * np.float64(x[i])
+    return total
+
+
+def _nesterov(param, grad, velocity, lr, momentum, weight_decay):
+    for i in range(len(param)):
+        g = grad[i] + weight_decay * param[i]
+        velocity[i] = momentum * velocity[i] + g
+        param[i] -= lr * (g + momentum * velocity[i])
+
+
+def _adam(param, grad, m, v, lr, keep1, keep2, correction2, eps, weight_decay):
+    for i in range(len(param)):
+        g = grad[i] + weight_decay * param[i]
+        m[i] += keep1 * (g - m[i])
+        v[i] += keep2 * (g * g - v[i])
+        param[i] -= lr * m[i] / (np.sqrt(v[i] / correction2) + eps)
+
+
+# The sum may be taken in any order within a piece: several partial sums, which fit vector registers.
+_squared_norm = njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})(_squared_norm)
+_nesterov = njit(nogil=True, cache=True)(_nesterov)
+_adam = njit(nogil=True, cache=True, error_model="numpy")(_adam)

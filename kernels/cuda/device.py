@@ -1,0 +1,157 @@
+"""The GPU as the launchers see it: arrays, kernels compiled from our .cu files, matrix products.
+
+`current()` is the GPU through CuPy; a test puts another device in its place with `using(...)`, and then the very same
+launchers and kernels run there (`host.HostDevice`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+
+from scratchnet.kernels.cuda.source import read_source
+
+_stand_in: Any = None
+
+
+def current() -> Any:
+    """The device that launches run on."""
+    return _gpu() if _stand_in is None else _stand_in
+
+
+@contextmanager
+def using(device: Any) -> Iterator[Any]:
+    """Run everything on `device` for a while."""
+    global _stand_in
+    before, _stand_in = _stand_in, device
+    try:
+        yield device
+    finally:
+        _stand_in = before
+
+
+@cache
+def available() -> tuple[bool, str]:
+    """Is there a GPU that CuPy can use? If not, the reason, in one line."""
+    try:
+        import cupy
+    except ImportError:
+        return False, 'CuPy is not installed (pip install "cupy-cuda13x[ctk]")'
+    try:
+        if not cupy.cuda.is_available():
+            return False, "CuPy finds no GPU on this machine"
+        cupy.zeros(1)
+    except Exception as error:  # a driver that is too old, a GPU in use by others: all of CuPy's own types
+        return False, f"the GPU cannot be used: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    return True, ""
+
+
+def use_tf32(on: bool) -> None:
+    """Multiply TF32 numbers (float32 rounded to 10 bits of mantissa) on the tensor cores, or float32 ones.
+
+    The default is TF32; the environment variable SCRATCHNET_TF32=0 chooses float32 from the start.
+    """
+    _gpu().tf32 = on
+
+
+@cache
+def _gpu() -> CupyDevice:
+    return CupyDevice()
+
+
+class CupyDevice:
+    """The current CUDA device. Kernels are compiled at their first use; CuPy keeps them in ~/.cupy/kernel_cache."""
+
+    def __init__(self) -> None:
+        import cupy
+
+        self.xp = cupy
+        self.tf32 = os.environ.get("SCRATCHNET_TF32", "1") != "0"
+        self._kernels: dict[tuple, Any] = {}
+
+    @cached_property
+    def capability(self) -> int:
+        """90 for compute capability 9.0."""
+        return int(self.xp.cuda.Device().compute_capability)
+
+    @cached_property
+    def shared_limit(self) -> int:
+        """Bytes of shared memory a block may have, at most half of what a multiprocessor has: two blocks hide latency."""
+        attributes = self.xp.cuda.Device().attributes
+        return min(attributes["MaxSharedMemoryPerBlockOptin"], attributes["MaxSharedMemoryPerMultiprocessor"] // 2 - 1024)
+
+    @property
+    def tensor_cores(self) -> bool:
+        """Whether convolutions of float32 run on the tensor cores."""
+        return self.tf32 and self.capability >= 80
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A new array, not filled."""
+        return self.xp.empty(shape, dtype)
+
+    def upload(self, a: np.ndarray) -> Any:
+        """A copy on the device."""
+        return self.xp.asarray(a)
+
+    def address(self, a: Any) -> int:
+        """The address of its first element."""
+        return a.data.ptr
+
+    def pointers(self, arrays: list[Any]) -> Any:
+        """A table of the arrays' addresses, for a kernel that works on many arrays."""
+        return _upload_addresses(tuple(self.address(a) for a in arrays))
+
+    def launch(self, file: str, kernel: str, grid: int, block: int, args: tuple, defines: dict[str, Any], shared: int = 0) -> None:
+        """Queue `kernel` of `file`, compiled with these macros. Arguments must have the kernel's types: CuPy checks none."""
+        key = (file, kernel, *defines.items())
+        function = self._kernels.get(key)
+        if function is None:
+            options = ("--std=c++17", *(f"-D{name}={value}" for name, value in defines.items()))
+            function = self._kernels[key] = self.xp.RawModule(code=read_source(file), options=options).get_function(kernel)
+        if shared > 48 * 1024 and function.max_dynamic_shared_size_bytes < shared:
+            function.max_dynamic_shared_size_bytes = shared
+        function((grid,), (block,), args, shared_mem=shared)
+
+    def product(self, a: Any, b: Any, out: Any) -> Any:
+        """out = a · b by cuBLAS, for matrices that are C-contiguous or transposed so; TF32 where that is chosen.
+
+        cuBLAS counts columns first, so it is given outᵀ = bᵀ · aᵀ.
+        """
+        from cupy.cuda import cublas
+
+        (m, depth), n = a.shape, b.shape[1]
+        if not m or not n or not depth:
+            out[...] = 0
+            return out
+        double = out.dtype == np.float64
+        kind = 1 if double else 0  # cudaDataType: CUDA_R_64F, CUDA_R_32F
+        compute = cublas.CUBLAS_COMPUTE_64F if double else cublas.CUBLAS_COMPUTE_32F
+        if not double and self.tf32:
+            compute = cublas.CUBLAS_COMPUTE_32F_FAST_TF32
+        one, zero = np.ones(1, out.dtype), np.zeros(1, out.dtype)
+        (transpose_a, lead_a), (transpose_b, lead_b) = _layout(a), _layout(b)
+        cublas.gemmEx(
+            self.xp.cuda.device.get_cublas_handle(), transpose_b, transpose_a, n, m, depth,
+            one.ctypes.data, b.data.ptr, kind, lead_b, a.data.ptr, kind, lead_a,
+            zero.ctypes.data, out.data.ptr, kind, n, compute, cublas.CUBLAS_GEMM_DEFAULT,
+        )  # fmt: skip
+        return out
+
+
+@cache
+def _upload_addresses(addresses: tuple[int, ...]) -> Any:
+    import cupy
+
+    return cupy.asarray(np.array(addresses, np.int64))
+
+
+def _layout(a: Any) -> tuple[int, int]:
+    """(is it a transposed view?, elements from one stored row to the next)"""
+    if a.flags.c_contiguous:
+        return 0, max(a.shape[1], 1)
+    return 1, max(a.shape[0], 1)
