@@ -20,7 +20,7 @@ DECLARED := $(BIN)/python setup.py pyproject.toml
 .PHONY: help train test lint format clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 train: $(VENV)/installed
 	$(BIN)/python -m scratchnet.train $(ARGS)
