@@ -1,0 +1,195 @@
+"""A network: names, freezing, what gradients it computes, its state, its dropout."""
+
+import numpy as np
+import pytest
+
+from scratchnet import backend as backends
+from scratchnet.gradcheck import gradcheck
+from scratchnet.layers import Conv1D, Dense, Dropout, Flatten, MaxPool1D, ReLU
+from scratchnet.network import Network
+from tests.support import off_zero
+
+X = off_zero(np.random.default_rng(1), (3, 2, 40))
+DY = np.random.default_rng(2).standard_normal((3, 4))
+
+
+def small(dtype="float64", fused=True, seed=0):
+    """front: two convolution blocks; back: two dense layers with dropout between."""
+    rng = np.random.default_rng(seed)
+    how = {"dtype": dtype, "rng": rng}
+    front = [
+        ("conv1", Conv1D(2, 4, 5, stride=2, **how)),
+        ("relu1", ReLU()),
+        ("pool1", MaxPool1D(2)),
+        ("conv2", Conv1D(4, 3, 3, padding="same", **how)),
+        ("relu2", ReLU()),
+    ]
+    back = [
+        ("flatten", Flatten()),
+        ("dense1", Dense(27, 6, **how)),
+        ("drop1", Dropout(0.3, rng)),
+        ("relu3", ReLU()),
+        ("output", Dense(6, 4, **how)),
+    ]
+    net = Network([("front", front), ("back", back)], fused=fused)
+    for layer in net.layers.values():
+        if "bias" in layer.params:
+            layer.params["bias"] = rng.uniform(-0.1, 0.1, layer.params["bias"].shape).astype(dtype)
+        layer.params = {name: backends.asarray(value) for name, value in layer.params.items()}
+    return net
+
+
+def gradients(net, need_dx=False, training=True):
+    """→ gradients by name, dx, on the host"""
+    net.reseed(5, 1)
+    net.forward(backends.asarray(X), training=training)
+    dx = net.backward(backends.asarray(DY), need_dx=need_dx)
+    return {name: np.array(backends.to_numpy(g)) for name, g in net.grads.items()}, dx
+
+
+NAMES = [
+    f"{layer}.{kind}"
+    for layer in ("front.conv1", "front.conv2", "back.dense1", "back.output")
+    for kind in ("weight", "bias")
+]
+
+
+def test_names_and_order():
+    assert list(small().params) == NAMES
+    assert list(gradients(small())[0]) == NAMES
+    assert list(small().groups) == ["front", "back"]
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients(backend, fused, training):
+    result = gradcheck(small(fused=fused), X, training=training)
+    assert result.ok, str(result)
+    assert {report.name for report in result.arrays} == {"input", *NAMES}
+
+
+@pytest.mark.parametrize("part", ["front", "back", "front.conv1", "front.conv2", "back.dense1", "back.output"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_freezing_changes_no_gradient_anywhere_else(backend, part, fused):
+    """§2.3.1: the derivative runs through frozen weights as if they were not frozen."""
+    free, dx = gradients(small(fused=fused), need_dx=True)
+    net = small(fused=fused)
+    net.freeze(part)
+    frozen, frozen_dx = gradients(net, need_dx=True)
+    assert set(frozen) == {name for name in NAMES if not name.startswith(part)}
+    assert all(np.array_equal(frozen[name], free[name]) for name in frozen)
+    assert np.array_equal(backends.to_numpy(frozen_dx), backends.to_numpy(dx))
+    net.unfreeze(part)
+    thawed, _ = gradients(net)
+    assert set(thawed) == set(NAMES) and all(np.array_equal(thawed[name], free[name]) for name in NAMES)
+
+
+def test_a_frozen_network_keeps_no_stale_gradients(backend):
+    net = small()
+    gradients(net)
+    net.freeze("front")
+    assert set(net.grads) == {name for name in NAMES if name.startswith("back")}
+    net.freeze("back")
+    assert gradients(net)[0] == {}
+
+
+def test_a_name_is_a_whole_name():
+    net = small()
+    net.layers["front.conv10"] = net.layers["front.conv2"]
+    net.freeze("front.conv1")
+    assert net.layers["front.conv1"].frozen and not net.layers["front.conv2"].frozen
+
+
+def test_unknown_parts_are_refused():
+    for name in ("fron", "front.conv3", "front.relu1", ""):
+        with pytest.raises(ValueError, match="no part of this network is called"):
+            small().freeze(name)
+
+
+def test_the_input_gradient_is_given_on_request_alone(backend):
+    assert gradients(small())[1] is None
+    assert gradients(small(), need_dx=True)[1].shape == X.shape
+    # and asking once changes nothing later
+    net = small()
+    gradients(net, need_dx=True)
+    assert gradients(net)[1] is None and gradients(net, need_dx=True)[1] is not None
+
+
+def test_the_state_is_a_copy_and_comes_back(backend):
+    net, other = small(seed=0), small(seed=1)
+    state = net.state_dict()
+    assert list(state) == NAMES and all(type(value) is np.ndarray for value in state.values())
+    before = backends.to_numpy(other.forward(backends.asarray(X))).copy()
+    kept = other.params
+    other.load_state_dict(state)
+    assert all(other.params[name] is kept[name] for name in NAMES)  # copied into the same arrays
+    y = backends.to_numpy(net.forward(backends.asarray(X)))
+    assert np.array_equal(backends.to_numpy(other.forward(backends.asarray(X))), y) and not np.array_equal(before, y)
+    state["front.conv1.bias"][:] = 100
+    assert np.array_equal(backends.to_numpy(net.forward(backends.asarray(X))), y)
+
+
+def test_wrong_states_are_refused_before_anything_changes():
+    net = small()
+    before = net.state_dict()
+    state = {name: value + 1 for name, value in before.items()}
+    missing = {name: value for name, value in state.items() if name != "back.output.bias"}
+    with pytest.raises(KeyError, match="back.output.bias"):
+        net.load_state_dict(missing)
+    with pytest.raises(KeyError, match="other"):
+        net.load_state_dict({**state, "other": state["back.output.bias"]}, strict=False)
+    with pytest.raises(ValueError, match=r"back.output.bias has shape \(4,\), not \(5,\)"):
+        net.load_state_dict({**state, "back.output.bias": np.zeros(5)})
+    assert all(np.array_equal(net.params[name], before[name]) for name in before)
+    net.load_state_dict(missing, strict=False)
+    assert np.array_equal(net.params["back.dense1.bias"], state["back.dense1.bias"])
+    assert np.array_equal(net.params["back.output.bias"], before["back.output.bias"])
+
+
+def test_dropout_is_a_function_of_seed_and_step(backend):
+    def logits(net, seed, step):
+        net.reseed(seed, step)
+        return np.array(backends.to_numpy(net.forward(backends.asarray(X), training=True)))
+
+    net = small()
+    first = logits(net, 1, 1)
+    logits(net, 1, 2)
+    assert np.array_equal(logits(net, 1, 1), first) and np.array_equal(logits(small(), 1, 1), first)
+    assert not np.array_equal(logits(net, 1, 2), first) and not np.array_equal(logits(net, 2, 1), first)
+
+
+def test_two_dropouts_draw_different_masks():
+    rng = np.random.default_rng(0)
+    net = Network([("a", [("drop1", Dropout(0.5, rng)), ("drop2", Dropout(0.5, rng))])])
+    net.reseed(3, 7)
+    first, second = net.layers["a.drop1"], net.layers["a.drop2"]
+    assert first.seed != second.seed and first.offset == second.offset == 6
+
+
+def test_features_and_front_are_the_first_groups_output(backend):
+    net = small()
+    features = backends.to_numpy(net.features(backends.asarray(X)))
+    front = net.front()
+    assert np.array_equal(backends.to_numpy(front.forward(backends.asarray(X))), features)
+    assert features.shape == (3, 3, 9)
+    assert all(front.params[name] is net.params[name] for name in front.params)  # the same arrays
+    assert list(front.params) == NAMES[:4]
+
+
+def test_inputs_take_the_networks_type(backend):
+    net = small("float32")
+    assert net.dtype == np.float32
+    assert net.forward(backends.asarray(X)).dtype == np.float32
+
+
+def test_batches_without_training_do_not_depend_on_each_other(backend):
+    net = small()
+    whole = backends.to_numpy(net.forward(backends.asarray(X)))
+    for i in range(3):
+        one = backends.to_numpy(net.forward(backends.asarray(X[i : i + 1])))
+        assert np.allclose(one[0], whole[i], rtol=0, atol=1e-14)  # sums of at most 27 terms under 1
+
+
+def test_it_prints_what_it_is():
+    text = repr(small())
+    assert "front.conv1" in text and "Conv1D(2, 4, kernel_size=5, stride=2)" in text
