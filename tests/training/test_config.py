@@ -1,0 +1,143 @@
+import json
+
+import pytest
+
+from scratchnet.errors import InputError
+from scratchnet.nets import NETS
+from scratchnet.sound import SoundSettings
+from scratchnet.training import config
+from scratchnet.training.config import Config, from_dict, from_toml, resolve
+from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
+
+
+def test_every_preset_and_every_network_gives_a_valid_configuration():
+    for preset in PRESETS:
+        for net in NETS:
+            made = resolve(({"preset": preset, "net": net}, None))
+            assert (made.preset, made.net) == (preset, net)
+    assert {preset for preset, _ in PRESETS_OF_NET} <= set(PRESETS)
+    assert {net for _, net in PRESETS_OF_NET} <= set(NETS)
+
+
+def test_quick_heurinet_on_synthetic_sounds_is_what_no_option_means():
+    made = resolve()
+    assert (made.preset, made.net, made.init, made.data) == ("quick", "heurinet", "icebreaker", None)
+
+
+def test_the_paper_preset_is_the_published_setting():
+    made = resolve(({"preset": "paper"}, None))
+    assert (made.batch_size, made.momentum, made.optimizer, made.weight_decay) == (1000, 0.9, "nesterov", 0.0)
+    assert [made.epochs_of(phase) for phase in (0, 1, 2, 3, "random", "forcing")] == [300, 100, 100, 100, 300, 300]
+    assert [made.lr_of(phase) for phase in (0, 1, 2, 3, "forcing")] == [2e-3, 2e-3, 2e-3, 2e-3, 3e-4]
+    assert (made.clip_norm, made.short, made.standardize, made.lr_final) == (None, "drop", "none", None)
+    mst = resolve(({"preset": "paper", "net": "mstnet"}, None))
+    assert [mst.lr_of(phase) for phase in (0, 1, 2, 3, "random")] == [2e-3, 5e-3, 5e-3, 5e-3, 5e-3]
+    assert (mst.clip_norm, mst.clip_per) == (3.0, "parameter")
+
+
+def test_piczaks_preset_is_piczaks():
+    made = resolve(({"preset": "piczak2015", "net": "piczaknet"}, None))
+    assert (made.weight_init, made.pool_ceil, made.weight_decay) == ("piczak2015", True, 0.001)
+
+
+def test_the_command_line_wins_over_toml_and_toml_over_the_preset():
+    made = resolve(({"preset": "paper", "batch_size": 7, "seed": 3}, "a.toml"), ({"seed": "4"}, None))
+    assert (made.preset, made.batch_size, made.seed, made.short) == ("paper", 7, 4, "drop")
+
+
+def test_epochs_and_lr_override_every_phase_but_not_the_rate_of_forcing():
+    made = resolve(({"epochs": "2", "lr": "0.5", "net": "mstnet"}, None))
+    assert [made.epochs_of(phase) for phase in (0, 1, 2, 3, "random", "forcing")] == [2] * 6
+    assert [made.lr_of(phase) for phase in (0, 1, 2, 3, "random")] == [0.5] * 5
+    assert made.lr_of("forcing") == made.forcing_lr
+
+
+def test_settings_survive_json():
+    made = resolve(({"preset": "piczak2015", "top_db": "none", "data": "x"}, None))
+    assert made.top_db is None
+    assert from_dict(json.loads(json.dumps(made.to_dict()))) == made
+
+
+def test_sound_settings_have_the_same_defaults_and_pass_through():
+    assert Config().sound() == SoundSettings()
+    assert resolve(({"silence_db": "none", "peak": "segment"}, None)).sound() == SoundSettings(
+        silence_db=None, peak="segment"
+    )
+
+
+def test_toml(tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text('net = "mstnet"\nlr = 1\nforcing-epochs = 3\ntop_db = "none"\ncv = true\nbalanced = true\n')
+    made = resolve((from_toml(file), "own.toml"))
+    assert (made.net, made.lr, made.forcing_epochs, made.top_db, made.cv, made.balanced) == (
+        "mstnet",
+        1.0,
+        3,
+        None,
+        True,
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("batchsize = 3", ["batchsize", "did you mean batch_size"]),
+        ("lr = ", ["not TOML"]),
+        ("[train]\nlr = 1", ["unknown setting 'train'"]),
+        ("seed = 1.5", ["seed", "1.5"]),
+        ("strict = 1", ["strict", "true or false"]),
+        ('epochs = "many"', ["epochs", "many"]),
+        ("net = 3", ["net"]),
+        ("lr = nan", ["lr"]),
+    ],
+)
+def test_bad_toml_is_named(tmp_path, text, words):
+    file = tmp_path / "own.toml"
+    file.write_text(text)
+    with pytest.raises(InputError) as error:
+        resolve((from_toml(file), f"--config {file}"))
+    assert all(word in str(error.value) for word in ["own.toml", *words])
+    assert "\n" not in str(error.value).strip()
+
+
+def test_a_missing_toml_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="absent.toml"):
+        from_toml(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"net": "heurinett"}, ["--net", "did you mean heurinet?", "piczaknet"]),
+        ({"lr": "-1"}, ["--lr", "above 0"]),
+        ({"lr": "inf"}, ["--lr"]),
+        ({"batch_size": "0"}, ["--batch-size", "above 0"]),
+        ({"momentum": "1"}, ["--momentum", "below 1"]),
+        ({"dropout": "1.0"}, ["--dropout"]),
+        ({"epochs": "1.5"}, ["--epochs", "whole number"]),
+        ({"seed": "none"}, ["--seed"]),
+        ({"deltas": "savgol", "net": "heurinet"}, ["--deltas", "piczaknet"]),
+        ({"segment_length": "20480"}, ["--segment-length", "20992"]),
+        ({"n_mels": "40"}, ["--n-mels", "60"]),
+        ({"split": "cv", "test_fold": "3"}, ["--cv", "--test-fold"]),
+        ({"test_fold": "3", "valid_fold": "3"}, ["--valid-fold 3"]),
+        ({"lr": "0.01", "lr_final": "0.1"}, ["--lr-final"]),
+        ({"mel_power": "3"}, ["--mel-power"]),
+    ],
+)
+def test_settings_that_no_run_could_use_are_named(given, words):
+    with pytest.raises(InputError) as error:
+        resolve((given, None))
+    assert all(word in str(error.value) for word in words)
+
+
+def test_every_setting_has_words_for_help_and_a_checked_default():
+    for name, setting in Config.__dataclass_fields__.items():
+        assert setting.metadata["help"]
+        assert config.convert(name, config.default(name)) == config.default(name)
+
+
+def test_configuration_of_another_version_is_refused():
+    with pytest.raises(InputError, match=r"config.json.*telepathy"):
+        from_dict({"telepathy": 1})

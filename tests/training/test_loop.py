@@ -1,0 +1,267 @@
+"""The loop on a small network and made-up spectrograms: it learns, stops early, and goes on to the same bits."""
+
+import math
+import os
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from scratchnet.errors import InputError
+from scratchnet.layers import Dense, Dropout, Flatten, ReLU
+from scratchnet.network import Network
+from scratchnet.sound import SoundSettings
+from scratchnet.training.config import resolve
+from scratchnet.training.inputs import Normalisation
+from scratchnet.training.loop import Interrupted, Listener, Stop, Trainer, stop_on_signal
+from scratchnet.training.tasks import Classification
+from scratchnet.training.updates import Updates
+
+EPOCHS, SEGMENTS, TRAINING = 4, 50, 33
+
+
+class Spectrograms:
+    """A stand-in for `Segments`: three classes that differ in one Mel bin."""
+
+    def __init__(self):
+        rng = np.random.default_rng(5)
+        self.settings = SoundSettings(n_mels=4, n_frames=3)
+        self.label = rng.integers(0, 3, SEGMENTS)
+        self.logmel = rng.normal(size=(SEGMENTS, 4, 3)).astype(np.float32)
+        self.logmel[np.arange(SEGMENTS), self.label] += 1.0
+
+    def logmels(self, indices, out, mean, std):
+        out[:, 0] = (self.logmel[indices] - mean) / std
+
+
+class Rows(Listener):
+    """Keeps the lines of metrics.jsonl and the last checkpoint; asks to stop after so many steps."""
+
+    def __init__(self, stop=None, stop_after=math.inf):
+        self.rows, self.stored, self.steps = [], None, 0
+        self.stop, self.stop_after = stop, stop_after
+
+    def step(self, state, steps, loss):
+        self.steps += 1
+        if self.steps == self.stop_after:
+            self.stop.requested = True
+
+    def epoch(self, row, best):
+        self.rows.append({k: v for k, v in row.items() if k not in ("seconds", "waited")})
+
+    def checkpoint(self, save):
+        arrays, state = save()
+        self.stored = {name: array.copy() for name, array in arrays.items()}, dict(state)
+
+
+def trainer(listener=None, epochs=EPOCHS, given=None, patience=None, frozen=(), **task):
+    rng = np.random.default_rng(0)
+    layers = [("flatten", Flatten()), ("one", Dense(12, 16, rng=rng)), ("relu", ReLU()), ("drop", Dropout(0.5))]
+    net = Network([("piczak", [*layers, ("two", Dense(16, 3, rng=rng))])])
+    for name in frozen:
+        net.freeze(name)
+    options = {"batch_size": 8, "seed": (3, 0), **task}
+    learn = Classification(
+        Spectrograms(), np.arange(TRAINING), np.arange(TRAINING, SEGMENTS), "logmel", Normalisation(0.5, 2.0), **options
+    )
+    config = resolve(({"lr": 0.1, "lr_final": 0.01, "weight_decay": 0.001, **(given or {})}, None))
+    updates = Updates(config, 0, epochs * learn.steps)
+    return Trainer(
+        net, learn, updates, title="phase 0", epochs=epochs, dropout_seed=9, patience=patience, listener=listener,
+        grad_norms=config.grad_norms,
+    )  # fmt: skip
+
+
+def test_it_learns():
+    listener = Rows()
+    made = trainer(listener, epochs=30)
+    made.run(Stop())
+    assert listener.rows[0]["train_loss"] > 1.5 * listener.rows[-1]["train_loss"]
+    assert listener.rows[-1]["valid_balanced_accuracy"] > 0.6  # chance is 1/3
+    assert listener.rows[-1]["train_accuracy"] > 0.6
+    assert [row["epoch"] for row in listener.rows] == list(range(1, 31))
+
+
+@pytest.mark.parametrize("optimizer", ["nesterov", "adam"])
+@pytest.mark.parametrize(
+    "stop_after", [1, 4, 5, 12, 20]
+)  # in the first epoch, at its last batch, later, at the very end
+def test_a_run_that_was_stopped_goes_on_to_the_same_bits(stop_after, optimizer):
+    given = {"optimizer": optimizer}
+    whole = Rows()
+    straight = trainer(whole, given=given)
+    straight.run(Stop())
+
+    stop = Stop()
+    first = Rows(stop, stop_after)
+    with pytest.raises(Interrupted):
+        trainer(first, given=given).run(stop)
+    second = Rows()
+    resumed = trainer(second, given=given)
+    resumed.restore(*first.stored)
+    resumed.run(Stop())
+
+    assert first.rows + second.rows == whole.rows
+    for name, weight in straight.net.params.items():
+        assert np.array_equal(weight, resumed.net.params[name])
+        assert np.array_equal(straight.best[name], resumed.best[name])
+    assert resumed.state == straight.state
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_one_does_not():
+    runs = [trainer(Rows(), seed=seed) for seed in ((3, 0), (3, 0), (4, 0))]
+    for run in runs:
+        run.run(Stop())
+    weights = [run.net.params["piczak.one.weight"] for run in runs]
+    assert np.array_equal(weights[0], weights[1])
+    assert not np.array_equal(weights[0], weights[2])
+
+
+def test_the_best_weights_are_those_of_the_best_epoch():
+    class Watch(Rows):
+        def epoch(self, row, best):
+            super().epoch(row, best)
+            if best:
+                self.kept = made.net.state_dict()
+
+    listener = Watch()
+    made = trainer(listener, epochs=12)
+    made.run(Stop())
+    scores = [(row["valid_balanced_accuracy"], -row["valid_loss"]) for row in listener.rows]
+    assert made.state.best_epoch == 1 + max(range(12), key=lambda n: scores[n])
+    assert all(np.array_equal(made.best[name], kept) for name, kept in listener.kept.items())
+
+
+def test_patience_ends_a_phase_that_gets_no_better():
+    listener = Rows()
+    made = trainer(listener, epochs=50, given={"lr": 1e-9, "lr_final": "none"}, patience=3)
+    made.task.score = lambda valid: (1.0,)  # never better than the first
+    made.run(Stop())
+    assert [row["epoch"] for row in listener.rows] == [1, 2, 3, 4]
+    assert made.state.best_epoch == 1
+
+
+def test_frozen_layers_stay_as_they_are_and_are_not_stored():
+    listener = Rows()
+    made = trainer(listener, frozen=["piczak.two"])
+    before = made.net.state_dict()
+    made.run(Stop())
+    after = made.net.params
+    assert np.array_equal(before["piczak.two.weight"], after["piczak.two.weight"])
+    assert not np.array_equal(before["piczak.one.weight"], after["piczak.one.weight"])
+    assert set(made.best) == {"piczak.one.weight", "piczak.one.bias"}
+
+
+def test_a_loss_that_is_no_number_stops_with_the_options_that_help():
+    made = trainer(given={"lr": 1e30, "lr_final": "none"}, epochs=20)
+    with (
+        pytest.raises(InputError, match=r"diverged in phase 0, epoch \d+.*--lr.*--clip-norm"),
+        np.errstate(all="ignore"),
+    ):
+        made.run(Stop())
+
+
+def test_gradient_norms_are_recorded_on_request():
+    listener = Rows()
+    trainer(listener, given={"grad_norms": True}).run(Stop())
+    norms = listener.rows[0]["grad_norms"]
+    assert set(norms) == {"piczak.one.weight", "piczak.one.bias", "piczak.two.weight", "piczak.two.bias"}
+    assert all(norm > 0 for norm in norms.values())
+
+
+def test_balanced_mini_batches_show_every_class_equally_often():
+    seen = np.zeros(3, int)
+    task = trainer(balanced=True).task
+    for _, label in task.batches(1, 0):
+        seen += np.bincount(label, minlength=3)
+    assert len(set(seen)) == 1
+    assert task.steps == -(-seen.sum() // 8)
+
+
+def test_ctrl_c_is_held_back_until_the_weights_are_whole_and_the_second_is_not():
+    before = signal.getsignal(signal.SIGINT)
+    with stop_on_signal() as stop:
+        stop.check()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested
+        with pytest.raises(Interrupted):
+            stop.check()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.sigtimedwait([], 1)  # gives the signal time to arrive
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+# -- updates
+
+
+def parameters():
+    rng = np.random.default_rng(2)
+    return {"a.weight": rng.normal(size=(3, 2)), "a.bias": rng.normal(size=3)}
+
+
+def test_weight_decay_is_piczaks_and_spares_biases():
+    # cost + 0.1 * sum(w^2) has gradient 0.2 w; with no other gradient, no momentum and rate 0.5, w loses a tenth.
+    updates = Updates(resolve(({"weight_decay": 0.1, "momentum": 0, "lr": 0.5, "lr_final": "none"}, None)), 0, 10)
+    params = parameters()
+    before = {name: value.copy() for name, value in params.items()}
+    updates.step(params, {name: np.zeros_like(value) for name, value in params.items()}, 0)
+    np.testing.assert_allclose(params["a.weight"], 0.9 * before["a.weight"], rtol=1e-12)
+    assert np.array_equal(params["a.bias"], before["a.bias"])
+
+
+def test_the_learning_rate_decays_exponentially_from_lr_to_lr_final():
+    updates = Updates(resolve(({"lr": 0.1, "lr_final": 0.001}, None)), 0, 100)
+    assert [updates.lr_at(step) for step in (0, 50, 100)] == pytest.approx([0.1, 0.01, 0.001])
+    constant = Updates(resolve(({"lr": 0.1, "lr_final": "none"}, None)), 0, 100)
+    assert constant.lr_at(77) == 0.1
+
+
+@pytest.mark.parametrize("per", ["parameter", "layer"])
+def test_gradients_are_clipped_per_parameter_or_per_layer(per):
+    given = {"clip_norm": 1.0, "clip_per": per, "momentum": 0, "lr": 1.0, "lr_final": "none"}
+    grads = {"a.weight": np.array([[3.0, 4.0]]), "a.bias": np.array([12.0])}
+    params = {name: np.zeros_like(grad) for name, grad in grads.items()}
+    norms = Updates(resolve((given, None)), 0, 10).step(params, grads, 0)
+    if per == "parameter":
+        assert norms == pytest.approx({"a.weight": 5.0, "a.bias": 12.0})
+        np.testing.assert_allclose(-params["a.weight"], [[0.6, 0.8]])
+        np.testing.assert_allclose(-params["a.bias"], [1.0])
+    else:
+        assert norms == pytest.approx({"a": 13.0})
+        np.testing.assert_allclose(-params["a.weight"], [[3 / 13, 4 / 13]])
+        np.testing.assert_allclose(-params["a.bias"], [12 / 13])
+
+
+def test_forcing_runs_on_adam_without_decay_or_clipping():
+    updates = Updates(resolve(({"preset": "paper", "net": "mstnet", "weight_decay": 0.1}, None)), "forcing", 10)
+    assert {type(optimizer).__name__ for optimizer in updates.optimizers.values()} == {"Adam"}
+    assert [optimizer.weight_decay for optimizer in updates.optimizers.values()] == [0.0, 0.0]
+    assert (updates.lr, updates.clip_norm) == (3e-4, None)
+
+
+def test_what_a_forcing_target_is():
+    from scratchnet.training.inputs import forcing_target
+
+    class Known:
+        def __len__(self):
+            return 10
+
+        def statistics(self, indices):
+            train = len(indices) == 4
+            return {"mean": -30.0, "std": 9.0, "min": -60.0 if train else -100.0, "max": 20.0 if train else 100.0}
+
+    def ends(kind, low, high):
+        norm = forcing_target(kind, Known(), np.arange(4))
+        return pytest.approx(((low - norm.offset) / norm.scale, (high - norm.offset) / norm.scale))
+
+    assert ends("minmax", -60, 20) == (-1, 1)  # of the training set
+    assert ends("paper", -100, 100) == (-0.35, 0.65)
+    assert ends("code", -100, 100) == (0, 1)
+    assert (
+        forcing_target(
+            "minmax", SimpleNamespace(statistics=lambda i: {"mean": 1, "std": 0, "min": 1, "max": 1}), [0]
+        ).scale
+        > 0
+    )
