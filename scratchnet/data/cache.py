@@ -195,7 +195,7 @@ def _cut_all(
     def cut(clip: Clip) -> Cut | InputError:
         path = source.root / clip.path
         try:
-            result = segment_clip(load_clip(path, settings.sample_rate), settings)
+            result = segment_clip(load_clip(path, settings.sample_rate, peak=False), settings)
         except InputError as error:
             return error
         if len(result[1]) == 0:
