@@ -33,7 +33,7 @@ setup(
         KERNELS: ["README.md", "**/README.md", "**/*.cu", "**/*.cuh", "**/*.h"],
     },
     install_requires=[
-        "numpy>=1.26",
+        "numpy>=2.0",
         "scipy>=1.11",
         "numba>=0.59",
         "soundfile>=0.12",
