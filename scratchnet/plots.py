@@ -16,21 +16,17 @@ SMALL = {"font.size": 9, "axes.titlesize": 9, "axes.spines.top": False, "axes.sp
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
-    """Figure and axes (rows, columns); needs no screen."""
+    """Figure and axes (rows, columns); without pyplot, so that no screen is needed and none is touched."""
     import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    with pyplot.rc_context(SMALL):  # type: ignore[arg-type]
-        return pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
+    with matplotlib.rc_context(SMALL):  # type: ignore[arg-type]
+        figure = Figure(size, layout="constrained")
+        return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def _save(figure: Any, path: Path) -> None:
-    from matplotlib import pyplot
-
     figure.savefig(path, dpi=150)
-    pyplot.close(figure)
 
 
 def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -107,49 +103,59 @@ def save_kernels(path: Path, weights: Mapping[str, np.ndarray], sound: Mapping[s
 
 
 def _time_kernels(path: Path, kernels: np.ndarray, sample_rate: int) -> None:
-    """(K, width): evenly picked ones, each to its own scale."""
+    """(K, width): evenly picked ones, each to its own scale, on a grid in one pair of axes (80 pairs would be slow)."""
     shown = kernels[np.linspace(0, len(kernels) - 1, min(len(kernels), MAX_KERNELS)).astype(int)]
     columns = 8
     rows = math.ceil(len(shown) / columns)
-    figure, axes = _figure(rows, columns, (10, 0.75 * rows + 0.9), sharex=True)
+    figure, axes = _figure(1, 1, (10, 0.75 * rows + 0.9))
+    axis = axes[0, 0]
     time = np.arange(shown.shape[1]) / sample_rate * 1000
-    for axis, kernel in zip(axes.flat, shown):
-        peak = np.abs(kernel).max() or 1.0
-        axis.plot(time, kernel / peak, color=TRAIN, linewidth=0.7)
-        axis.set(ylim=(-1.1, 1.1), yticks=[], xlim=(0, time[-1]))
-    for axis in list(axes.flat)[len(shown) :]:
-        axis.set_visible(False)
+    cell = 1.15 * time[-1]
+    for number, kernel in enumerate(shown):
+        row, column = divmod(number, columns)
+        level = np.full(len(time), -2.2 * row)
+        axis.plot(time + column * cell, level, color="0.85", linewidth=0.6)
+        axis.plot(time + column * cell, level + kernel / (np.abs(kernel).max() or 1.0), color=TRAIN, linewidth=0.7)
+    tick = next(step for step in (20, 10, 5, 2, 1, 0.5, 0.2, 0.1) if step < 0.8 * time[-1])
+    places = [column * cell + t for column in range(columns) for t in (0, tick)]
+    axis.set_xticks(places, ["0", f"{tick:g}"] * columns)
+    axis.set(yticks=[], ylim=(-2.2 * (rows - 1) - 1.3, 1.3), xlim=(-0.02 * cell, columns * cell), xlabel="time in ms")
+    axis.spines["left"].set_visible(False)
     picked = "" if len(shown) == len(kernels) else f" (of {len(kernels)})"
-    figure.suptitle(f"{len(shown)} kernels{picked} of the first layer, each scaled to its peak", fontsize=10)
-    figure.supxlabel("time in ms", fontsize=9)
+    axis.set_title(f"{len(shown)} kernels{picked} of the first layer, each scaled to its peak")
     _save(figure, path)
 
 
 def _image_kernels(path: Path, kernels: np.ndarray, sound: Mapping[str, Any]) -> None:
-    """(K, Mel bins, frames): all to one scale."""
+    """(K, Mel bins, frames): all to one scale, on a grid in one image."""
     from scratchnet.sound.mel import hz_to_mel
 
+    count, height, width = kernels.shape
     columns = 20
-    rows = math.ceil(len(kernels) / columns)
-    figure, axes = _figure(rows, columns, (10, 1.6 * rows + 0.9), sharex=True, sharey=True)
+    rows = math.ceil(count / columns)
+    mosaic = np.full((rows, height + 4, columns, width + 2), np.nan)
+    for number, kernel in enumerate(kernels):
+        row, column = divmod(number, columns)
+        mosaic[rows - 1 - row, :height, column, :width] = kernel
     bound = float(np.abs(kernels).max()) or 1.0
-    seconds = sound["hop_length"] / sound["sample_rate"] * kernels.shape[2]
-    extent = (0, seconds, -0.5, kernels.shape[1] - 0.5)
-    look = {"cmap": "PuOr_r", "vmin": -bound, "vmax": bound, "origin": "lower", "aspect": "auto", "extent": extent}
-    for axis, kernel in zip(axes.flat, kernels):
-        image = axis.imshow(kernel, **look)
-        axis.tick_params(labelbottom=False)
-    for axis in list(axes.flat)[len(kernels) :]:
-        axis.set_visible(False)
+    figure, axes = _figure(1, 1, (10, 1.6 * rows + 0.9))
+    axis = axes[0, 0]
+    flat = mosaic.reshape(rows * (height + 4), columns * (width + 2))
+    image = axis.imshow(flat, cmap="PuOr_r", vmin=-bound, vmax=bound, origin="lower", aspect="auto")
     top = hz_to_mel(sound["sample_rate"] / 2)
     hertz = np.array([300, 1000, 3000, 9000])
     bins = hz_to_mel(hertz) / top * (sound["n_mels"] + 1) - 1  # where the triangles' centres lie
-    shown = (bins >= 0) & (bins < kernels.shape[1])
-    axes[0, 0].set_yticks(bins[shown], [f"{f:g}" for f in hertz[shown]])
-    axes[-1, 0].set_xticks([0, seconds], ["0", f"{seconds:.2f}"])
-    axes[-1, 0].tick_params(labelbottom=True)
-    figure.colorbar(image, ax=axes, shrink=0.7, label="weight", fraction=0.02)
-    figure.suptitle(f"{len(kernels)} kernels of PiczakNet's first layer", fontsize=10)
-    figure.supxlabel("time in seconds", fontsize=9)
-    figure.supylabel("frequency in hertz (kernel at the lowest of its places)", fontsize=9)
+    low = np.flatnonzero((bins >= 0) & (bins < height))
+    axis.set_yticks(
+        [row * (height + 4) + bins[n] for row in range(rows) for n in low], [f"{hertz[n]}" for n in low] * rows
+    )
+    seconds = sound["hop_length"] / sound["sample_rate"] * width
+    axis.set_xticks([-0.5, width - 0.5], ["0", f"{seconds:.2f}"])
+    axis.set(
+        xlabel="time in seconds, of each kernel", ylabel="frequency in hertz (kernels at the lowest of their places)"
+    )
+    axis.set_title(f"{count} kernels of PiczakNet's first layer")
+    for side in ("left", "bottom"):
+        axis.spines[side].set_visible(False)
+    figure.colorbar(image, ax=axis, shrink=0.7, label="weight", fraction=0.02)
     _save(figure, path)
