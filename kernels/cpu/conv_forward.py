@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from scratchnet.kernels.cpu import lowering, parallel
+from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.vectors import exceeds, fma, lanes_of, load, splat, splat_int, store, where
 
 
@@ -32,7 +33,7 @@ def forward(x, weight, bias, stride, padding, relu, pool):
         count = part.stop - part.start
         buffer = geometry.buffer(samples, x.dtype)
         geometry.fill(buffer, x[part])
-        conv_map = np.empty((len(geometry.offsets), len(panels) * panels.shape[2]), x.dtype)
+        conv_map = scratch("map", (len(geometry.offsets), len(panels) * panels.shape[2]), x.dtype)
         for s in range(count):
             start = s * geometry.sample_size
             _convolve(

@@ -17,7 +17,10 @@ import numpy as np
 from numba import njit
 
 from scratchnet.kernels.cpu import lowering, parallel
+from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.vectors import fma, lanes_of, load, splat, store
+
+STRETCH = 48  # winners of a channel taken at a time
 
 
 def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
@@ -38,8 +41,8 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
     def part(i: int) -> None:
         begin, end = parallel.part(i, n)
         buffer = geometry.buffer(samples, x.dtype)
-        winners = np.empty((2, out_channels, 1 + dy.shape[1]), np.int32)  # place of each, channel of each
-        values = np.empty(winners.shape, x.dtype)
+        winners = scratch("winners", (2, out_channels, 1 + dy.shape[1]), np.int32)  # place of each, channel of each
+        values = scratch("values", winners.shape, x.dtype)
         counts = np.empty(out_channels, np.int32)
         by_place = np.empty(geometry.positions + 1, np.int32)
         for s in range(begin, end, samples):
@@ -84,20 +87,23 @@ def _chunks(geometry, width):
 
 def _collect(dy, argmax, places, values, counts, dbias):
     """For each channel the places that won and their gradients, from column 1 on; neighbouring windows that share
-    their winner are merged. Without branches: what is not kept is overwritten by the next."""
-    counts[:] = 0
-    places[:, 0] = -1
-    for q in range(dy.shape[0]):
-        for o in range(dy.shape[1]):
+    their winner are merged. Without branches: a slot is written again until the next winner comes."""
+    place_at, value_at, width = places.reshape(-1), values.reshape(-1), np.uintp(places.shape[1])
+    zero = dy.dtype.type(0)
+    for o in range(dy.shape[1]):
+        first = np.uintp(o) * width
+        slot, winner, gradient, total = first, np.int32(-1), zero, zero
+        for q in range(dy.shape[0]):
             place = argmax[q, o]
-            gradient = dy[q, o] if place >= 0 else dy.dtype.type(0)
-            dbias[o] += gradient
-            last = counts[o]
-            same = places[o, last] == place
-            slot = last + (not same)
-            values[o, slot] = (values[o, last] if same else dy.dtype.type(0)) + gradient
-            places[o, slot] = place
-            counts[o] = slot if place >= 0 else last
+            g = dy[q, o] if place >= 0 else zero
+            new = (place != winner) & (place >= 0)
+            gradient = g if new else gradient + g
+            winner = place if new else winner
+            slot += np.uintp(new)
+            place_at[slot], value_at[slot] = winner, gradient
+            total += g
+        counts[o] = slot - first
+        dbias[o] += total
 
 
 def _sort_by_place(places, values, counts, firsts, channels, sorted_values):
@@ -121,25 +127,27 @@ def _sort_by_place(places, values, counts, firsts, channels, sorted_values):
 
 
 def _add_windows(sample, places, values, counts, offsets, starts, dkernels):
-    """dkernels[o] += Σ values · window(place), chunk by chunk."""
+    """dkernels[o] += Σ values · window(place). A stretch of every list at a time: its windows overlap, and what they
+    have in common stays in the first-level cache."""
     lanes = 64 // sample.itemsize
     out = dkernels.reshape(-1)
-    for o in range(len(counts)):
-        for c in range(len(starts)):
-            d = o * dkernels.shape[1] + c * 5 * lanes
-            a0, a1, a2 = load(out, d), load(out, d + lanes), load(out, d + 2 * lanes)
-            a3, a4 = load(out, d + 3 * lanes), load(out, d + 4 * lanes)
-            for t in range(1, counts[o] + 1):
-                g = splat(values[o, t])
-                s = offsets[places[o, t]] + starts[c]
-                a0, a1 = fma(g, load(sample, s), a0), fma(g, load(sample, s + lanes), a1)
-                a2, a3 = fma(g, load(sample, s + 2 * lanes), a2), fma(g, load(sample, s + 3 * lanes), a3)
-                a4 = fma(g, load(sample, s + 4 * lanes), a4)
-            store(out, d, a0)
-            store(out, d + lanes, a1)
-            store(out, d + 2 * lanes, a2)
-            store(out, d + 3 * lanes, a3)
-            store(out, d + 4 * lanes, a4)
+    for begin in range(1, counts.max() + 1, STRETCH):
+        for o in range(len(counts)):
+            for c in range(len(starts)):
+                d = o * dkernels.shape[1] + c * 5 * lanes
+                a0, a1, a2 = load(out, d), load(out, d + lanes), load(out, d + 2 * lanes)
+                a3, a4 = load(out, d + 3 * lanes), load(out, d + 4 * lanes)
+                for t in range(begin, min(begin + STRETCH, counts[o] + 1)):
+                    g = splat(values[o, t])
+                    s = offsets[places[o, t]] + starts[c]
+                    a0, a1 = fma(g, load(sample, s), a0), fma(g, load(sample, s + lanes), a1)
+                    a2, a3 = fma(g, load(sample, s + 2 * lanes), a2), fma(g, load(sample, s + 3 * lanes), a3)
+                    a4 = fma(g, load(sample, s + 4 * lanes), a4)
+                store(out, d, a0)
+                store(out, d + lanes, a1)
+                store(out, d + 2 * lanes, a2)
+                store(out, d + 3 * lanes, a3)
+                store(out, d + 4 * lanes, a4)
 
 
 def _add_kernels(kernels, channels, values, firsts, offsets, starts, sample):
@@ -147,10 +155,10 @@ def _add_kernels(kernels, channels, values, firsts, offsets, starts, sample):
     lanes = 64 // sample.itemsize
     rows, width = kernels.reshape(-1), kernels.shape[1]
     index, gradients = channels.reshape(-1), values.reshape(-1)
-    for p in range(len(firsts) - 1):
-        if firsts[p] == firsts[p + 1]:
-            continue
-        for c in range(len(starts)):
+    for c in range(len(starts)):
+        for p in range(len(firsts) - 1):
+            if firsts[p] == firsts[p + 1]:
+                continue
             d = offsets[p] + starts[c]
             a0, a1, a2 = load(sample, d), load(sample, d + lanes), load(sample, d + 2 * lanes)
             a3, a4 = load(sample, d + 3 * lanes), load(sample, d + 4 * lanes)

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from scratchnet.kernels.cpu import parallel
+from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.vectors import fma, lanes_of, load, splat, store
 
 DENSITY = 0.3  # up to which share of non-zeros the sparse product is the faster one
@@ -78,8 +79,8 @@ def sparse_product(a, b, out):
         row, column = divmod(i, -(-n // width))
         top, left = row * HEIGHT, column * width
         height, right = min(HEIGHT, m - top), min(width, n - left)
-        sums = np.zeros((height, width), a.dtype)
-        block = np.zeros((DEPTH, width), a.dtype)
+        sums, block = scratch("sums", (height, width), a.dtype), scratch("block", (DEPTH, width), a.dtype)
+        sums[:], block[:] = 0, 0
         for d in range(depths):
             rows = b[d * DEPTH : (d + 1) * DEPTH, left : left + right]
             block[: len(rows), :right] = rows

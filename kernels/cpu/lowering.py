@@ -11,6 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from scratchnet.kernels.cpu.parallel import scratch
+
 SLACK = 128  # numbers after the last sample: a vector may read (never write) past a window's end
 PIECE_BYTES = 256 * 1024  # of input per piece: fits the second-level cache beside the weights
 
@@ -52,8 +54,10 @@ class Lowering:
         return max(1, min(n, PIECE_BYTES // (4 * max(self.sample_size, self.positions * 64))))
 
     def buffer(self, samples: int, dtype) -> np.ndarray:
-        """Zeroed room for `samples` samples: the padding stays zero."""
-        return np.zeros(samples * self.sample_size + SLACK, dtype)
+        """Zeroed room for `samples` samples, this thread's own: the padding stays zero."""
+        buffer = scratch("rows", (samples * self.sample_size + SLACK,), dtype)
+        buffer[:] = 0
+        return buffer
 
     def fill(self, buffer: np.ndarray, x: np.ndarray) -> None:
         """Copy x (S, C, H, W), of any strides, into the buffer."""

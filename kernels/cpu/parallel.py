@@ -8,12 +8,15 @@ threads.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 PARTS = 8  # a sum over the batch is made of this many partial sums, whatever the number of threads
 
@@ -77,10 +80,18 @@ def part(index: int, length: int, parts: int = PARTS) -> tuple[int, int]:
     return index * length // parts, (index + 1) * length // parts
 
 
+def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Room for intermediate results, not cleared: this thread's own, and the same memory at the next call."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    rooms = _inside.__dict__.setdefault("rooms", {})
+    if name not in rooms or rooms[name].nbytes < size:
+        rooms[name] = np.empty(size, np.uint8)
+    return rooms[name][:size].view(dtype).reshape(shape)
+
+
 @lru_cache(maxsize=1)
 def _blas():
     """Handles of the BLAS libraries in this process, found once: looking for them takes milliseconds."""
-    import numpy  # noqa: F401  (its BLAS must be loaded by then)
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
