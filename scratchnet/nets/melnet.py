@@ -34,12 +34,12 @@ def melnet(
     rng = np.random.default_rng() if rng is None else rng
     how: dict[str, Any] = {"dtype": dtype, "rng": rng}
     n_fft, hop = 1024, 512
-    fourier = fourier_kernels(n_fft)  # (1026, 1, 1024)
-    triangles = mel_filters(22050, n_fft, n_mels=60)  # (60, 513)
+    fourier = fourier_kernels(n_fft, dtype=dtype)  # (1026, 1, 1024)
+    triangles = mel_filters(22050, n_fft, n_mels=60, dtype=dtype)  # (60, 513)
     conv1 = Conv1D(1, len(fourier), n_fft, stride=hop, **how)
-    conv1.params["weight"] = fourier.astype(dtype)
+    conv1.params["weight"] = fourier
     conv2 = Conv1D(triangles.shape[1], len(triangles), 1, **how)
-    conv2.params["weight"] = triangles[:, :, None].astype(dtype)
+    conv2.params["weight"] = np.ascontiguousarray(triangles[:, :, None])
     deepfourier: list[tuple[str, Layer]] = [
         ("pad", ReflectPad1D(n_fft // 2)),  # the left half of a centred STFT; the 41st frame ends with the segment
         ("conv1", conv1),  # eq. 1: (1026, 41)
