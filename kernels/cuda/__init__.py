@@ -1,0 +1,92 @@
+"""Every operation on a GPU: CUDA C kernels of our own (*.cu), launched through CuPy; matrix products by cuBLAS.
+
+The names and arguments are those of `scratchnet.kernels.reference`. Nothing here waits for the GPU: losses and norms
+come back as arrays on the device. CuPy is imported at the first launch.
+"""
+
+from scratchnet.kernels.cuda.activations import (
+    abs_backward,
+    abs_forward,
+    dropout_forward,
+    relu_backward,
+    relu_forward,
+    tanh_backward,
+    tanh_forward,
+)
+from scratchnet.kernels.cuda.convolution import (
+    conv1d_backward_input,
+    conv1d_backward_weight,
+    conv1d_forward,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+    conv2d_forward,
+    conv_block_backward,
+    conv_block_forward,
+)
+from scratchnet.kernels.cuda.dense import (
+    dense_backward_input,
+    dense_backward_weight,
+    dense_block_backward,
+    dense_block_forward,
+    dense_forward,
+)
+from scratchnet.kernels.cuda.device import available, use_tf32
+from scratchnet.kernels.cuda.front_end import gather_segments, log_mel
+from scratchnet.kernels.cuda.losses import (
+    mean_squared_error_backward,
+    mean_squared_error_forward,
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+)
+from scratchnet.kernels.cuda.optimizers import (
+    adam_step,
+    adam_steps,
+    clip_by_norm,
+    clip_by_norms,
+    nesterov_step,
+    nesterov_steps,
+    squared_norm,
+)
+from scratchnet.kernels.cuda.pooling import maxpool1d_backward, maxpool1d_forward, maxpool2d_backward, maxpool2d_forward
+
+__all__ = [
+    "abs_backward",
+    "abs_forward",
+    "adam_step",
+    "adam_steps",
+    "available",
+    "clip_by_norm",
+    "clip_by_norms",
+    "conv1d_backward_input",
+    "conv1d_backward_weight",
+    "conv1d_forward",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "conv2d_forward",
+    "conv_block_backward",
+    "conv_block_forward",
+    "dense_backward_input",
+    "dense_backward_weight",
+    "dense_block_backward",
+    "dense_block_forward",
+    "dense_forward",
+    "dropout_forward",
+    "gather_segments",
+    "log_mel",
+    "maxpool1d_backward",
+    "maxpool1d_forward",
+    "maxpool2d_backward",
+    "maxpool2d_forward",
+    "mean_squared_error_backward",
+    "mean_squared_error_forward",
+    "nesterov_step",
+    "nesterov_steps",
+    "relu_backward",
+    "relu_forward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "squared_norm",
+    "tanh_backward",
+    "tanh_forward",
+    "use_tf32",
+]

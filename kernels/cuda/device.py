@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -108,13 +108,14 @@ class CupyDevice:
 
     def launch(self, file: str, kernel: str, grid: int, block: int, args: tuple, defines: dict[str, Any], shared: int = 0) -> None:
         """Queue `kernel` of `file`, compiled with these macros. Arguments must have the kernel's types: CuPy checks none."""
-        key = (file, kernel, *defines.items())
+        key = (file, kernel, shared, *defines.items())
         function = self._kernels.get(key)
         if function is None:
             options = ("--std=c++17", *(f"-D{name}={value}" for name, value in defines.items()))
-            function = self._kernels[key] = self.xp.RawModule(code=read_source(file), options=options).get_function(kernel)
-        if shared > 48 * 1024 and function.max_dynamic_shared_size_bytes < shared:
-            function.max_dynamic_shared_size_bytes = shared
+            function = self.xp.RawModule(code=read_source(file), options=options).get_function(kernel)
+            if shared > 48 * 1024:  # more than every GPU has: it must be asked for
+                function.max_dynamic_shared_size_bytes = max(shared, function.max_dynamic_shared_size_bytes)
+            self._kernels[key] = function
         function((grid,), (block,), args, shared_mem=shared)
 
     def product(self, a: Any, b: Any, out: Any) -> Any:
@@ -143,7 +144,7 @@ class CupyDevice:
         return out
 
 
-@cache
+@lru_cache(maxsize=64)  # a training loop's arrays come back at the same addresses step by step
 def _upload_addresses(addresses: tuple[int, ...]) -> Any:
     import cupy
 

@@ -6,6 +6,7 @@ program that waits for launches; launchers and kernels are the very ones that ru
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import re
 import struct
@@ -142,7 +143,7 @@ class _Buffers:
         for i, start in enumerate(self._starts):
             if start <= low and high <= start + self.regions[i].size:
                 return i, address - start
-        raw = (np.ctypeslib.ctypes.c_uint8 * (high - low)).from_address(low)
+        raw = (ctypes.c_uint8 * (high - low)).from_address(low)
         self.regions.append(np.frombuffer(raw, np.uint8))
         self._starts.append(low)
         return len(self.regions) - 1, address - low

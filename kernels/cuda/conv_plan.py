@@ -1,0 +1,173 @@
+"""How a convolution is cut into tiles: macros, tables and sizes of a launch, worked out once for each geometry.
+
+Everything here is a pure function of shapes and strides and is cached, so that a training step pays for none of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+SLICE = 16  # of the depth, in conv_forward.cu
+WARPS = 4
+TAP = np.dtype([("offset", "i8"), ("row", "i4"), ("column", "i4")])
+TARGET_BLOCKS = 528  # four for each multiprocessor of the largest GPU; fixed, so that sums never depend on the GPU
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """`ConvShape` of conv_shape.cuh, field by field."""
+
+    samples: int
+    channels: int
+    depth: int
+    depth_padded: int
+    x_n: int
+    x_row: int
+    x_column: int
+    rows: int
+    columns: int
+    step_row: int
+    step_column: int
+    first_row: int
+    first_column: int
+    map_rows: int
+    map_columns: int
+    y_n: int
+    y_row: int
+    y_column: int
+    pooled_rows: int
+    pooled_columns: int
+    pool_rows: int
+    pool_columns: int
+    pool_step_row: int
+    pool_step_column: int
+    tile_rows: int
+    tile_columns: int
+    groups: int
+
+    def pack(self) -> np.ndarray:
+        """As the kernels read it."""
+        return np.array([getattr(self, field.name) for field in fields(self)], np.int64)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Groups of tile_rows × tile_columns pooled values, `groups` of them in a tile of `size` positions; `tiles` in all."""
+
+    size: int
+    groups: int
+    tile_rows: int
+    tile_columns: int
+    tiles: int
+
+
+def map_size(size: Pair, kernel_size: Pair, stride: Pair, padding: tuple[Pair, Pair]) -> Pair:
+    """Rows and columns of a convolution's map, or a pool's."""
+    rows, columns = ((size[i] + sum(padding[i]) - kernel_size[i]) // stride[i] + 1 for i in range(2))
+    return rows, columns
+
+
+@lru_cache(maxsize=512)
+def tap_order(sizes: tuple[int, int, int], strides: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(channel, row, column) of each k of the depth, ordered so that neighbours lie close together in x."""
+    grid = np.indices(sizes).reshape(3, -1)
+    order = sorted(range(3), key=lambda i: (-abs(strides[i]) if sizes[i] > 1 else -(1 << 62), i))
+    rank = np.lexsort([grid[i] for i in reversed(order)])
+    return grid[0][rank], grid[1][rank], grid[2][rank]
+
+
+def tap_table(channel: np.ndarray, row: np.ndarray, column: np.ndarray, strides: tuple[int, int, int], padded: int) -> np.ndarray:
+    """`Tap` of each k, padded with zeros to a whole number of slices, as int64 pairs."""
+    taps = np.zeros(max(padded, 1), TAP)
+    taps["offset"][: len(channel)] = channel * strides[0] + row * strides[1] + column * strides[2]
+    taps["row"][: len(row)], taps["column"][: len(column)] = row, column
+    return taps.view(np.int64)
+
+
+def vector_width(
+    taps: np.ndarray, depth: int, moves: tuple[int, ...], edges: tuple[tuple[int, ...], tuple[int, ...]], address: int, itemsize: int
+) -> int:
+    """How many numbers of a patch one copy may bring: 4, 2 or 1 (at most 16 bytes).
+
+    They must be contiguous in x; aligned wherever a position begins (`moves`: all strides by which positions move); and
+    inside or outside of the image together: a chunk lies in one row (column), or edges, size and step of the image's
+    rows (columns), `edges`, are all multiples of the width.
+    """
+    table = taps.view(TAP)[:depth]
+    k = np.arange(depth)
+    for width in (4, 2):
+        if width * itemsize > 16 or any(move % width for move in moves) or address % (width * itemsize):
+            continue
+        first = table[k - k % width]
+        if (first["offset"] % width).any() or (table["offset"] != first["offset"] + k % width).any():
+            continue
+        if all(
+            (table[axis] == first[axis]).all()
+            or (not any(n % width for n in edge) and not (first[axis] % width).any() and (table[axis] == first[axis] + k % width).all())
+            for axis, edge in zip(("row", "column"), edges, strict=True)
+        ):
+            return width
+    return 1
+
+
+def tile_channels(channels: int) -> tuple[int, int]:
+    """(channels a tile, warps side by side over them): whole multiples of 16, at most 128."""
+    tile = min(-(-channels // 16) * 16, 128)
+    return tile, 2 if tile == 128 else 1
+
+
+def tile_widths(tile_m: int, warps_n: int, itemsize: int) -> list[int]:
+    """Widths that a tile of tile_m channels may have: the sums of a thread fill at most 128 registers."""
+    most = min(256, 128 * 128 * 4 // itemsize // tile_m)
+    return [n for n in range(8 * warps_n, most + 1, 8 * warps_n) if n >= 32]
+
+
+def best_tiling(samples: int, pooled: Pair, pool: tuple[Pair, Pair], sizes: list[int], overhead: int) -> Tiling | None:
+    """The tiling with the least work (positions computed, plus `overhead` a tile). None if a window fits in no tile."""
+    (kernel_rows, kernel_columns), (step_rows, step_columns) = pool
+    best, least = None, 0
+    for size in sizes:
+        for tile_rows in range(1, pooled[0] + 1):
+            span_rows = (tile_rows - 1) * step_rows + kernel_rows
+            if span_rows * kernel_columns > size:
+                break
+            for tile_columns in range(1, pooled[1] + 1):
+                span = span_rows * ((tile_columns - 1) * step_columns + kernel_columns)
+                if span > size:
+                    break
+                if tile_rows * tile_columns > 1 and kernel_rows <= step_rows and kernel_columns <= step_columns:
+                    break  # windows apart: single ones pack best
+                groups = size // span
+                total = samples * -(-pooled[0] // tile_rows) * -(-pooled[1] // tile_columns)
+                tiles = -(-total // groups)
+                work = tiles * (size + overhead)
+                if best is None or work < least:
+                    best, least = Tiling(size, groups, tile_rows, tile_columns, tiles), work
+    return best
+
+
+def forward_stages(tile_m: int, tile_n: int, itemsize: int, limit: int) -> tuple[int, int]:
+    """(stages, bytes of shared memory) of conv_forward.cu; as many stages as fit, at most 4."""
+    for stages in (4, 3, 2):
+        slices = stages * (tile_m + tile_n) * (SLICE + 8)
+        shared = 32 * tile_n + itemsize * max(slices, tile_n * (tile_m + 4))
+        if shared <= limit or stages == 2:
+            return stages, shared
+    raise AssertionError
+
+
+def gradient_shared(tile_m: int, tile_k: int, tile_p: int, pooled: bool, itemsize: int) -> int:
+    """Bytes of shared memory of conv_weight_gradient.cu."""
+    tables = 2 * tile_p * (16 + 8 + 16)
+    return tables + itemsize * tile_p * (2 * (tile_k + 8) + (1 if pooled else 2) * (tile_m + 8))
+
+
+def freeze(value: Any) -> Any:
+    """Lists to tuples, so that arguments can be a cache's key."""
+    return tuple(freeze(v) for v in value) if isinstance(value, (tuple, list)) else value

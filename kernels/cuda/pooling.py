@@ -1,0 +1,69 @@
+"""Launchers of pool.cu: max-pool, its gradient, and the gate of ReLU behind a block."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from scratchnet.kernels.cuda import device
+from scratchnet.kernels.cuda.arrays import elementwise, elements, empty_channels_last, empty_like, in_one_order, int64
+
+
+def maxpool1d_forward(x, kernel_size, stride, padding, ceil_mode):
+    """y[n, c, t] = max_k x[n, c, t·stride + k − left]; `argmax` is where. The first of equals wins, and NaN wins over all."""
+    y, argmax = maxpool2d_forward(x[:, :, None], (1, kernel_size), (1, stride), ((0, 0), padding), ceil_mode)
+    return y[:, :, 0], argmax[:, :, 0]
+
+
+def maxpool1d_backward(dy, argmax, length):
+    """dx[n, c, argmax[n, c, t]] += dy[n, c, t]"""
+    return maxpool2d_backward(dy[:, :, None], argmax[:, :, None], (1, length))[:, :, 0]
+
+
+def maxpool2d_forward(x, kernel_size, stride, padding, ceil_mode):
+    """y[n, c, i, j] = max over a kh×kw window; `argmax` (int32) is its flat place h·W + w in x. Padding never wins."""
+    n, channels, rows, columns = x.shape
+    if rows * columns >= 2**31:
+        raise ValueError(f"a map of {rows * columns} positions: argmax counts them in 32 bits")
+    count = [_count(x.shape[2 + i], kernel_size[i], stride[i], padding[i], ceil_mode) for i in range(2)]
+    y = empty_channels_last((n, channels, *count), x.dtype)
+    argmax = empty_channels_last(y.shape, np.int32)
+    window = *kernel_size, *stride, padding[0][0], padding[1][0]
+    elementwise("pool.cu", "maxpool_forward", x.dtype, y.size, x, _shape(x, y, argmax, window), y, argmax)
+    return y, argmax
+
+
+def maxpool2d_backward(dy, argmax, size):
+    """dx[n, c, argmax[n, c, i, j]] += dy[n, c, i, j] where argmax is not negative."""
+    dx = empty_channels_last((*dy.shape[:2], *size), dy.dtype)
+    n = dx.shape[0] * dx.shape[1] if dx.size else 0
+    elementwise("pool.cu", "maxpool_backward", dy.dtype, n, dy, argmax, _shape(dx, dy, argmax, (1, 1, 1, 1, 0, 0)), dx)
+    return dx
+
+
+def relu_gate(dy, argmax):
+    """dy where argmax is not negative, else 0."""
+    dy, argmax = in_one_order(dy, argmax)
+    dmap = empty_like(dy)
+    elementwise("pool.cu", "relu_gate", dy.dtype, dy.size, dy, argmax, dmap, int64(dy.size))
+    return dmap
+
+
+def _count(length, kernel_size, stride, padding, ceil_mode):
+    """How many windows fit; with `ceil_mode` a last one may hang over the end, but must start inside (PyTorch's rule)."""
+    room = length + sum(padding) - kernel_size
+    count = (-(-room // stride) if ceil_mode else room // stride) + 1
+    return count - 1 if ceil_mode and (count - 1) * stride >= length + padding[0] else count
+
+
+def _shape(x, y, argmax, window):
+    """`PoolShape` of pool.cu on the device."""
+    strides = [[elements(a, i) for i in range(4)] for a in (x, y, argmax)]
+    numbers = [*x.shape, *strides[0], *y.shape[2:], *strides[1], *strides[2], *window]
+    return _upload(device.current(), tuple(int(n) for n in numbers))
+
+
+@lru_cache(maxsize=256)
+def _upload(gpu, numbers):
+    return gpu.upload(np.array(numbers, np.int64))
