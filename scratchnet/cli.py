@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -49,7 +50,10 @@ class Parser(argparse.ArgumentParser):
 def guard(command: Callable[[], int]) -> int:
     """The exit status of `command`; what a user can mend becomes one line on standard error."""
     try:
-        return command()
+        with warnings.catch_warnings():
+            # A training that diverges says so itself, in one line.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return command()
     except InputError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt as error:

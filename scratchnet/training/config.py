@@ -255,6 +255,8 @@ def resolve(*differences: tuple[Mapping[str, Any], str | None]) -> Config:
     settings |= PRESETS_OF_NET.get((preset, net), {})
     config = Config(**(settings | given))
     check(config)
+    if "lr_final" in given and config.lr_final is not None and config.lr is not None and config.lr_final > config.lr:
+        raise InputError(f"--lr-final {config.lr_final}: above the rate it decays from, --lr {config.lr}")
     return config
 
 
@@ -283,8 +285,6 @@ def check(config: Config) -> None:
         raise InputError("--cv tests every fold in turn: leave out --test-fold and --valid-fold")
     if config.test_fold is not None and config.test_fold == config.valid_fold:
         raise InputError(f"--valid-fold {config.valid_fold}: must differ from the test fold")
-    if config.lr_final is not None and config.lr is not None and config.lr_final > config.lr:
-        raise InputError(f"--lr-final {config.lr_final}: above the rate it decays from, --lr {config.lr}")
 
 
 def from_dict(table: Mapping[str, Any]) -> Config:

@@ -63,7 +63,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         strings = {name: json.dumps(_plain(value), allow_nan=False) for name, value in metadata.items()}
-        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, draft, metadata=strings)
+        save_file({name: np.asarray(a, order="C") for name, a in arrays.items()}, draft, metadata=strings)
         draft.chmod(path.parent.stat().st_mode & 0o666)  # the library's own files are the owner's alone
         draft.replace(path)
     finally:
