@@ -11,9 +11,9 @@ from tests.support import seeds
 
 FRAMES = 41
 
-# A bin of the Fourier sum has 1024 terms w·x of sizes that add up to 512 at most (a Hann window, |x| ≤ 1), so two ways
-# to add it differ by 2·1024·2⁻⁵³·512 = 1.2e-10. The least amplitude that counts is 1e-5 (amin), which 1.2e-10 changes by
-# 20 log₁₀(1 + 1.2e-5) dB.
+# A bin of the Fourier sum has 1024 terms w·x of sizes that add up to 512 at most (a Hann window, |x| ≤ 1), so two
+# ways to add it differ by 2·1024·2⁻⁵³·512 = 1.2e-10. The least amplitude that counts is 1e-5 (amin), which that
+# changes by 20 log₁₀(1 + 1.2e-5) dB.
 FLOAT64 = 20 * np.log10(1 + 2 * 1024 * 2.0**-53 * 512 / 1e-5)
 
 
@@ -36,7 +36,8 @@ def test_with_power_it_is_our_log_mel_spectrogram(backend, top_db, seed):
     x = segments(seed)
     found = backends.to_numpy(net.features(backends.asarray(x)))[:, 0]
     expected = (log_melspectrogram(x[:, 0], n_frames=FRAMES, top_db=top_db) + 20) / 15
-    # log_melspectrogram has filters and sums of 513 powers in float32, at worst 515 roundings; its decibels, up to 100 in size, are float32 too.
+    # log_melspectrogram has filters and sums of 513 powers in float32, at worst 515 roundings; its decibels, up to 100
+    # in size, are float32 too.
     bound = 10 * np.log10(1 + 515 * 2.0**-24) + 100 * 2.0**-24
     assert np.abs(found - expected).max() < (bound + FLOAT64) / 15
 

@@ -1,0 +1,93 @@
+"""The four networks a second time, in PyTorch, written from the paper's tables. Parameters have the same names."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from scratchnet.kernels import reference
+
+
+class Twin(nn.Module):
+    """`masks(i, shape)` says what the i-th dropout keeps, so that both networks drop the same."""
+
+    def __init__(self, n_classes=10, in_channels=1):
+        super().__init__()
+        self.masks = None
+        p = self.piczak = nn.Module()
+        p.conv1, p.conv2 = nn.Conv2d(in_channels, 80, (57, 6)), nn.Conv2d(80, 80, (1, 3))
+        p.dense1, p.dense2, p.output = nn.Linear(240, 5000), nn.Linear(5000, 5000), nn.Linear(5000, n_classes)
+        self.double()
+
+    def drop(self, i, x):
+        return x if self.masks is None else x * torch.from_numpy(self.masks(i, tuple(x.shape))) / 0.5
+
+    def forward(self, x):
+        x = self.front(x)
+        p = self.piczak
+        x = self.drop(0, F.max_pool2d(F.relu(p.conv1(x)), (4, 3), (1, 3)))
+        x = F.max_pool2d(F.relu(p.conv2(x)), (1, 3), (1, 3)).flatten(1)
+        x = self.drop(1, F.relu(p.dense1(x)))
+        x = self.drop(2, F.relu(p.dense2(x)))
+        return p.output(x)
+
+    def front(self, x):
+        return x
+
+
+class HeuriNet(Twin):
+    def __init__(self, n_classes=10):
+        super().__init__(n_classes)
+        d = self.deepfourier = nn.Module()
+        d.conv1, d.conv2 = nn.Conv1d(1, 80, 155, stride=10), nn.Conv1d(80, 60, 15, stride=4)
+        self.double()
+
+    def front(self, x):
+        d = self.deepfourier
+        x = F.max_pool1d(F.relu(d.conv1(x)), 9, 3)
+        return F.max_pool1d(F.relu(d.conv2(x)), 9, 4)[:, None]
+
+
+class MSTNet(Twin):
+    def __init__(self, n_classes=10):
+        super().__init__(n_classes)
+        d = self.deepfourier = nn.Module()
+        d.conv1 = nn.Conv1d(1, 512, 1024, stride=512, padding=256)
+        d.conv2, d.conv3 = nn.Conv1d(512, 256, 3, padding="same"), nn.Conv1d(256, 60, 3, padding="same")
+        self.double()
+
+    def front(self, x):
+        d = self.deepfourier
+        return torch.tanh(d.conv3(F.relu(d.conv2(F.relu(d.conv1(x))))))[:, None]
+
+
+class MelNet(Twin):
+    def __init__(self, n_classes=10, mean=0.0, std=1.0):
+        super().__init__(n_classes)
+        self.mean, self.std = mean, std
+        d = self.deepfourier = nn.Module()
+        d.conv1, d.conv2 = nn.Conv1d(1, 1026, 1024, stride=512), nn.Conv1d(513, 60, 1)
+        self.double()
+
+    def front(self, x):
+        d = self.deepfourier
+        real, imaginary = d.conv1(F.pad(x, (512, 0), mode="reflect")).chunk(2, dim=1)
+        db = 10 * torch.log10(torch.clamp(d.conv2(real**2 + imaginary**2), min=1e-10))
+        return ((torch.maximum(db, db.amax(dim=(1, 2), keepdim=True) - 80) - self.mean) / self.std)[:, None]
+
+
+TWINS = {"piczaknet": Twin, "heurinet": HeuriNet, "mstnet": MSTNet, "melnet": MelNet}
+
+
+def twin(net, name):
+    """The PyTorch network of that name with the parameters of ours."""
+    standardisation = {key: net.spec[key] for key in ("mean", "std") if key in net.spec}
+    other = TWINS[name](net.spec["n_classes"], **standardisation)
+    other.load_state_dict({key: torch.from_numpy(value) for key, value in net.state_dict().items()})
+    return other
+
+
+def masks_of(net, step):
+    """What the dropouts keep in the coming forward pass of step `step`, from the seeds that `net.reseed` gave them."""
+    seeds = [layer.seed for name, layer in net.layers.items() if name.startswith("piczak.drop")]
+    return lambda i, shape: np.asarray(reference.dropout_mask(shape, 0.5, seeds[i], step), np.float64)
