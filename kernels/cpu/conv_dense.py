@@ -66,6 +66,7 @@ def backward_input(dy, weight, size, stride, padding, y=None):
         begin, end = i * samples, min(n, (i + 1) * samples)
         dwindows = (_rows_of_map(dy, y, begin, end) @ rows).reshape(-1, out_h, out_w, kh, kw, channels)
         buffer = geometry.buffer(end - begin, dy.dtype)
+        buffer[:] = 0
         full = buffer[: -lowering.SLACK].reshape(-1, geometry.height, geometry.width, channels)
         for a in range(kh):
             for b in range(kw):

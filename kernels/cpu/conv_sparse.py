@@ -40,27 +40,25 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
 
     def part(i: int) -> None:
         begin, end = parallel.part(i, n)
-        buffer = geometry.buffer(samples, x.dtype)
+        windows = geometry.buffer(samples, x.dtype)
+        dwindows = geometry.buffer(samples, x.dtype, "gradient")
         winners = scratch("winners", (2, out_channels, 1 + dy.shape[1]), np.int32)  # place of each, channel of each
         values = scratch("values", winners.shape, x.dtype)
-        counts = np.empty(out_channels, np.int32)
-        by_place = np.empty(geometry.positions + 1, np.int32)
+        counts, firsts = np.empty(out_channels, np.int32), np.empty(geometry.positions + 1, np.int32)
         for s in range(begin, end, samples):
             stop = min(s + samples, end)
-            if need_dweight:
-                geometry.fill(buffer[: (stop - s) * geometry.sample_size + lowering.SLACK], x[s:stop])
-                for j in range(s, stop):
-                    _collect(dy[j], argmax[j], winners[0], values[0], counts, dbiases[i])
-                    sample = buffer[(j - s) * geometry.sample_size :]
-                    _add_windows(sample, winners[0], values[0], counts, geometry.offsets, starts, dkernels[i])
+            geometry.fill(windows, x[s:stop])
+            dwindows[:] = 0
+            for j in range(s, stop):
+                here = (j - s) * geometry.sample_size
+                _collect(dy[j], argmax[j], winners[0], values[0], counts, dbiases[i])
+                if need_dweight:
+                    _add_windows(windows[here:], winners[0], values[0], counts, geometry.offsets, starts, dkernels[i])
+                if need_dx:
+                    _sort_by_place(winners[0], values[0], counts, firsts, winners[1], values[1])
+                    _add_kernels(kernels, winners[1], values[1], firsts, geometry.offsets, starts, dwindows[here:])
             if need_dx:
-                buffer[:] = 0
-                for j in range(s, stop):
-                    _collect(dy[j], argmax[j], winners[0], values[0], counts, dbiases[i] * 0)
-                    _sort_by_place(winners[0], values[0], counts, by_place, winners[1], values[1])
-                    sample = buffer[(j - s) * geometry.sample_size :]
-                    _add_kernels(kernels, winners[1], values[1], by_place, geometry.offsets, starts, sample)
-                dx[s:stop] = geometry.image(buffer, stop - s, size)
+                dx[s:stop] = geometry.image(dwindows, stop - s, size)
 
     parallel.run(part, parallel.PARTS)
     if not need_dweight:

@@ -53,14 +53,14 @@ class Lowering:
         """How many samples make a piece."""
         return max(1, min(n, PIECE_BYTES // (4 * max(self.sample_size, self.positions * 64))))
 
-    def buffer(self, samples: int, dtype) -> np.ndarray:
-        """Zeroed room for `samples` samples, this thread's own: the padding stays zero."""
-        buffer = scratch("rows", (samples * self.sample_size + SLACK,), dtype)
-        buffer[:] = 0
-        return buffer
+    def buffer(self, samples: int, dtype, name: str = "rows") -> np.ndarray:
+        """Room for `samples` samples, this thread's own, not cleared."""
+        return scratch(name, (samples * self.sample_size + SLACK,), dtype)
 
     def fill(self, buffer: np.ndarray, x: np.ndarray) -> None:
-        """Copy x (S, C, H, W), of any strides, into the buffer."""
+        """Copy x (S, C, H, W), of any strides, into the buffer, zeros around it."""
+        if x.shape[2:] != (self.height, self.width):
+            buffer[:] = 0
         self.image(buffer, len(x), x.shape[2:])[...] = x
 
     def image(self, buffer: np.ndarray, samples: int, size) -> np.ndarray:
