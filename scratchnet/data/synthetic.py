@@ -54,7 +54,7 @@ class Recording(NamedTuple):
 
 def background(rng: np.random.Generator, n: int) -> np.ndarray:
     """(n,) what else is to be heard, unit RMS: coloured noise, often with mains hum or the murmur of a street."""
-    x = noise(rng, n, rng.uniform(0, 2))
+    x = noise(rng, n, rng.uniform(0.5, 1.5))
     if rng.random() < 0.3:
         hum = harmonics(phase_of(np.full(n, rng.choice([50.0, 60.0]))), rng.uniform(0, 1, 8))
         x += rng.uniform(0.2, 0.8) * unit_rms(hum)
@@ -105,11 +105,11 @@ def record(rng: np.random.Generator, label: int, duration: float | None = None) 
     if duration is None:
         duration = 1 + 3 * rng.beta(1, 2)
     n = int(duration * SAMPLE_RATE)
-    sound = unit_rms(room(rng, filtered(SOUNDS[CLASSES[label]](rng, n), equalizer(rng, 4, 3, 8))))
-    snr = rng.uniform(5, 20)
+    sound = unit_rms(room(rng, filtered(SOUNDS[CLASSES[label]](rng, n), equalizer(rng, 1.5, 3, 4))))
+    snr = rng.uniform(8, 22)
     x = sound + background(rng, n) / decibels(snr)
-    x = filtered(x, equalizer(rng, 2, 3, 5))
-    x = with_crest(rng, unit_rms(x), rng.uniform(12, 17))
+    x = filtered(x, equalizer(rng, 1, 2, 3))
+    x = with_crest(rng, unit_rms(x), rng.uniform(10, 14))
     return Recording((x * decibels(rng.uniform(-12, -1)) / np.max(np.abs(x))).astype(np.float32), snr)
 
 

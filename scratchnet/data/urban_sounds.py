@@ -34,16 +34,16 @@ from scratchnet.data.synthesis import (
 
 def air_conditioner(rng: np.random.Generator, n: int) -> np.ndarray:
     """A fan: air rushing through a resonating duct, and the steady hum of its blades, slowly beating."""
-    hum_pitch = log_uniform(rng, 60, 400) * (1 + 0.002 * wander(rng, n, 0.5))
+    hum_pitch = log_uniform(rng, 80, 300) * (1 + 0.002 * wander(rng, n, 0.5))
     hum = harmonics(phase_of(hum_pitch), rng.uniform(0.2, 1, 8) / np.arange(1, 9) ** rng.uniform(0.3, 1.2))
-    air = filtered(noise(rng, n, rng.uniform(0.0, 1.5)), body(rng, 150, 6000, 4, floor=0.4))
+    air = filtered(noise(rng, n, rng.uniform(0.3, 1.3)), body(rng, 200, 4000, 4, floor=0.4))
     beat = 1 + rng.uniform(0.05, 0.2) * wander(rng, n, rng.uniform(0.5, 2))
     return (unit_rms(air) + rng.uniform(0.1, 0.8) * unit_rms(hum)) * beat
 
 
 def car_horn(rng: np.random.Generator, n: int) -> np.ndarray:
     """Two or three reeds a third apart, rich in harmonics and dead steady, pressed abruptly again and again."""
-    pitches = log_uniform(rng, 280, 560) * np.cumprod([1, *rng.uniform(1.18, 1.34, rng.integers(1, 3))])
+    pitches = log_uniform(rng, 330, 480) * np.cumprod([1, *rng.uniform(1.18, 1.34, rng.integers(1, 3))])
     reeds = np.zeros(n)
     for pitch in pitches:
         amplitudes = rng.uniform(0.5, 1, 24) / np.arange(1, 25) ** rng.uniform(0.2, 0.8)
@@ -78,7 +78,7 @@ def children_playing(rng: np.random.Generator, n: int) -> np.ndarray:
 
 def dog_bark(rng: np.random.Generator, n: int) -> np.ndarray:
     """Short hoarse yaps: the pitch leaps up and drops within a tenth of a second, harmonics and breath, then a pause."""
-    pitch, size = log_uniform(rng, 260, 650), rng.uniform(0.8, 1.25)
+    pitch, size = log_uniform(rng, 300, 550), rng.uniform(0.85, 1.2)
     throat = resonances(np.array([750, 1600, 2900]) * size, [350, 500, 900], [1, 0.7, 0.4], floor=0.08)
     fastest = rng.uniform(0.26, 0.4)
     x = np.zeros(n)
@@ -103,11 +103,11 @@ def drilling(rng: np.random.Generator, n: int) -> np.ndarray:
         end = pulled / SAMPLE_RATE
         add(speed, start, (1 - np.exp(-t / rng.uniform(0.04, 0.12))) * np.clip((end - t) / 0.12, 0, 1) ** 0.5)
     speed *= 1 + 0.05 * wander(rng, n, 6)
-    top = log_uniform(rng, 450, 1300)
+    top = log_uniform(rng, 650, 1300)
     phase = phase_of(top * speed)
     whine = harmonics(phase, audible(rng.uniform(0.2, 1, 12) / np.arange(1, 13) ** 0.5, 1.1 * top))
     bite = 1 + 0.8 * np.sin(phase / rng.integers(8, 16))
-    grind = filtered(noise(rng, n, rng.uniform(0, 1)), body(rng, 400, 6000, 3)) * bite
+    grind = filtered(noise(rng, n, rng.uniform(0, 0.6)), body(rng, 800, 6000, 3)) * bite
     return (unit_rms(whine) + rng.uniform(0.3, 1) * unit_rms(grind)) * speed**1.5
 
 
@@ -117,20 +117,20 @@ def engine_idling(rng: np.random.Generator, n: int) -> np.ndarray:
     cylinders = rng.permutation([1.0, *rng.uniform(0.1, 0.7, 3)])
     explosion = cylinders[(phase / (2 * np.pi)).astype(int) % 4] * np.exp(6 * (np.cos(phase - np.pi) - 1))
     block = filtered(explosion, body(rng, 60, 900, 4, floor=0.05))
-    exhaust = filtered(noise(rng, n, rng.uniform(0.3, 1.5)), body(rng, 150, 5000, 4)) * (explosion + 0.05)
+    exhaust = filtered(noise(rng, n, rng.uniform(0.6, 1.5)), body(rng, 150, 3000, 4)) * (explosion + 0.05)
     return unit_rms(block) + rng.uniform(0.5, 1.5) * unit_rms(exhaust)
 
 
 def gun_shot(rng: np.random.Generator, n: int) -> np.ndarray:
     """Shots: the blast is noise that dies within tens of milliseconds over a low thump; walls send its tail back."""
     decay, tail, thump = rng.uniform(0.015, 0.05), rng.uniform(0.08, 0.2), rng.uniform(50, 110)
-    barrel = body(rng, 200, 5000, 3, floor=0.4)
+    barrel = body(rng, 150, 2500, 3, floor=0.4)
     x = np.zeros(n)
     fastest = rng.uniform(0.35, 0.5)
     for start, _ in events(rng, n, fastest, fastest * 1.7):
         duration = int(4 * tail * SAMPLE_RATE)
         t = times(duration)
-        blast = filtered(noise(rng, duration, 0.5), barrel)
+        blast = filtered(noise(rng, duration, 0.8), barrel)
         envelope = struck(duration, 0.001, decay) + 0.2 * struck(duration, 0.02, tail)
         low = np.sin(2 * np.pi * thump * (t + 0.04 * (1 - np.exp(-t / 0.02)))) * struck(duration, 0.002, 2 * decay)
         add(x, start, rng.uniform(0.7, 1) * (unit_rms(blast) * envelope + 0.8 * low))
@@ -147,10 +147,10 @@ def jackhammer(rng: np.random.Generator, n: int) -> np.ndarray:
     for start, _ in events(rng, n, 0.97 * period, 1.03 * period):
         add(blows, start, rng.uniform(0.7, 1.0, 1))
     t = times(int(0.12 * SAMPLE_RATE))
-    modes = log_uniform(rng, 250, 5000, 5)[:, None]
+    modes = log_uniform(rng, 800, 5000, 5)[:, None]
     ring = np.mean(np.sin(2 * np.pi * modes * t) * np.exp(-t / rng.uniform(0.006, 0.025, (5, 1))), axis=0)
     crack = convolved(blows, np.exp(-t / rng.uniform(0.008, 0.02)) * np.minimum(t / 0.001, 1))
-    stone = filtered(noise(rng, n, rng.uniform(0, 1)), body(rng, 200, 6000, 3, floor=0.3)) * (crack + 0.03)
+    stone = filtered(noise(rng, n, rng.uniform(0, 0.6)), body(rng, 600, 6000, 3, floor=0.3)) * (crack + 0.03)
     return unit_rms(convolved(blows, ring)) + rng.uniform(0.6, 1.5) * unit_rms(stone)
 
 
@@ -160,7 +160,7 @@ def siren(rng: np.random.Generator, n: int) -> np.ndarray:
     turn = (times(n) / period + rng.uniform(0, 1)) % 1
     rise = rng.uniform(0.3, 0.7)
     glide = np.where(turn < rise, turn / rise, (1 - turn) / (1 - rise))
-    pitch = log_uniform(rng, 380, 750) * 2 ** (rng.uniform(0.7, 1.4) * glide)
+    pitch = log_uniform(rng, 480, 750) * 2 ** (rng.uniform(0.7, 1.4) * glide)
     amplitudes = rng.uniform(0.3, 1, 10) / np.arange(1, 11) ** rng.uniform(0.6, 1.2)
     return harmonics(phase_of(pitch), audible(amplitudes, pitch.max()))
 
