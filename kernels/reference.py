@@ -45,7 +45,7 @@ def conv1d_backward_input(dy, weight, length, stride, padding):
 
 
 def conv2d_forward(x, weight, bias, stride, padding):
-    """y[n, o, i, j] = bias[o] + Σ_c Σ_a Σ_b weight[o, c, a, b] · x[n, c, i·sh + a, j·sw + b].   (N, C, H, W) → (N, O, H', W')"""
+    """y[n, o, i, j] = bias[o] + Σ_c Σ_a Σ_b weight[o, c, a, b] · x[n, c, i·sh + a, j·sw + b].   → (N, O, H', W')"""
     x = np.pad(x, ((0, 0), (0, 0), *padding))
     n, _, height, width = x.shape
     out_channels, _, kh, kw = weight.shape
@@ -60,7 +60,7 @@ def conv2d_forward(x, weight, bias, stride, padding):
 
 
 def conv2d_backward_weight(x, dy, kernel_size, stride, padding):
-    """dweight[o, c, a, b] = Σ_n Σ_ij dy[n, o, i, j] · x[n, c, i·sh + a, j·sw + b];   dbias[o] = Σ_n Σ_ij dy[n, o, i, j]"""
+    """dweight[o, c, a, b] = Σ_n Σ_ij dy[n, o, i, j] · x[n, c, i·sh + a, j·sw + b];   dbias[o] = Σ_n Σ_ij dy"""
     x = np.pad(x, ((0, 0), (0, 0), *padding))
     kh, kw = kernel_size
     sh, sw = stride
@@ -90,7 +90,7 @@ def conv2d_backward_input(dy, weight, size, stride, padding):
 
 
 def pooled_length(length, kernel_size, stride, padding, ceil_mode):
-    """How many windows fit; with `ceil_mode` a last one may hang over the end, but must start inside (PyTorch's rule)."""
+    """How many windows fit; with `ceil_mode` a last one may hang over the end, but must start inside, as in PyTorch."""
     left, right = padding
     room = length + left + right - kernel_size
     count = (-(-room // stride) if ceil_mode else room // stride) + 1
@@ -100,7 +100,7 @@ def pooled_length(length, kernel_size, stride, padding, ceil_mode):
 
 
 def maxpool1d_forward(x, kernel_size, stride, padding, ceil_mode):
-    """y[n, c, t] = max_k x[n, c, t·stride + k − left]; `argmax` is where.  The first of equals wins, and NaN wins over all."""
+    """y[n, c, t] = max_k x[n, c, t·stride + k − left]; `argmax` is where.  The first of equals wins, NaN over all."""
     y, argmax = maxpool2d_forward(x[:, :, None, :], (1, kernel_size), (1, stride), ((0, 0), padding), ceil_mode)
     return y[:, :, 0], argmax[:, :, 0]
 
@@ -268,7 +268,7 @@ def squared_norm(x):
 
 
 def clip_by_norm(x, max_norm):
-    """Scale x in place so that its L2 norm is at most `max_norm`; returns the norm before.  Short ones stay as they are."""
+    """Scale x in place so that its L2 norm is at most `max_norm`; returns the norm before.  Short ones stay."""
     norm = squared_norm(x) ** 0.5
     if norm > max_norm:
         x *= x.dtype.type(max_norm / norm)
@@ -276,7 +276,7 @@ def clip_by_norm(x, max_norm):
 
 
 def nesterov_step(param, grad, velocity, lr, momentum, weight_decay):
-    """Nesterov momentum (Sutskever et al. 2013), in place: g = grad + λ·param;  v ← μ·v + g;  param ← param − lr·(g + μ·v)"""
+    """Nesterov momentum (Sutskever et al. 2013), in place: g = grad + λ·param; v ← μ·v + g; param ← param − lr·(g + μ·v)"""
     g = grad + param.dtype.type(weight_decay) * param
     velocity *= param.dtype.type(momentum)
     velocity += g
@@ -329,7 +329,7 @@ def dense_block_forward(x, weight, bias, p, seed, offset):
 
 
 def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight, out=None):
-    """The gradients of `dense_block_forward`: y > 0 is where ReLU let pass and dropout kept. `out`: room for dweight."""
+    """The gradients of `dense_block_forward`: y > 0 where ReLU let pass and dropout kept. `out`: room for dweight."""
     dz = relu_backward(dy, y) * dy.dtype.type(1 / (1 - p))
     dx = dense_backward_input(dz, weight) if need_dx else None
     if not need_dweight:

@@ -7,6 +7,8 @@ the backend. The numbers are those of the plain layers, up to rounding.
 
 from __future__ import annotations
 
+from typing import Any
+
 from scratchnet.backend import kernels_of
 from scratchnet.layers import Conv1D, Conv2D, Dense, Dropout, MaxPool1D, MaxPool2D, ReLU
 from scratchnet.layers.geometry import pad_1d, pad_2d
@@ -89,7 +91,14 @@ class DenseBlock:
     def backward(self, dy: Array) -> Array:
         dense = self._dense
         dx, dweight, dbias = kernels_of(dy).dense_block_backward(
-            dy, self._y, self._x, dense.params["weight"], self._p, self.need_dx, not dense.frozen, dense.grads.get("weight")
+            dy,
+            self._y,
+            self._x,
+            dense.params["weight"],
+            self._p,
+            self.need_dx,
+            not dense.frozen,
+            dense.grads.get("weight"),
         )
         if not dense.frozen:
             dense.grads["weight"] = dweight
@@ -106,12 +115,12 @@ def fuse(layers: list[Layer], fused: bool) -> list[Step]:
     steps: list[Step] = []
     rest = list(layers)
 
-    def follows(*kinds: type[Layer]) -> Layer | None:
+    def follows(*kinds: type[Layer]) -> Any:
         return rest.pop(0) if rest and isinstance(rest[0], kinds) and _fits(rest[0]) else None
 
     while rest:
         layer = rest.pop(0)
-        if fused and isinstance(layer, (Conv1D, Conv2D)):
+        if fused and isinstance(layer, Conv1D | Conv2D):
             steps.append(ConvBlock(layer, follows(ReLU), follows(MaxPool1D, MaxPool2D)))
         elif fused and isinstance(layer, Dense) and (relu := follows(ReLU)):
             steps.append(DenseBlock(layer, relu, follows(Dropout)))

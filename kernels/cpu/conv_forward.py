@@ -37,7 +37,13 @@ def forward(x, weight, bias, stride, padding, relu, pool):
         for s in range(count):
             start = s * geometry.sample_size
             _convolve(
-                buffer, geometry.offsets + start, geometry.runs, geometry.row_step, geometry.run_length, panels, conv_map
+                buffer,
+                geometry.offsets + start,
+                geometry.runs,
+                geometry.row_step,
+                geometry.run_length,
+                panels,
+                conv_map,
             )
             _pool(conv_map, window, y[part.start + s], argmax[part.start + s])
 

@@ -70,7 +70,7 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
 
 @lru_cache(maxsize=64)
 def _chunks(geometry, width):
-    """A window cut into chunks of `width` numbers: where each starts, and which tap each number belongs to (−1: none)."""
+    """A window cut into chunks of `width` numbers: where each starts, and which tap each number is (−1: none)."""
     if geometry.span <= 1.3 * geometry.runs * geometry.run_length:  # the gaps between runs cost less than their edges
         stretches = [(0, geometry.span)]
     else:

@@ -78,7 +78,9 @@ def conv1d_backward_weight(x, dy, kernel_size, stride, padding):
 
 def conv1d_backward_input(dy, weight, length, stride, padding):
     """See `reference.conv1d_backward_input`."""
-    return conv2d_backward_input(dy[:, :, None], weight[:, :, None], (1, length), (1, stride), ((0, 0), padding))[:, :, 0]
+    return conv2d_backward_input(dy[:, :, None], weight[:, :, None], (1, length), (1, stride), ((0, 0), padding))[
+        :, :, 0
+    ]
 
 
 def _tall(weight):

@@ -103,7 +103,7 @@ def column_sums(dy):
 
 
 def _compress(block, width, index, value, firsts):
-    """Row by row the non-zeros of `block` and where the row that they multiply starts in a flat (DEPTH, width) array."""
+    """Row by row the non-zeros of `block`, and where what they multiply starts in a flat (DEPTH, width) array."""
     count = 0
     for row in range(block.shape[0]):
         firsts[row] = count

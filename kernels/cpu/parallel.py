@@ -1,9 +1,9 @@
 """Pieces of work on a few threads, none of which fights with BLAS.
 
-Each thread runs Numba code and BLAS products that release the GIL, and BLAS itself gets one thread: two pools of threads
-that spin against each other cost a factor of three. What a piece computes never depends on which thread takes it, nor on
-how many there are; sums over pieces are added in a fixed order. So a result is the same, bit for bit, on any number of
-threads.
+Each thread runs Numba code and BLAS products that release the GIL, and BLAS itself gets one thread: two pools of
+threads that spin against each other cost a factor of three. What a piece computes never depends on which thread takes
+it, nor on how many there are; sums over pieces are added in a fixed order. So a result is the same, bit for bit, on any
+number of threads.
 """
 
 from __future__ import annotations

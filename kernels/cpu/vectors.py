@@ -106,7 +106,9 @@ def fma(typingctx, x, y, z):
     def codegen(context, builder, signature, args):
         kind = context.get_value_type(x)
         name = f"llvm.fma.v{x.lanes}f{x.element.bitwidth}"
-        return builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name), args)
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name), args
+        )
 
     return x(x, y, z), codegen
 
