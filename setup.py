@@ -30,7 +30,7 @@ setup(
     package_dir={KERNELS: "kernels"},
     package_data={
         "scratchnet": ["py.typed"],
-        KERNELS: ["README.md", "**/README.md", "**/*.cu", "**/*.cuh", "**/*.h"],
+        KERNELS: ["README.md", "**/README.md", "**/*.cu", "**/*.cuh", "**/*.h", "**/*.cpp"],
     },
     install_requires=[
         "numpy>=2.0",
@@ -45,6 +45,7 @@ setup(
     ],
     extras_require={
         "cuda": ["cupy-cuda13x[ctk]>=14"],
+        "onnx": ["onnx>=1.16"],
         "test": ["pytest>=8", "hypothesis>=6.100", "setuptools>=77"],
         # What tests and benchmarks compare with; nothing of scratchnet needs them.
         "oracles": ["torch==2.13.0", "librosa>=0.10.2", "onnx>=1.16", "onnxruntime>=1.18"],

@@ -1,4 +1,4 @@
-"""The ONNX project's published node cases for our operations: those in our range pass, the others are listed, and why."""
+"""The published node cases of the ONNX project: those in our range pass, the others are listed with the reason."""
 
 import importlib
 

@@ -1,0 +1,104 @@
+"""An exported network, run by onnxruntime, gives the same probabilities."""
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="ONNX is an oracle, not a dependency")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is an oracle, not a dependency")
+
+from scratchnet import layers, nets  # noqa: E402
+from scratchnet.network import Network  # noqa: E402
+from scratchnet.onnx_export import RULES, export_onnx  # noqa: E402
+
+# The bar: 1e-5 of a probability. Float32 keeps well under it: ten layers of sums of up to 5000 terms, whose roundings
+# mostly cancel, are off by 10 · √5000 · 6e-8 = 4e-5 of a logit's size, here under 0.2.
+PROBABILITY = 1e-5
+
+
+def run(path, x):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return session.run(["probabilities"], {"input": x})[0]
+
+
+def softmax(logits):
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("piczaknet", {}),
+        ("piczaknet", {"in_channels": 2, "pool_ceil": True}),
+        ("heurinet", {}),
+        ("mstnet", {}),
+        ("melnet", {"mean": -20.0, "std": 15.0}),
+        ("melnet", {"power": 1, "top_db": None, "mean": -20.0, "std": 15.0}),
+    ],
+)
+def test_the_papers_networks(name, options, tmp_path):
+    rng = np.random.default_rng(2)
+    net = nets.build(name, 4, rng=rng, **options)
+    for key, value in net.params.items():
+        if key.endswith("bias"):
+            value[...] = rng.uniform(0, 0.1, value.shape)
+    channels = options.get("in_channels", 1)
+    shape = (3, channels, 60, 41) if name == "piczaknet" else (3, 1, 20992)
+    x = rng.uniform(-1, 1, shape).astype("float32")
+    export_onnx(net, tmp_path / "net.onnx", metadata={"classes": '["a", "b", "c", "d"]'})
+    expected = softmax(net.forward(x))
+    assert np.abs(run(tmp_path / "net.onnx", x) - expected).max() < PROBABILITY
+    assert np.abs(run(tmp_path / "net.onnx", x[:1]) - expected[:1]).max() < PROBABILITY  # any batch size
+    found = onnx.load(tmp_path / "net.onnx")
+    assert {p.key: p.value for p in found.metadata_props} == {"classes": '["a", "b", "c", "d"]'}
+
+
+@pytest.mark.parametrize("padding", [0, 2, (1, 2), "same", "valid"])
+@pytest.mark.parametrize("length", [17, 18])
+def test_one_dimensional_paddings(padding, length, tmp_path):
+    rng = np.random.default_rng(0)
+    group = [("conv", layers.Conv1D(2, 3, 5, 2, padding, rng=rng)), ("tanh", layers.Tanh()), ("abs", layers.Abs())]
+    pool = [("pool", layers.MaxPool1D(3, 2, 1, ceil_mode=True)), ("flatten", layers.Flatten())]
+    net = Network([("a", group), ("b", pool)])
+    x = rng.standard_normal((2, 2, length)).astype("float32")
+    export_onnx(net, tmp_path / "net.onnx", (2, length))
+    assert np.abs(run(tmp_path / "net.onnx", x) - softmax(net.forward(x))).max() < PROBABILITY
+
+
+@pytest.mark.parametrize("padding", [0, 1, (1, 2), ((1, 0), (2, 1)), "same", "valid"])
+def test_two_dimensional_paddings(padding, tmp_path):
+    rng = np.random.default_rng(0)
+    conv = layers.Conv2D(2, 3, (3, 4), (2, 1), padding, bias=False, rng=rng)
+    net = Network(
+        [("a", [("conv", conv), ("pool", layers.MaxPool2D((3, 2), padding=(1, 0))), ("f", layers.Flatten())])]
+    )
+    x = rng.standard_normal((2, 2, 9, 11)).astype("float32")
+    export_onnx(net, tmp_path / "net.onnx", (2, 9, 11))
+    assert np.abs(run(tmp_path / "net.onnx", x) - softmax(net.forward(x))).max() < PROBABILITY
+
+
+def test_every_layer_has_its_rule():
+    assert {rule.__name__ for rule in RULES} == set(layers.__all__) - {"Layer"}
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path):
+    class Own(layers.ReLU):
+        pass
+
+    with pytest.raises(ValueError, match=r"a.own: Own\(\) cannot be exported"):
+        export_onnx(Network([("a", [("own", Own())])]), tmp_path / "net.onnx", (3,))
+    with pytest.raises(ValueError, match="drops outside of training"):
+        export_onnx(nets.piczaknet(dropout_in_evaluation=True), tmp_path / "net.onnx")
+    assert not (tmp_path / "net.onnx").exists()
+
+
+def test_without_the_onnx_package_it_says_how_to_get_it(tmp_path, monkeypatch):
+    import sys
+
+    from scratchnet.errors import InputError
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(InputError, match=r'pip install "scratchnet\[onnx\]"'):
+        export_onnx(nets.piczaknet(), tmp_path / "net.onnx")
