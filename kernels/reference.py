@@ -276,7 +276,7 @@ def clip_by_norm(x, max_norm):
 
 
 def nesterov_step(param, grad, velocity, lr, momentum, weight_decay):
-    """Nesterov momentum (Sutskever et al. 2013), in place: g = grad + λ·param; v ← μ·v + g; param ← param − lr·(g + μ·v)"""
+    """Nesterov (Sutskever et al. 2013): g = grad + λ·param; v ← μ·v + g; param ← param − lr·(g + μ·v), in place"""
     g = grad + param.dtype.type(weight_decay) * param
     velocity *= param.dtype.type(momentum)
     velocity += g

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet.sound.settings import SoundSettings
-from scratchnet.sound.stft import Window, fft_window, frames
+from scratchnet.sound.stft import Window, fft_window, frames, pad
 from scratchnet.sound.workers import blas_single_threaded, cores, ordered_map
 
 BLOCK_FRAMES = 328  # frames transformed at a time (8 segments): their spectrum stays in a core's cache
@@ -88,24 +88,25 @@ def _mel_rows(
     pad_mode: str, power: float,
 ) -> None:  # fmt: skip
     """Mel power of x (rows, n) into out (rows, frames, n_mels), block by block."""
+    from scratchnet.kernels.cpu import spectrum as kernels  # here: Numba takes a moment to load
+
     n_fft, n_frames = len(window), out.shape[1]
     windowed = np.empty((0, n_fft))
     for rows, pieces in _blocks(len(x), n_frames):
-        view = frames(x[rows], n_fft, hop_length, center, pad_mode)
+        signals = pad(x[rows], n_fft, center, pad_mode)
         for piece in pieces:
-            block = view[:, piece]
-            count = block.shape[0] * block.shape[1]
+            length, count = piece.stop - piece.start, len(signals) * (piece.stop - piece.start)
             if len(windowed) < count:  # scratch, made once and used for every block
                 windowed = np.empty((count, n_fft))
                 spectrum = np.empty((count, n_fft // 2 + 1), np.complex128)
                 energy = np.empty((count, n_fft // 2 + 1), np.float32)
-            np.multiply(block, window, out=windowed[:count].reshape(block.shape))
-            parts = np.fft.rfft(windowed[:count], out=spectrum[:count]).view(np.float64)
-            np.multiply(parts, parts, out=parts)
-            np.add(parts[:, 0::2], parts[:, 1::2], out=energy[:count], casting="same_kind")  # |.|^2
+            for i, signal in enumerate(signals):
+                start = piece.start * hop_length
+                kernels.window_frames(signal[start:], window, hop_length, windowed[i * length : (i + 1) * length])
+            kernels.power(np.fft.rfft(windowed[:count], out=spectrum[:count]), energy[:count])
             if power != 2.0:
                 np.power(energy[:count], power / 2.0, out=energy[:count])
-            out[rows, piece] = (energy[:count] @ bank).reshape(*block.shape[:2], -1)
+            out[rows, piece] = (energy[:count] @ bank).reshape(len(signals), length, -1)
 
 
 def melspectrogram(

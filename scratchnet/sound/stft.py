@@ -42,15 +42,20 @@ def fft_window(window: Window, n_fft: int, win_length: int | None = None) -> np.
     return np.pad(values, (left, n_fft - win_length - left))
 
 
-def frames(x: np.ndarray, n_fft: int, hop_length: int, center: bool, pad_mode: str) -> np.ndarray:
-    """The windows x_t of eq. 1 as a view: (..., n) -> (..., frames, n_fft). Centred: n_fft // 2 samples of padding."""
+def pad(x: np.ndarray, n_fft: int, center: bool, pad_mode: str) -> np.ndarray:
+    """x (..., n), contiguous, with n_fft // 2 samples more on both sides where frames are centred."""
     if x.shape[-1] == 0:
         raise ValueError("x holds no sample")
     if center:
         x = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(n_fft // 2, n_fft // 2)], mode=pad_mode)  # type: ignore[call-overload]
     if x.shape[-1] < n_fft:
         raise ValueError(f"x has {x.shape[-1]} samples, fewer than n_fft = {n_fft}: pad it, or use center=True")
-    return sliding_window_view(x, n_fft, axis=-1)[..., ::hop_length, :]
+    return np.ascontiguousarray(x)
+
+
+def frames(x: np.ndarray, n_fft: int, hop_length: int, center: bool, pad_mode: str) -> np.ndarray:
+    """The windows x_t of eq. 1 as a view: (..., n) -> (..., frames, n_fft). Centred: n_fft // 2 samples of padding."""
+    return sliding_window_view(pad(x, n_fft, center, pad_mode), n_fft, axis=-1)[..., ::hop_length, :]
 
 
 def stft(

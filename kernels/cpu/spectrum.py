@@ -1,0 +1,25 @@
+"""The two passes around the FFT of eq. 1: frames times window before it, |·|² after it."""
+
+from __future__ import annotations
+
+from numba import njit
+
+
+def window_frames(x, window, hop_length, out):
+    """out[t, l] = x[t · hop_length + l] · window[l].   x (n,), out (frames, n_fft) float64"""
+    for t in range(out.shape[0]):
+        start = t * hop_length
+        for i in range(len(window)):
+            out[t, i] = x[start + i] * window[i]
+
+
+def power(spectrum, out):
+    """out[t, k] = |spectrum[t, k]|².   complex128 → float32"""
+    for t in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            value = spectrum[t, k]
+            out[t, k] = value.real * value.real + value.imag * value.imag
+
+
+window_frames = njit(nogil=True, cache=True)(window_frames)
+power = njit(nogil=True, cache=True)(power)
