@@ -6,24 +6,26 @@ Every function works on whole arrays of mono samples at `SAMPLE_RATE`; `rng` is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import fft
 
 SAMPLE_RATE = 22050
 
+Numbers = Sequence[float] | np.ndarray
 Gain = Callable[[np.ndarray], np.ndarray]
 """A filter: frequencies in Hz -> linear gains."""
 
 
-def decibels(level: float | np.ndarray) -> float | np.ndarray:
-    """dB -> linear gain."""
-    return 10.0 ** (np.asarray(level) / 20.0)
+def decibels(level: Any) -> Any:
+    """dB -> linear gain; a number or an array."""
+    return 10.0 ** (level / 20.0)
 
 
-def log_uniform(rng: np.random.Generator, low: float, high: float, size: int | None = None) -> float | np.ndarray:
-    """Evenly spread over octaves, as pitches and resonances are."""
-    return np.exp(rng.uniform(np.log(low), np.log(high), size))
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number spread evenly over octaves, as pitches and resonances are."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def unit_rms(x: np.ndarray) -> np.ndarray:
@@ -48,7 +50,9 @@ def wander(rng: np.random.Generator, n: int, rate: float) -> np.ndarray:
     """(n,) a smooth random curve within [-1, 1] that turns about `rate` times a second: five slow sines."""
     rates = rate * rng.uniform(0.3, 1.2, 5)
     phases = rng.uniform(0, 2 * np.pi, 5)
-    return np.mean(np.sin(2 * np.pi * rates[:, None] * times(n) + phases[:, None]), axis=0)
+    knots = np.arange(0, n + 32, 32)  # 700 a second: slow sines need no more
+    curve = np.mean(np.sin(2 * np.pi / SAMPLE_RATE * rates[:, None] * knots + phases[:, None]), axis=0)
+    return np.interp(np.arange(n), knots, curve)
 
 
 def phase_of(frequency: np.ndarray, start: float = 0.0) -> np.ndarray:
@@ -56,7 +60,7 @@ def phase_of(frequency: np.ndarray, start: float = 0.0) -> np.ndarray:
     return start + 2 * np.pi / SAMPLE_RATE * np.cumsum(frequency)
 
 
-def harmonics(phase: np.ndarray, amplitudes: Sequence[float] | np.ndarray) -> np.ndarray:
+def harmonics(phase: np.ndarray, amplitudes: Numbers) -> np.ndarray:
     """sum_k amplitudes[k-1] sin(k phase), by Clenshaw's recurrence: one cosine and one sine for the whole stack."""
     twice_cosine = 2 * np.cos(phase)
     b1 = np.zeros_like(phase)
@@ -83,7 +87,7 @@ def convolved(x: np.ndarray, response: np.ndarray) -> np.ndarray:
     return fft.irfft(fft.rfft(x, m) * fft.rfft(response, m), m)[: len(x)]
 
 
-def resonances(centres: Sequence[float], widths: Sequence[float], gains: Sequence[float], floor: float = 0.0) -> Gain:
+def resonances(centres: Numbers, widths: Numbers, gains: Numbers, floor: float = 0.0) -> Gain:
     """Bell-shaped resonances (Hz, Hz, linear) over a floor: formants, ducts, bodies."""
 
     def gain(frequency: np.ndarray) -> np.ndarray:
@@ -97,12 +101,15 @@ def resonances(centres: Sequence[float], widths: Sequence[float], gains: Sequenc
 
 def body(rng: np.random.Generator, low: float, high: float, count: int, floor: float = 0.2) -> Gain:
     """A random resonating body: `count` resonances between two frequencies in Hz, each 15 to 50 % wide."""
-    centres = log_uniform(rng, low, high, count)
+    centres = np.array([log_uniform(rng, low, high) for _ in range(count)])
     return resonances(centres, centres * rng.uniform(0.15, 0.5, count), rng.uniform(0.4, 1.0, count), floor)
 
 
 def equalizer(rng: np.random.Generator, tilt: float, bumps: int, depth: float) -> Gain:
-    """A random colour: a tilt of up to ±`tilt` dB an octave around 1 kHz, and `bumps` broad ±`depth` dB bells."""
+    """A random colour: a tilt of up to ±`tilt` dB an octave around 1 kHz, and `bumps` broad ±`depth` dB bells.
+
+    It cuts what lies under the audible: no microphone passes a constant pressure.
+    """
     slope = rng.uniform(-tilt, tilt)
     centres = rng.uniform(np.log2(80), np.log2(9000), bumps)
     widths = rng.uniform(0.3, 1.0, bumps)
@@ -113,7 +120,7 @@ def equalizer(rng: np.random.Generator, tilt: float, bumps: int, depth: float) -
         level = slope * np.clip(octave - np.log2(1000), -3.5, 3.2)
         for centre, width, height in zip(centres, widths, heights):
             level += height * np.exp(-0.5 * np.square((octave - centre) / width))
-        return np.asarray(decibels(level))
+        return decibels(level) / (1 + np.square(40 / np.maximum(frequency, 1e-3)))
 
     return gain
 

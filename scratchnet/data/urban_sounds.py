@@ -38,7 +38,7 @@ def air_conditioner(rng: np.random.Generator, n: int) -> np.ndarray:
     hum = harmonics(phase_of(hum_pitch), rng.uniform(0.2, 1, 8) / np.arange(1, 9) ** rng.uniform(0.3, 1.2))
     air = filtered(noise(rng, n, rng.uniform(0.3, 1.3)), body(rng, 200, 4000, 4, floor=0.4))
     beat = 1 + rng.uniform(0.05, 0.2) * wander(rng, n, rng.uniform(0.5, 2))
-    return (unit_rms(air) + rng.uniform(0.1, 0.8) * unit_rms(hum)) * beat
+    return (unit_rms(air) + rng.uniform(0.1, 0.4) * unit_rms(hum)) * beat
 
 
 def car_horn(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -46,7 +46,7 @@ def car_horn(rng: np.random.Generator, n: int) -> np.ndarray:
     pitches = log_uniform(rng, 330, 480) * np.cumprod([1, *rng.uniform(1.18, 1.34, rng.integers(1, 3))])
     reeds = np.zeros(n)
     for pitch in pitches:
-        amplitudes = rng.uniform(0.5, 1, 24) / np.arange(1, 25) ** rng.uniform(0.2, 0.8)
+        amplitudes = rng.uniform(0.5, 1, 24) / np.arange(1, 25) ** rng.uniform(0.0, 0.5)
         reeds += harmonics(phase_of(np.full(n, pitch), rng.uniform(0, 6)), audible(amplitudes, pitch))
     x = np.zeros(n)
     for start, gap in events(rng, n, 0.25, 0.9):
@@ -56,12 +56,12 @@ def car_horn(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def children_playing(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Source-filter voices: three children call in high, swooping pitches, shaped by the formants of changing vowels."""
+    """Source-filter voices: two children call in high, swooping pitches, shaped by the formants of changing vowels."""
     x = np.zeros(n)
-    for _ in range(3):
+    for _ in range(2):
         pitch, loudness = log_uniform(rng, 270, 520), rng.uniform(0.4, 1)
-        for start, gap in events(rng, n, 0.18, 0.5):
-            duration = int(gap * rng.uniform(0.7, 1.1))
+        for start, gap in events(rng, n, 0.2, 0.45):
+            duration = int(gap * rng.uniform(0.6, 0.9))
             t = np.linspace(0, 1, duration)
             swoop = rng.uniform(-0.35, 0.35) * t + rng.uniform(0.1, 0.4) * np.sin(np.pi * t) ** 2
             f0 = pitch * rng.uniform(0.85, 1.25) * 2**swoop * (1 + 0.01 * np.sin(40 * t))
@@ -77,7 +77,7 @@ def children_playing(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def dog_bark(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Short hoarse yaps: the pitch leaps up and drops within a tenth of a second, harmonics and breath, then a pause."""
+    """Short hoarse yaps, harmonics and breath: the pitch leaps up and drops in a tenth of a second; then a pause."""
     pitch, size = log_uniform(rng, 300, 550), rng.uniform(0.85, 1.2)
     throat = resonances(np.array([750, 1600, 2900]) * size, [350, 500, 900], [1, 0.7, 0.4], floor=0.08)
     fastest = rng.uniform(0.26, 0.4)
@@ -95,7 +95,7 @@ def dog_bark(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def drilling(rng: np.random.Generator, n: int) -> np.ndarray:
-    """An electric drill: with each pull of the trigger the gears' whine runs up, labours and runs down, bit grinding."""
+    """An electric drill: with each pull of the trigger the gears' whine runs up and down again, and the bit grinds."""
     speed = np.zeros(n)
     for start, gap in events(rng, n, 0.5, 1.0):
         pulled = int(gap * rng.uniform(0.85, 0.95))
@@ -108,7 +108,7 @@ def drilling(rng: np.random.Generator, n: int) -> np.ndarray:
     whine = harmonics(phase, audible(rng.uniform(0.2, 1, 12) / np.arange(1, 13) ** 0.5, 1.1 * top))
     bite = 1 + 0.8 * np.sin(phase / rng.integers(8, 16))
     grind = filtered(noise(rng, n, rng.uniform(0, 0.6)), body(rng, 800, 6000, 3)) * bite
-    return (unit_rms(whine) + rng.uniform(0.3, 1) * unit_rms(grind)) * speed**1.5
+    return (unit_rms(whine) + rng.uniform(0.8, 1.6) * unit_rms(grind)) * speed**1.5
 
 
 def engine_idling(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -141,13 +141,13 @@ def gun_shot(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def jackhammer(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A chisel hits stone ten times a second: each blow a crack of noise and the ring of the steel, over hissing air."""
+    """A chisel hits stone ten times a second: each blow a crack of noise and a ring of steel, over hissing air."""
     period = 1 / rng.uniform(8, 14)
     blows = np.zeros(n)
     for start, _ in events(rng, n, 0.97 * period, 1.03 * period):
         add(blows, start, rng.uniform(0.7, 1.0, 1))
     t = times(int(0.12 * SAMPLE_RATE))
-    modes = log_uniform(rng, 800, 5000, 5)[:, None]
+    modes = np.array([[log_uniform(rng, 800, 5000)] for _ in range(5)])
     ring = np.mean(np.sin(2 * np.pi * modes * t) * np.exp(-t / rng.uniform(0.006, 0.025, (5, 1))), axis=0)
     crack = convolved(blows, np.exp(-t / rng.uniform(0.008, 0.02)) * np.minimum(t / 0.001, 1))
     stone = filtered(noise(rng, n, rng.uniform(0, 0.6)), body(rng, 600, 6000, 3, floor=0.3)) * (crack + 0.03)
@@ -161,13 +161,13 @@ def siren(rng: np.random.Generator, n: int) -> np.ndarray:
     rise = rng.uniform(0.3, 0.7)
     glide = np.where(turn < rise, turn / rise, (1 - turn) / (1 - rise))
     pitch = log_uniform(rng, 480, 750) * 2 ** (rng.uniform(0.7, 1.4) * glide)
-    amplitudes = rng.uniform(0.3, 1, 10) / np.arange(1, 11) ** rng.uniform(0.6, 1.2)
+    amplitudes = rng.uniform(0.3, 1, 10) / np.arange(1, 11) ** rng.uniform(1.0, 2.0)
     return harmonics(phase_of(pitch), audible(amplitudes, pitch.max()))
 
 
 def street_music(rng: np.random.Generator, n: int) -> np.ndarray:
     """A busker: a melody with vibrato over plucked three-note chords, both from one scale, in time with a soft beat."""
-    scale = np.cumsum([0, *rng.permutation([2, 2, 3, 2, 3])] * 1)[:5]
+    scale = np.cumsum([0, *rng.permutation([2, 2, 3, 2])])
     steps = np.concatenate([scale, scale + 12])
     tonic, beat = log_uniform(rng, 200, 400), rng.uniform(0.13, 0.24)
     timbre = rng.uniform(0.2, 1, 10) / np.arange(1, 11) ** rng.uniform(0.5, 1.3)
@@ -184,11 +184,11 @@ def street_music(rng: np.random.Generator, n: int) -> np.ndarray:
         if number % 4 == 0:
             root = int(rng.integers(5))
             for degree in (0, 2, 4):
-                play(start, 4 * gap, root + degree, 0.4, 0.0, 0.3)
+                play(start, 4 * gap, root + degree, 0.4, 0.0, 0.2)
         if held == 0:
             held = int(rng.choice([1, 1, 2]))
             step = (step + int(rng.choice([-3, -2, -1, 1, 2, 3]))) % 10
-            play(start, held * gap, step, 1.0, 0.008, 0.5)
+            play(start, held * gap, step, 1.0, 0.008, 0.25)
         held -= 1
     return x
 
