@@ -45,7 +45,7 @@ def dropout_forward(x, p, seed, offset):
     y = gpu.empty(x.shape, x.dtype)
     if x.size:
         threshold, scale = dropout_numbers(p, x.dtype)
-        args = x, y, int64(x.size), threshold, scale, np.uint64(seed % 2**64), np.uint64(offset % 2**64)
+        args = x, y, int64(x.size), threshold, scale, word(seed), word(offset)
         elementwise_groups("dropout.cu", "dropout", x.dtype, x.size, *args)
     return y
 
@@ -53,6 +53,11 @@ def dropout_forward(x, p, seed, offset):
 def dropout_numbers(p, dtype):
     """(threshold that a kept element's word must reach, scale of what is kept)"""
     return np.uint64(round(p * 2**32)), np.dtype(dtype).type(1 / (1 - p) if p < 1 else 0)
+
+
+def word(n):
+    """A seed or an offset as the kernels take it: 64 bits without a sign."""
+    return np.uint64(n % 2**64)
 
 
 def elementwise_groups(file, kernel, dtype, n, *args):

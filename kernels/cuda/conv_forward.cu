@@ -20,7 +20,7 @@ constexpr int WHOLE = 16 / sizeof(real);  // numbers in the widest copy
 
 __device__ __forceinline__ bool is_better(real value, real best) { return value > best || (value != value && best == best); }
 
-extern "C" __global__ void __launch_bounds__(THREADS) conv_forward(
+extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_forward(
     const real* __restrict__ weight,  // (M, depth_padded), 0 behind the depth, TF32 already with TENSOR_CORES
     const Tap* __restrict__ taps,     // (depth_padded,)
     const ConvShape* __restrict__ shape, const real* __restrict__ x,

@@ -116,16 +116,17 @@ def vector_width(
     return 1
 
 
-def tile_channels(channels: int) -> tuple[int, int]:
-    """(channels a tile, warps side by side over them): whole multiples of 16, at most 128."""
-    tile = min(-(-channels // 16) * 16, 128)
+def tile_channels(channels: int, itemsize: int) -> tuple[int, int]:
+    """(channels a tile, warps side by side over them): whole multiples of 16, at most 128 (of float64: 64)."""
+    most = 512 // itemsize
+    tile = min(-(-channels // 16) * 16, most)
     return tile, 2 if tile == 128 else 1
 
 
-def tile_widths(tile_m: int, warps_n: int, itemsize: int) -> list[int]:
+def tile_widths(tile_m: int, itemsize: int) -> list[int]:
     """Widths that a tile of tile_m channels may have: the sums of a thread fill at most 128 registers."""
     most = min(256, 128 * 128 * 4 // itemsize // tile_m)
-    return [n for n in range(8 * warps_n, most + 1, 8 * warps_n) if n >= 32]
+    return list(range(32, most + 1, 32))
 
 
 def best_tiling(samples: int, pooled: Pair, pool: tuple[Pair, Pair], sizes: list[int], overhead: int) -> Tiling | None:
@@ -152,14 +153,14 @@ def best_tiling(samples: int, pooled: Pair, pool: tuple[Pair, Pair], sizes: list
     return best
 
 
-def forward_stages(tile_m: int, tile_n: int, itemsize: int, limit: int) -> tuple[int, int]:
-    """(stages, bytes of shared memory) of conv_forward.cu; as many stages as fit, at most 4."""
+def forward_stages(tile_m: int, tile_n: int, itemsize: int, limit: int) -> tuple[int, int] | None:
+    """(stages, bytes of shared memory) of conv_forward.cu; as many stages as fit, from 4 to 2, or None."""
     for stages in (4, 3, 2):
         slices = stages * (tile_m + tile_n) * (SLICE + 8)
         shared = 32 * tile_n + itemsize * max(slices, tile_n * (tile_m + 4))
-        if shared <= limit or stages == 2:
+        if shared <= limit:
             return stages, shared
-    raise AssertionError
+    return None
 
 
 def gradient_shared(tile_m: int, tile_k: int, tile_p: int, pooled: bool, itemsize: int) -> int:

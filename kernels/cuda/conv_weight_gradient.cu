@@ -16,7 +16,7 @@ constexpr int THREADS = 32 * WARPS_M * WARPS_K;
 constexpr int PIECE_M = TILE_M / WARPS_M, PIECE_K = TILE_K / WARPS_K;
 constexpr int PITCH_M = TILE_M + 8, PITCH_K = TILE_K + 8;  // four rows start in four different groups of banks
 
-extern "C" __global__ void __launch_bounds__(THREADS) conv_weight_gradient(
+extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_weight_gradient(
     const real* __restrict__ dy, const int* __restrict__ argmax,  // strides of y in shape, channels contiguous
     const Tap* __restrict__ taps, const ConvShape* __restrict__ shape, const real* __restrict__ x,
     real* __restrict__ partial,       // (splits, M, depth)

@@ -14,9 +14,11 @@ import numpy as np
 
 from scratchnet.kernels.cuda import conv_plan as plan
 from scratchnet.kernels.cuda import device, pooling
-from scratchnet.kernels.cuda.arrays import channels_last, elementwise, elements, empty_channels_last, int64, real_name
+from scratchnet.kernels.cuda.activations import relu_backward
+from scratchnet.kernels.cuda.arrays import channels_last, elements, empty_channels_last, int64, real_name
 
 SINGLE = (1, 1), (1, 1)  # the pool of a block without one
+NO_PADDING = (0, 0), (0, 0)
 SPARSE_WARPS = 8
 
 
@@ -51,44 +53,53 @@ def conv2d_backward_input(dy, weight, size, stride, padding):
     return _input_gradient(channels_last(dy), weight, size, stride, padding)
 
 
+class Saved(NamedTuple):
+    """What a block's backward pass needs of its forward pass."""
+
+    argmax: Any  # int32, each value's flat place in the map, −1 where ReLU cut it to 0; None without a pool
+    y: Any  # without a pool, behind ReLU: positive where it let pass; else None
+    pool: tuple[tuple[int, int], tuple[int, int]] | None
+
+
 def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
-    """Convolution, ReLU, max-pool in one pass → y, argmax: each value's flat place in the map, −1 where ReLU cut it to 0."""
+    """Convolution, ReLU, max-pool in one pass → y, and what `conv_block_backward` needs."""
+    if pool is None:
+        y, _ = _forward(x, weight, bias, stride, padding, activation, SINGLE, with_argmax=False)
+        return y, Saved(None, y if activation == "relu" else None, None)
     try:
-        return _forward(x, weight, bias, stride, padding, activation, pool or SINGLE, with_argmax=True)
+        y, argmax = _forward(x, weight, bias, stride, padding, activation, pool, with_argmax=True)
     except _NoTiling:  # a window larger than a tile: one after the other
-        y, argmax = pooling.maxpool2d_forward(conv2d_forward(x, weight, bias, stride, padding), *pool, ((0, 0), (0, 0)), False)
+        y, argmax = pooling.maxpool2d_forward(conv2d_forward(x, weight, bias, stride, padding), *pool, NO_PADDING, False)
         if activation == "relu":
-            elementwise("pool.cu", "cut", y.dtype, y.size, y, argmax, int64(y.size))
-        return y, argmax
+            pooling.cut(y, argmax)
+    return y, Saved(argmax, None, pool)
 
 
-def conv_block_backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight, pool=None):
+def conv_block_backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight):
     """dx, dweight, dbias of `conv_block_forward`; None where not needed.
 
-    `pool`, as given to the forward: with it the weight gradient works from the pooled dy; without, the map's whole
-    gradient is stored on the way (as it is for the input gradient of layers with many channels).
+    The weight gradient works from the pooled dy, and so does the input gradient where there are few input channels;
+    where there are many, the map's whole gradient is worth its memory.
     """
-    dy, argmax = channels_last(dy), channels_last(argmax)
-    size = plan.map_size(x.shape[2:], weight.shape[2:], stride, padding)
-    dmap = None
-    if dy.shape[2:] == size:  # no pool
-        dmap = pooling.relu_gate(dy, argmax)
-    dx = dweight = dbias = None
-    if need_dx:
-        if dmap is None and _sparse_pays(dy, x, weight, stride):
-            dx = _input_gradient_sparse(dy, argmax, weight, x.shape[2:], size, stride, padding)
-        if dx is None:
-            dmap = pooling.maxpool2d_backward(dy, argmax, size) if dmap is None else dmap
-            dx = _input_gradient(dmap, weight, x.shape[2:], stride, padding)
-    if need_dweight:
-        if dmap is None and pool is not None:
-            try:
-                dweight, dbias = _weight_gradient(x, dy, argmax, weight.shape[2:], stride, padding, pool)
-            except _NoTiling:
-                pass
-        if dweight is None:
-            dmap = pooling.maxpool2d_backward(dy, argmax, size) if dmap is None else dmap
-            dweight, dbias = _weight_gradient(x, dmap, None, weight.shape[2:], stride, padding, SINGLE)
+    kernel_size, size = weight.shape[2:], x.shape[2:]
+    dx = dweight = dbias = dmap = None
+    if saved.pool is None:
+        dmap = channels_last(dy if saved.y is None else relu_backward(*map(channels_last, (dy, saved.y))))
+    else:
+        dy, argmax = channels_last(dy), channels_last(saved.argmax)
+        map_size = plan.map_size(size, kernel_size, stride, padding)
+    if need_dweight and dmap is None:
+        try:
+            dweight, dbias = _weight_gradient(x, dy, argmax, kernel_size, stride, padding, saved.pool)
+        except _NoTiling:
+            dmap = pooling.maxpool2d_backward(dy, argmax, map_size)
+    if need_dx and dmap is None and _sparse_pays(dy, x, weight, stride):
+        dx = _input_gradient_sparse(dy, argmax, weight, size, map_size, stride, padding)
+    if need_dx and dx is None:
+        dmap = pooling.maxpool2d_backward(dy, argmax, map_size) if dmap is None else dmap
+        dx = _input_gradient(dmap, weight, size, stride, padding)
+    if need_dweight and dweight is None:
+        dweight, dbias = _weight_gradient(x, dmap, None, kernel_size, stride, padding, SINGLE)
     return dx, dweight, dbias
 
 
@@ -149,7 +160,7 @@ def _pack(gpu, weight, launch, step):
 def _plan_forward(gpu, dtype, x_shape, x_strides, address, weight_shape, stride, padding, pool, tensor_cores):
     n, in_channels, rows, columns = x_shape
     map_rows, map_columns = plan.map_size((rows, columns), weight_shape[2:], stride, padding)
-    pooled = plan.map_size((map_rows, map_columns), *pool, ((0, 0), (0, 0)))
+    pooled = plan.map_size((map_rows, map_columns), *pool, NO_PADDING)
     _check_size(max(rows, columns) * 2, map_rows * map_columns)
     channel, row, column = plan.tap_order(weight_shape[1:], x_strides[1:])
     place = np.ravel_multi_index((channel, row, column), weight_shape[1:])
@@ -165,9 +176,11 @@ def _plan_gather(gpu, dtype, n, channels, size, x_strides, address, tap, place, 
     itemsize = np.dtype(dtype).itemsize
     depth = len(tap[0])
     padded = -(-depth // plan.SLICE) * plan.SLICE
-    tile_m, warps_m = plan.tile_channels(channels)
+    tile_m, warps_m = plan.tile_channels(channels, itemsize)
     warps_n = plan.WARPS // warps_m
-    tiling = plan.best_tiling(n, pooled, pool, plan.tile_widths(tile_m, warps_n, itemsize), overhead=16)
+    widths = [width for width in plan.tile_widths(tile_m, itemsize) if width in (32, 64, 128, 192, 256)]
+    fitting = [width for width in widths if plan.forward_stages(tile_m, width, itemsize, gpu.shared_limit)]
+    tiling = plan.best_tiling(n, pooled, pool, fitting, overhead=16)
     if tiling is None:
         raise _NoTiling
     stages, shared = plan.forward_stages(tile_m, tiling.size, itemsize, gpu.shared_limit)
@@ -224,14 +237,15 @@ def _plan_weight_gradient(gpu, dtype, x_shape, x_strides, x_address, dy_address,
     n, in_channels, rows, columns = x_shape
     itemsize = np.dtype(dtype).itemsize
     size = plan.map_size((rows, columns), kernel_size, stride, padding)
-    after = plan.map_size(size, *pool, ((0, 0), (0, 0)))
+    after = plan.map_size(size, *pool, NO_PADDING)
     _check_size(max(rows, columns) * 2, size[0] * size[1])
     sizes = (in_channels, *kernel_size)
     tap = plan.tap_order(sizes, x_strides[1:])
     depth = len(tap[0])
-    tile_m, warps_m = plan.tile_channels(out_channels)
+    tile_m, warps_m = plan.tile_channels(out_channels, itemsize)
     warps_k = plan.WARPS // warps_m
-    tile_k = min(plan.tile_widths(tile_m, warps_k, itemsize), key=lambda k: (-(-depth // k) * (k + tile_m / 8), k))
+    fitting = [k for k in plan.tile_widths(tile_m, itemsize) if plan.gradient_shared(tile_m, k, 16, pooled, itemsize) <= gpu.shared_limit]
+    tile_k = min(fitting, key=lambda k: (-(-depth // k) * (k + tile_m / 8), k))
     tilings = [
         tiling
         for tile_p in ((64, 48, 32, 24, 16) if pooled else (32, 24, 16))

@@ -5,20 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.kernels.cuda import device
-from scratchnet.kernels.cuda.activations import dropout_numbers, elementwise_groups
+from scratchnet.kernels.cuda.activations import dropout_numbers, elementwise_groups, word
 from scratchnet.kernels.cuda.arrays import elementwise, int64, real_name
 
 
 def dense_forward(x, weight, bias):
     """y = x · weightᵀ + bias.   x (N, I), weight (O, I) → y (N, O)"""
-    return dense_block_forward(x, weight, bias, "none")
+    return _forward(x, weight, bias, 0)
 
 
 def dense_backward_weight(x, dy):
     """dweight = dyᵀ · x;   dbias = Σ_n dy"""
-    x, dy = _contiguous(x, dy)
-    gpu = device.current()
-    return gpu.product(dy.T, x, gpu.empty((dy.shape[1], x.shape[1]), x.dtype)), _column_sum(dy)
+    return _backward_weight(x, dy, None)
 
 
 def dense_backward_input(dy, weight):
@@ -28,26 +26,39 @@ def dense_backward_input(dy, weight):
     return gpu.product(dy, weight, gpu.empty((dy.shape[0], weight.shape[1]), dy.dtype))
 
 
-def dense_block_forward(x, weight, bias, activation, p=0.0, seed=0, offset=0):
-    """y = dropout(relu(x · weightᵀ + bias)) with one pass over the product; `activation` "relu" or "none"."""
+def dense_block_forward(x, weight, bias, p, seed, offset):
+    """y = dropout(relu(x · weightᵀ + bias)), with one pass over the product."""
+    return _forward(x, weight, bias, 1, p, seed, offset)
+
+
+def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight, out=None):
+    """dx, dweight, dbias of `dense_block_forward`; None where not needed. The mask is read off y. `out`: room for dweight."""
+    dy, y = _contiguous(dy, y)
+    dz = device.current().empty(dy.shape, dy.dtype)
+    scale = dropout_numbers(p, dy.dtype)[1]
+    elementwise("dense.cu", "relu_dropout_backward", dy.dtype, dy.size, dy, y, dz, int64(dy.size), scale)
+    dx = dense_backward_input(dz, weight) if need_dx else None
+    return (dx, *_backward_weight(x, dz, out)) if need_dweight else (dx, None, None)
+
+
+def _forward(x, weight, bias, relu, p=0.0, seed=0, offset=0):
     x, weight = _contiguous(x, weight)
     gpu = device.current()
     y = gpu.product(x, weight.T, gpu.empty((x.shape[0], weight.shape[0]), x.dtype))
-    if y.size and (bias is not None or activation == "relu" or p):
+    if y.size and (bias is not None or relu or p):
         bias = None if bias is None else _contiguous(bias)[0]
         threshold, scale = dropout_numbers(p, y.dtype)
-        args = y, bias, int64(y.shape[0]), int64(y.shape[1]), np.int32(activation == "relu"), threshold, scale
-        elementwise_groups("dense.cu", "bias_relu_dropout", y.dtype, y.size, *args, np.uint64(seed % 2**64), np.uint64(offset % 2**64))
+        args = y, bias, int64(y.shape[0]), int64(y.shape[1]), np.int32(relu), threshold, scale, word(seed), word(offset)
+        elementwise_groups("dense.cu", "bias_relu_dropout", y.dtype, y.size, *args)
     return y
 
 
-def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight):
-    """dx, dweight, dbias of `dense_block_forward` with ReLU; None where not needed. The mask is read off y."""
-    dy, y = _contiguous(dy, y)
-    dz = device.current().empty(dy.shape, dy.dtype)
-    elementwise("dense.cu", "relu_dropout_backward", dy.dtype, dy.size, dy, y, dz, int64(dy.size), dropout_numbers(p, dy.dtype)[1])
-    dx = dense_backward_input(dz, weight) if need_dx else None
-    return (dx, *dense_backward_weight(x, dz)) if need_dweight else (dx, None, None)
+def _backward_weight(x, dy, out):
+    x, dy = _contiguous(x, dy)
+    shape = dy.shape[1], x.shape[1]
+    if out is None or out.shape != shape or out.dtype != x.dtype or not out.flags.c_contiguous:
+        out = device.current().empty(shape, x.dtype)
+    return device.current().product(dy.T, x, out), _column_sum(dy)
 
 
 def _column_sum(x):

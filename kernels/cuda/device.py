@@ -81,9 +81,11 @@ class CupyDevice:
 
     @cached_property
     def shared_limit(self) -> int:
-        """Bytes of shared memory a block may have, at most half of what a multiprocessor has: two blocks hide latency."""
+        """Bytes of shared memory a block may have: half of what a multiprocessor has, so that two hide each other's
+        latency; at least the 48 KB that every GPU gives."""
         attributes = self.xp.cuda.Device().attributes
-        return min(attributes["MaxSharedMemoryPerBlockOptin"], attributes["MaxSharedMemoryPerMultiprocessor"] // 2 - 1024)
+        half = attributes["MaxSharedMemoryPerMultiprocessor"] // 2 - 1024
+        return max(48 * 1024, min(attributes["MaxSharedMemoryPerBlockOptin"], half))
 
     @property
     def tensor_cores(self) -> bool:

@@ -51,11 +51,6 @@ extern "C" __global__ void maxpool_backward(const real* __restrict__ dy, const i
     }
 }
 
-// dmap = dy where the value was not cut by ReLU (argmax ≥ 0), else 0: the gate of a block without a pool.
-extern "C" __global__ void relu_gate(const real* __restrict__ dy, const int* __restrict__ argmax, real* __restrict__ dmap, index_t n) {
-    FOR_EACH(i, n) dmap[i] = argmax[i] >= 0 ? dy[i] : (real)0;
-}
-
 // y = 0 and argmax = −1 where y is not positive: ReLU behind a pool.
 extern "C" __global__ void cut(real* __restrict__ y, int* __restrict__ argmax, index_t n) {
     FOR_EACH(i, n) if (y[i] <= 0) y[i] = 0, argmax[i] = -1;

@@ -1,4 +1,4 @@
-"""Launchers of pool.cu: max-pool, its gradient, and the gate of ReLU behind a block."""
+"""Launchers of pool.cu: max-pool, its gradient, and ReLU behind it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from scratchnet.kernels.cuda import device
-from scratchnet.kernels.cuda.arrays import elementwise, elements, empty_channels_last, empty_like, in_one_order, int64
+from scratchnet.kernels.cuda.arrays import elementwise, elements, empty_channels_last, int64
 
 
 def maxpool1d_forward(x, kernel_size, stride, padding, ceil_mode):
@@ -42,12 +42,9 @@ def maxpool2d_backward(dy, argmax, size):
     return dx
 
 
-def relu_gate(dy, argmax):
-    """dy where argmax is not negative, else 0."""
-    dy, argmax = in_one_order(dy, argmax)
-    dmap = empty_like(dy)
-    elementwise("pool.cu", "relu_gate", dy.dtype, dy.size, dy, argmax, dmap, int64(dy.size))
-    return dmap
+def cut(y, argmax):
+    """ReLU behind a pool, in place: y = 0 and argmax = −1 where y is not positive."""
+    elementwise("pool.cu", "cut", y.dtype, y.size, y, argmax, int64(y.size))
 
 
 def _count(length, kernel_size, stride, padding, ceil_mode):

@@ -20,7 +20,8 @@ import numpy as np
 from scratchnet.kernels.cuda.source import read_source
 
 HERE = Path(__file__).parent
-FLAGS = ("-std=c++17", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wno-unknown-pragmas")
+FLAGS = ("-std=c++17", "-O1", "-g", "-Wall", "-Wno-unknown-pragmas")
+SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")  # the kernels, not the machine they run on
 
 
 class KernelError(RuntimeError):
@@ -46,7 +47,7 @@ class HostDevice:
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """A new array, poisoned."""
         a = np.empty(shape, dtype)
-        a.view(np.uint8).reshape(-1)[:] = 0xFF if a.dtype.kind == "f" else 0x81
+        a.reshape(-1).view(np.uint8)[:] = 0xFF if a.dtype.kind == "f" else 0x81
         return a
 
     def upload(self, a: np.ndarray) -> np.ndarray:
@@ -114,16 +115,17 @@ class _Program:
         number, signature = self._kernels[kernel]
         if len(args) != len(signature):
             raise KernelError(f"{kernel} takes {len(signature)} arguments, not {len(args)}")
-        buffers, encoded = _Buffers(), [_pack(len(args))]
+        buffers, encoded = _Buffers(), []
         for i, (arg, type_) in enumerate(zip(args, signature, strict=True)):
             encoded.append(_encode(arg, type_, buffers, f"{kernel}, argument {i}"))
-        head = _pack(number, grid, 1, 1, block, 1, 1, shared, order)
+        head = _pack(number, grid, block, shared, order)
         self._process.stdin.write(head + buffers.encode() + b"".join(encoded))
         self._process.stdin.flush()
         for region in buffers.regions:
             answer = self._process.stdout.read(region.size)
             if len(answer) != region.size:
                 report = self._process.stderr.read().decode()
+                self._process.wait()
                 raise KernelError(f"{self._file}, {kernel}:\n{report[:4000]}")
             if region.flags.writeable:
                 region[:] = np.frombuffer(answer, np.uint8)
@@ -158,9 +160,9 @@ class _Buffers:
 def _encode(arg: Any, type_: str, buffers: _Buffers, where: str) -> bytes:
     """One argument as the program reads it, checked against the kernel's signature."""
     if isinstance(arg, Pointers):
-        if not type_.endswith("**c"):
+        if not type_.endswith("**"):
             raise KernelError(f"{where}: a table of pointers for {type_}")
-        if any(f"{a.dtype.kind}{a.dtype.itemsize}" != type_.removesuffix("**c") for a in arg.arrays):
+        if any(f"{a.dtype.kind}{a.dtype.itemsize}" != type_.removesuffix("**") for a in arg.arrays):
             raise KernelError(f"{where}: an array of the wrong type in a table for {type_}")
         return _pack(2, len(arg.arrays), *(n for a in arg.arrays for n in buffers.place(a)))
     if "*" in type_:
@@ -182,21 +184,27 @@ def _pack(*numbers: int) -> bytes:
 def _build(file: str, defines: dict[str, Any], folder: Path, compiler: str) -> Path:
     """The program of one .cu file, built once."""
     source = read_source(file)
-    kernels = re.findall(r'extern "C" __global__ void(?: __launch_bounds__\(\w+\))? (\w+)\(', source)
-    table = ", ".join(f'host::Caller<{name}>::describe("{name}")' for name in kernels)
+    names = re.findall(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))? (\w+)\(', source)
+    table = ", ".join(f'Caller<{name}>::describe("{name}")' for name in names)
     macros = "".join(f"#define {name} {value}\n" for name, value in defines.items())
     text = (
-        f'{macros}#include "{HERE}/cuda_on_host.h"\n{source}\n#include "{HERE}/server.h"\n'
-        f"int main() {{ host::serve({{{table}}}); }}\n"
+        f'{macros}#include "{HERE}/cuda_on_host.h"\n{source}\n'
+        f"const host::Kernel host::kernels[] = {{{table}}};\nconst int host::n_kernels = {len(names)};\n"
     )
-    headers = "".join((HERE / name).read_text() for name in ("cuda_on_host.h", "server.h"))
-    name = f"{Path(file).stem}_{hashlib.sha256((text + headers + compiler + repr(FLAGS)).encode()).hexdigest()[:16]}"
-    program = folder / name
-    if not program.exists():
+    runtime = _compile("runtime", (HERE / "runtime.cpp").read_text(), ("-c", f"-I{HERE}"), folder, compiler)
+    return _compile(Path(file).stem, text, (*SANITIZE, str(runtime)), folder, compiler)
+
+
+def _compile(name: str, text: str, options: tuple[str, ...], folder: Path, compiler: str) -> Path:
+    """C++ text → an object or a program in `folder`, unless it is there."""
+    what = repr((text, (HERE / "cuda_on_host.h").read_text(), compiler, FLAGS, [Path(o).name for o in options]))
+    target = folder / f"{name}_{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+    if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.cpp").write_text(text)
-        done = subprocess.run([compiler, *FLAGS, "-o", f"{program}.new", f"{program}.cpp"], capture_output=True, text=True)
+        source, new = Path(f"{target}.cpp"), Path(f"{target}.new")
+        source.write_text(text)
+        done = subprocess.run([compiler, *FLAGS, *options, "-o", new, source], capture_output=True, text=True)
         if done.returncode:
-            raise KernelError(f"{file} does not compile on the host:\n{done.stderr[:4000]}")
-        Path(f"{program}.new").replace(program)
-    return program
+            raise KernelError(f"{name} does not compile on the host:\n{done.stderr[:4000]}")
+        new.replace(target)
+    return target

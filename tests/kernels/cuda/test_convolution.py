@@ -1,0 +1,223 @@
+"""The convolution kernels, run on the CPU, against the definition: forward, both gradients, fused with ReLU and pool."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from scratchnet.kernels import cuda, reference
+from scratchnet.kernels.cuda import device
+from tests.kernels.cuda.bounds import bound, forward_bound
+from tests.support import assert_within
+
+
+class Geometry(NamedTuple):
+    """A convolution of (n, c, h, w) by `out` kernels, and the pool behind it."""
+
+    x: tuple
+    out: int
+    kernel: tuple
+    stride: tuple = (1, 1)
+    padding: tuple = ((0, 0), (0, 0))
+    pool: tuple | None = None
+
+
+GEOMETRIES = {
+    # The layers of the paper, made small: the same strides, pools and roads through the kernels.
+    "heurinet conv1": Geometry((3, 1, 1, 560), 20, (1, 31), (1, 10), pool=((1, 9), (1, 3))),
+    "heurinet conv2": Geometry((2, 20, 1, 90), 12, (1, 15), (1, 4), pool=((1, 9), (1, 4))),
+    "mstnet conv1": Geometry((3, 1, 1, 96), 18, (1, 32), (1, 16), padding=((0, 0), (8, 8))),
+    "mstnet conv2": Geometry((2, 16, 1, 21), 24, (1, 3), padding=((0, 0), (1, 1))),
+    "piczak conv1": Geometry((3, 1, 20, 17), 20, (17, 6), pool=((4, 3), (1, 3))),
+    "piczak conv2": Geometry((5, 16, 1, 12), 16, (1, 3), pool=((1, 3), (1, 3))),
+    # What no paper asks for.
+    "one of everything": Geometry((1, 1, 1, 1), 1, (1, 1)),
+    "many channels": Geometry((1, 3, 5, 4), 131, (2, 2)),
+    "stride beyond the kernel": Geometry((2, 3, 11, 13), 5, (2, 3), (4, 5)),
+    "odd strides": Geometry((2, 3, 13, 17), 7, (3, 5), (2, 3), ((1, 2), (3, 0)), ((2, 3), (3, 2))),
+    "padding beyond the kernel": Geometry((2, 2, 3, 2), 5, (2, 2), (1, 2), ((3, 1), (0, 5))),
+    "overlapping pool in two directions": Geometry((2, 2, 9, 12), 5, (2, 3), pool=((3, 3), (1, 2))),
+    "a pool beyond a tile": Geometry((1, 2, 20, 30), 3, (2, 2), pool=((15, 20), (2, 4))),
+    "a row that no window reaches": Geometry((2, 1, 1, 40), 6, (1, 7), (1, 3), pool=((1, 4), (1, 4))),
+}
+some = pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
+
+
+def draw(geometry, dtype=np.float32, seed=0):
+    rng = np.random.default_rng(seed)
+    weight = rng.standard_normal((geometry.out, geometry.x[1], *geometry.kernel)).astype(dtype)
+    return rng.standard_normal(geometry.x).astype(dtype), weight, rng.standard_normal(geometry.out).astype(dtype), rng
+
+
+def check_forward(geometry, x, weight, bias, host):
+    """y within rounding of the definition, and its argmax a place where the definition's map is as large."""
+    y, saved = cuda.conv_block_forward(x, weight, bias, geometry.stride, geometry.padding, "relu", geometry.pool)
+    expected, _ = reference.conv_block_forward(x, weight, bias, geometry.stride, geometry.padding, "relu", geometry.pool)
+    full = reference.conv2d_forward(x, weight, bias, geometry.stride, geometry.padding)
+    error = forward_bound(x, weight, bias, geometry.stride, geometry.padding, host.tensor_cores)
+    assert_within(y, expected, error.max(axis=(2, 3), keepdims=True))
+    if geometry.pool is not None:
+        argmax = saved.argmax
+        assert ((argmax == -1) == (y == 0)).all()
+        flat = full.reshape(*full.shape[:2], -1)
+        there = np.take_along_axis(flat, np.maximum(argmax, 0).reshape(*y.shape[:2], -1), axis=2).reshape(y.shape)
+        assert_within(np.where(argmax >= 0, there, 0), y, error.max(axis=(2, 3), keepdims=True))
+    return saved
+
+
+def check_backward(geometry, x, weight, saved, dy, host):
+    """dx, dweight, dbias from the device's own argmax, against the definition."""
+    dx, dweight, dbias = cuda.conv_block_backward(dy, saved, x, weight, geometry.stride, geometry.padding, True, True)
+    if saved.pool is None:
+        dmap = reference.relu_backward(dy, saved.y)
+    else:
+        size = reference.conv2d_forward(x[:1], weight[:1], None, geometry.stride, geometry.padding).shape[2:]
+        cut = np.where(saved.argmax >= 0, dy, dy.dtype.type(0))
+        dmap = reference.maxpool2d_backward(cut, np.maximum(saved.argmax, 0), size)
+    how = geometry.stride, geometry.padding
+    expected = reference.conv2d_backward_input(dmap, weight, x.shape[2:], *how)
+    args = dmap, weight, x.shape[2:], *how
+    assert_within(dx, expected, bound(weight[:, 0].size, x.dtype, host.tensor_cores, reference.conv2d_backward_input, *args))
+    expected = reference.conv2d_backward_weight(x, dmap, weight.shape[2:], *how)
+    args = x, dmap, weight.shape[2:], *how
+    terms = dmap[:, 0].size
+    error = [
+        bound(terms, x.dtype, host.tensor_cores, lambda *a, i=i: reference.conv2d_backward_weight(*a)[i], *args) for i in (0, 1)
+    ]
+    assert_within(dweight, expected[0], error[0])
+    assert_within(dbias, expected[1], error[1])
+
+
+@some
+def test_block(geometry, any_host):
+    x, weight, bias, rng = draw(geometry)
+    saved = check_forward(geometry, x, weight, bias, any_host)
+    shape = saved.y.shape if saved.pool is None else saved.argmax.shape
+    check_backward(geometry, x, weight, saved, rng.standard_normal(shape).astype(x.dtype), any_host)
+
+
+@pytest.mark.parametrize("name", ["heurinet conv1", "odd strides", "piczak conv1"])
+def test_block_on_a_small_gpu(name, devices):
+    """With 48 KB of shared memory, tiles and stages shrink."""
+    geometry = GEOMETRIES[name]
+    with device.using(devices["small"]) as host:
+        x, weight, bias, rng = draw(geometry)
+        saved = check_forward(geometry, x, weight, bias, host)
+        check_backward(geometry, x, weight, saved, rng.standard_normal(saved.argmax.shape).astype(x.dtype), host)
+
+
+@pytest.mark.parametrize("name", ["heurinet conv2", "odd strides", "mstnet conv2"])
+def test_block_in_float64(name, host):
+    geometry = GEOMETRIES[name]
+    x, weight, bias, rng = draw(geometry, np.float64)
+    saved = check_forward(geometry, x, weight, bias, host)
+    shape = saved.y.shape if saved.pool is None else saved.argmax.shape
+    check_backward(geometry, x, weight, saved, rng.standard_normal(shape), host)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_shapes(seed, host):
+    rng = np.random.default_rng(seed)
+    kernel = tuple(int(k) for k in rng.integers(1, 5, 2))
+    size = [k + int(rng.integers(0, 14)) for k in kernel]
+    padding = tuple(tuple(int(p) for p in pair) for pair in rng.integers(0, 3, (2, 2)))
+    stride = tuple(int(s) for s in rng.integers(1, 4, 2))
+    geometry = Geometry((int(rng.integers(1, 4)), int(rng.integers(1, 4)), *size), int(rng.integers(1, 10)), kernel, stride, padding)
+    room = [(size[i] + sum(padding[i]) - kernel[i]) // stride[i] + 1 for i in range(2)]
+    pool = tuple(int(rng.integers(1, min(r, 4) + 1)) for r in room), tuple(int(s) for s in rng.integers(1, 4, 2))
+    geometry = geometry._replace(pool=pool if seed % 3 else None)
+    x, weight, bias, rng = draw(geometry, seed=seed)
+    saved = check_forward(geometry, x, weight, bias if seed % 2 else None, host)
+    shape = saved.y.shape if saved.pool is None else saved.argmax.shape
+    check_backward(geometry, x, weight, saved, rng.standard_normal(shape).astype(x.dtype), host)
+
+
+@pytest.mark.parametrize("name", ["heurinet conv1", "mstnet conv2", "piczak conv1"])
+def test_the_order_of_threads_does_not_show(name, any_host):
+    """Threads and blocks in another order give the same bits: no race, and sums that are always added up alike."""
+    geometry = GEOMETRIES[name]
+    x, weight, bias, rng = draw(geometry)
+    results = []
+    for order in (0, 1, 2):
+        any_host.order = order
+        y, saved = cuda.conv_block_forward(x, weight, bias, geometry.stride, geometry.padding, "relu", geometry.pool)
+        dy = np.random.default_rng(5).standard_normal(y.shape).astype(x.dtype)
+        results.append((y, *cuda.conv_block_backward(dy, saved, x, weight, geometry.stride, geometry.padding, True, True)))
+    any_host.order = 0
+    for other in results[1:]:
+        for a, b in zip(results[0], other):
+            np.testing.assert_array_equal(a, b)
+
+
+def views(x):
+    """The same values in other memory: channels last, every second column, turned round, shifted by one element."""
+    yield x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    wide = np.full((*x.shape[:3], 2 * x.shape[3]), np.nan, x.dtype)
+    wide[..., ::2] = x
+    yield wide[..., ::2]
+    yield x[:, :, ::-1, ::-1].copy()[:, :, ::-1, ::-1]
+    shifted = np.full(x.size + 1, np.nan, x.dtype)
+    shifted[1:] = x.reshape(-1)
+    yield shifted[1:].reshape(x.shape)
+
+
+@pytest.mark.parametrize("name", ["heurinet conv1", "heurinet conv2", "odd strides"])
+def test_any_strides(name, host):
+    geometry = GEOMETRIES[name]
+    x, weight, bias, rng = draw(geometry)
+    for view in views(x):
+        saved = check_forward(geometry, view, weight, bias, host)
+        dy = rng.standard_normal(saved.argmax.shape).astype(x.dtype)
+        check_backward(geometry, view, weight, saved, next(iter(views(dy))), host)
+        check_backward(geometry, view, weight, saved, dy, host)
+
+
+def test_plain_convolutions_in_one_and_two_dimensions(host):
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((2, 3, 20)).astype("f4"), rng.standard_normal((4, 3, 5)).astype("f4")
+    bias = rng.standard_normal(4).astype("f4")
+    y = cuda.conv1d_forward(x, weight, bias, 2, (1, 3))
+    error = 4 * 17 * 2.0**-24  # two sums of 16 terms, each within γ₁₆ of Σ |products|, as `bounds.bound` has it
+    assert_within(y, reference.conv1d_forward(x, weight, bias, 2, (1, 3)), error * reference.conv1d_forward(*map(np.abs, (x, weight, bias)), 2, (1, 3)))
+    dy = rng.standard_normal(y.shape).astype("f4")
+    dx = cuda.conv1d_backward_input(dy, weight, 20, 2, (1, 3))
+    absolute = reference.conv1d_backward_input(np.abs(dy), np.abs(weight), 20, 2, (1, 3))
+    assert_within(dx, reference.conv1d_backward_input(dy, weight, 20, 2, (1, 3)), 4 * 21 * 2.0**-24 * absolute)
+    for actual, expected, scale in zip(
+        cuda.conv1d_backward_weight(x, dy, 5, 2, (1, 3)),
+        reference.conv1d_backward_weight(x, dy, 5, 2, (1, 3)),
+        reference.conv1d_backward_weight(np.abs(x), np.abs(dy), 5, 2, (1, 3)),
+    ):
+        assert_within(actual, expected, 4 * 21 * 2.0**-24 * scale)
+
+
+def test_no_sample(host):
+    x, weight = np.zeros((0, 2, 1, 9), np.float32), np.ones((3, 2, 1, 3), np.float32)
+    y, saved = cuda.conv_block_forward(x, weight, None, (1, 1), ((0, 0), (0, 0)), "relu", ((1, 2), (1, 2)))
+    assert y.shape == (0, 3, 1, 3)
+    dx, dweight, dbias = cuda.conv_block_backward(y, saved, x, weight, (1, 1), ((0, 0), (0, 0)), True, True)
+    assert dx.shape == x.shape and not dweight.any() and not dbias.any()
+
+
+def test_ties_and_nan(host):
+    """The first of equals wins, NaN wins over all, and ReLU lets NaN pass."""
+    x = np.array([[[[1, 2, 2, 0, np.nan, 5, np.nan, 1, -1, -2, -3, -4]]]], np.float32)
+    y, saved = cuda.conv_block_forward(x, np.ones((1, 1, 1, 1), np.float32), None, (1, 1), ((0, 0), (0, 0)), "relu", ((1, 4), (1, 4)))
+    np.testing.assert_array_equal(y[0, 0, 0], [2, np.nan, 0])
+    np.testing.assert_array_equal(saved.argmax[0, 0, 0], [1, 4, -1])
+
+
+def test_the_layers_take_the_roads_that_they_were_made_for(host):
+    """HeuriNet's first layer brings its samples two at a time, MSTNet's four; PiczakNet's dx takes the sparse kernel."""
+    host.launches.clear()
+    for name in ("heurinet conv1", "mstnet conv1", "piczak conv1"):
+        geometry = GEOMETRIES[name]
+        x, weight, bias, rng = draw(geometry)
+        y, saved = cuda.conv_block_forward(x, weight, bias, geometry.stride, geometry.padding, "relu", geometry.pool)
+        cuda.conv_block_backward(y, saved, x, weight, geometry.stride, geometry.padding, name == "piczak conv1", True)
+    launches = [(kernel, defines.get("VECTOR"), defines.get("POOLED")) for _, kernel, defines in host.launches if "conv" in kernel]
+    assert launches == [
+        ("conv_forward", 2, None), ("conv_weight_gradient", 2, 1),
+        ("conv_forward", 4, None), ("conv_weight_gradient", 4, 0),
+        ("conv_forward", 1, None), ("conv_weight_gradient", 1, 1), ("conv_input_gradient_sparse", None, None),
+    ]  # fmt: skip

@@ -1,0 +1,244 @@
+"""All kernels but the convolutions, run on the CPU, against the definition."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratchnet.kernels import cuda, reference
+from scratchnet.sound import log_melspectrogram, mel_filters
+from scratchnet.sound.stft import fft_window
+from tests.support import assert_within
+
+REALS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+UNIT = {np.float32: 2.0**-24, np.float64: 2.0**-53}
+shapes = st.lists(st.integers(1, 7), min_size=1, max_size=4).map(tuple)
+
+
+def draw(shape, dtype=np.float32, seed=0):
+    x = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+    x.reshape(-1)[::5] = 0  # the kinks
+    return x
+
+
+@REALS
+@given(shapes)
+def test_activations(host, dtype, shape):
+    x, dy = draw(shape, dtype), draw(shape, dtype, 1)
+    for name in ("relu", "abs"):
+        y = getattr(reference, f"{name}_forward")(x)
+        np.testing.assert_array_equal(getattr(cuda, f"{name}_forward")(x), y)
+        np.testing.assert_array_equal(getattr(cuda, f"{name}_backward")(dy, x), getattr(reference, f"{name}_backward")(dy, x))
+    # CUDA's tanh is good to 2 units in the last place (programming guide, "mathematical functions"), NumPy's to 4.
+    y = reference.tanh_forward(x)
+    assert_within(cuda.tanh_forward(x), y, 12 * UNIT[dtype] * np.abs(y))
+    # dy · (1 − y²): three roundings of numbers of at most |dy|, on either side.
+    assert_within(cuda.tanh_backward(dy, y), reference.tanh_backward(dy, y), 6 * UNIT[dtype] * np.abs(dy))
+
+
+def test_activations_in_any_memory_order(host):
+    x, dy = draw((3, 4, 5, 6)), draw((3, 4, 5, 6), seed=1)
+    for turned in (lambda a: a.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2), lambda a: a[:, ::-1], lambda a: a[:, :, ::2]):
+        a, b = turned(x), turned(dy)
+        np.testing.assert_array_equal(cuda.relu_forward(a), reference.relu_forward(a))
+        np.testing.assert_array_equal(cuda.relu_backward(b, a), reference.relu_backward(b, a))
+        np.testing.assert_array_equal(cuda.relu_backward(np.ascontiguousarray(b), a), reference.relu_backward(b, a))
+
+
+def test_nan_passes_relu(host):
+    assert np.isnan(cuda.relu_forward(np.array([np.nan], np.float32))).all()
+
+
+@given(shapes, st.sampled_from([0.0, 0.1, 0.5, 0.999]), st.integers(0, 2**63 - 1), st.integers(0, 2**40))
+def test_dropout(host, shape, p, seed, offset):
+    x = draw(shape)
+    np.testing.assert_array_equal(cuda.dropout_forward(x, p, seed, offset), reference.dropout_forward(x, p, seed, offset))
+
+
+def test_dropout_mask_goes_by_the_logical_order(host):
+    x = draw((3, 4, 5)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(cuda.dropout_forward(x, 0.5, 3, 4), reference.dropout_forward(x, 0.5, 3, 4))
+
+
+@REALS
+@given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 70), st.booleans())
+def test_dense(host, dtype, n, inputs, outputs, with_bias):
+    x, weight, dy = draw((n, inputs), dtype), draw((outputs, inputs), dtype, 1), draw((n, outputs), dtype, 2)
+    bias = draw(outputs, dtype, 3) if with_bias else None
+    gamma = 2 * (inputs + outputs + n + 2) * UNIT[dtype]
+    scale = reference.dense_forward(np.abs(x), np.abs(weight), None if bias is None else np.abs(bias))
+    assert_within(cuda.dense_forward(x, weight, bias), reference.dense_forward(x, weight, bias), gamma * scale)
+    y = cuda.dense_block_forward(x, weight, bias, 0.4, 5, 6)
+    assert_within(y, reference.dense_block_forward(x, weight, bias, 0.4, 5, 6), 2 * gamma * scale)
+    scale = reference.dense_block_backward(np.abs(dy), y, np.abs(x), np.abs(weight), 0.4, True, True)
+    expected = reference.dense_block_backward(dy, y, x, weight, 0.4, True, True)
+    for actual, value, size in zip(cuda.dense_block_backward(dy, y, x, weight, 0.4, True, True), expected, scale):
+        assert_within(actual, value, gamma * np.abs(size))
+
+
+def test_dense_gradient_goes_where_there_is_room(host):
+    x, dy, out = draw((3, 5)), draw((3, 4)), np.zeros((4, 5), np.float32)
+    _, dweight, _ = cuda.dense_block_backward(dy, np.ones_like(dy), x, draw((4, 5)), 0.0, False, True, out)
+    assert dweight is out
+    assert_within(dweight, dy.T @ x, 8 * 2.0**-24 * (np.abs(dy).T @ np.abs(x)))
+
+
+@REALS
+@given(st.data())
+def test_maxpool(host, dtype, data):
+    kernel = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    stride = data.draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    size = tuple(k + data.draw(st.integers(0, 7)) for k in kernel)
+    padding = tuple((data.draw(st.integers(0, k // 2)), data.draw(st.integers(0, k // 2))) for k in kernel)
+    ceil_mode = data.draw(st.booleans())
+    x = np.round(draw((2, 3, *size), dtype))  # ties
+    if data.draw(st.booleans()):
+        x.reshape(-1)[3] = np.nan
+    y, argmax = cuda.maxpool2d_forward(x, kernel, stride, padding, ceil_mode)
+    for actual, expected in zip((y, argmax), reference.maxpool2d_forward(x, kernel, stride, padding, ceil_mode)):
+        np.testing.assert_array_equal(actual, expected)
+    dy = draw(y.shape, dtype, 1)
+    # Both add an element's gradients one window after another, in the windows' order: the same bits.
+    np.testing.assert_array_equal(cuda.maxpool2d_backward(dy, argmax, size), reference.maxpool2d_backward(dy, argmax, size))
+
+
+def test_maxpool_in_one_dimension(host):
+    x = draw((2, 3, 20))
+    y, argmax = cuda.maxpool1d_forward(x, 5, 3, (1, 2), True)
+    expected = reference.maxpool1d_forward(x, 5, 3, (1, 2), True)
+    np.testing.assert_array_equal(y, expected[0])
+    np.testing.assert_array_equal(argmax, expected[1])
+    np.testing.assert_array_equal(cuda.maxpool1d_backward(y, argmax, 20), reference.maxpool1d_backward(y, argmax, 20))
+
+
+@REALS
+@given(st.integers(1, 20), st.integers(1, 70))
+def test_softmax_cross_entropy(host, dtype, n, classes):
+    logits, target = 5 * draw((n, classes), dtype), np.random.default_rng(1).integers(0, classes, n)
+    loss, p = cuda.softmax_cross_entropy_forward(logits, target)
+    exact_loss, exact_p = reference.softmax_cross_entropy_forward(logits.astype(np.float64), target)
+    # exp and log within 2 units, arguments of up to 40 within half a unit, a sum of `classes` terms; then twice for exp.
+    error = (2 * 40 + classes + 8) * UNIT[dtype]
+    assert loss.shape == () and loss.dtype == dtype
+    assert_within(p, exact_p, error * exact_p + np.finfo(dtype).tiny)
+    assert_within(loss, exact_loss, error * (1 + abs(exact_loss)))
+    # One subtraction and one division.
+    expected = reference.softmax_cross_entropy_backward(p, target)
+    assert_within(cuda.softmax_cross_entropy_backward(p, target), expected, 2 * UNIT[dtype] * np.abs(expected))
+
+
+def test_no_such_class(host):
+    """A GPU cannot raise: the loss says NaN, and nothing is read out of bounds."""
+    for target in (-1, 3):
+        assert np.isnan(cuda.softmax_cross_entropy_forward(draw((2, 3)), np.array([0, target]))[0])
+
+
+@REALS
+def test_mean_squared_error(host, dtype):
+    for shape in ((1,), (3, 5), (300, 257)):
+        prediction, target = draw(shape, dtype), draw(shape, dtype, 1)
+        loss = cuda.mean_squared_error_forward(prediction, target)
+        exact = float(((prediction.astype(np.float64) - target) ** 2).mean())
+        assert_within(loss, exact, (2 * UNIT[dtype] + prediction.size * 2.0**-53) * exact)
+        dprediction = cuda.mean_squared_error_backward(prediction, target)
+        np.testing.assert_array_equal(dprediction, reference.mean_squared_error_backward(prediction, target))
+
+
+SIZES = ((1,), (3, 4), (8192,), (9000,), (2, 5, 7))
+
+
+@REALS
+def test_clipping(host, dtype):
+    arrays = [draw(shape, dtype, seed) for seed, shape in enumerate(SIZES)]
+    expected = [a.copy() for a in arrays]
+    norms = cuda.clip_by_norms(arrays, 2.0)
+    for a, b, norm in zip(arrays, expected, norms):
+        exact = reference.clip_by_norm(b, 2.0)
+        assert_within(norm, exact, 2.0**-40 * exact)  # float64 sums of up to 9000 terms
+        assert_within(a, b, 2 * UNIT[dtype] * np.abs(b))  # one factor, rounded, on either side
+    assert_within(cuda.squared_norm(arrays[3]), reference.squared_norm(arrays[3]), 2.0**-40 * 4.1)
+    assert_within(cuda.clip_by_norm(np.zeros(5, dtype), 1.0), 0.0, 0.0)
+
+
+@REALS
+def test_optimizers(host, dtype):
+    def state():
+        return [[draw(shape, dtype, 10 * i + j) for j, shape in enumerate(SIZES)] for i in range(4)]
+
+    params, grads, velocities, _ = state()
+    expected = state()
+    cuda.nesterov_steps(params, grads, velocities, 0.1, 0.9, 0.01)
+    for *actual, param, grad, velocity in zip(params, velocities, *expected[:3]):
+        before = np.abs(param) + np.abs(grad) + np.abs(velocity)
+        reference.nesterov_step(param, grad, velocity, 0.1, 0.9, 0.01)
+        for a, b in zip(actual, (param, velocity)):
+            assert_within(a, b, 12 * UNIT[dtype] * before)  # about six roundings a side (fewer where multiply-adds fuse)
+    params, grads, ms, vs = state()
+    vs = [np.abs(v) for v in vs]
+    expected = state()
+    cuda.adam_steps(params, grads, ms, vs, 3, 0.1, 0.9, 0.999, 1e-8, 0.01)
+    for a, m, v, param, grad, m2, v2 in zip(params, ms, vs, *expected):
+        v2 = np.abs(v2)
+        start = param.copy()
+        reference.adam_step(param, grad, m2, v2, 3, 0.1, 0.9, 0.999, 1e-8, 0.01)
+        assert_within(m, m2, 12 * UNIT[dtype] * (np.abs(m2) + np.abs(grad) + np.abs(start)))
+        assert_within(v, v2, 12 * UNIT[dtype] * (v2 + (np.abs(grad) + np.abs(start)) ** 2))
+        step = np.abs(param - start) + 0.4 * 12 * (np.abs(grad) + np.abs(start)) / (np.sqrt(v2 / 0.003) + 1e-8)
+        assert_within(a, param, 24 * UNIT[dtype] * (np.abs(start) + step))
+
+
+def test_one_step_of_one_array(host):
+    param, grad, velocity = draw(50), draw(50, seed=1), draw(50, seed=2)
+    copies = [a.copy() for a in (param, grad, velocity)]
+    cuda.nesterov_step(param, grad, velocity, 0.1, 0.9, 0.0)
+    reference.nesterov_step(*copies, 0.1, 0.9, 0.0)
+    assert_within(param, copies[0], 12 * 2.0**-24 * (1 + np.abs(copies[0])) * 5)
+    assert not np.array_equal(param, draw(50))
+    with pytest.raises(ValueError, match="dense"):
+        cuda.nesterov_step(np.zeros(8, np.float32)[::2], grad[:4], velocity[:4], 0.1, 0.9, 0.0)
+
+
+@pytest.mark.parametrize(
+    "n, n_fft, hop, how",
+    [
+        (1500, 256, 100, {}),
+        (900, 64, 64, {"center": False, "top_db": None}),
+        (700, 96, 40, {"n_frames": 7, "top_db": 30.0}),  # no power of two: summed as eq. 1 is written
+        (40, 128, 16, {}),  # reflected more than once over
+    ],
+)
+def test_log_mel(host, n, n_fft, hop, how):
+    x = draw((2, n))
+    x[1] *= 1e-3
+    n_mels = 12
+    filters, window = mel_filters(22050, n_fft, n_mels), fft_window("hann", n_fft)
+    options = {"center": True, "top_db": 80.0, **how}
+    actual = cuda.log_mel(x, filters, window, hop, **options)
+    expected = np.stack([log_melspectrogram(row, 22050, n_fft=n_fft, hop_length=hop, n_mels=n_mels, **options) for row in x])
+    # The CPU rounds each power and each sum of up to n_fft powers to float32: 10 log10 turns a relative error e into
+    # 4.35 e dB; then a value of up to 160 dB is rounded.
+    assert_within(actual, expected, 4.35 * (n_fft + 4) * 2.0**-24 + 4 * 160 * 2.0**-24)
+
+
+def test_log_mel_of_frames_too_long_for_shared_memory(host):
+    host.shared_limit, before = 1000, host.shared_limit
+    try:
+        test_log_mel(host, 1500, 256, 100, {})
+    finally:
+        host.shared_limit = before
+
+
+def test_log_mel_of_too_little(host):
+    with pytest.raises(ValueError, match="n_fft"):
+        cuda.log_mel(draw((1, 10)), np.ones((3, 33), np.float32), np.ones(64), 16, center=False)
+
+
+def test_gather_segments(host):
+    samples, start, indices = draw(1000), np.array([0, 100, 990, 500]), np.array([2, 0, 2])
+    batch = cuda.gather_segments(samples, start, indices, 10, mean=0.5, std=2.0)
+    np.testing.assert_array_equal(batch, [(samples[i : i + 10] - np.float32(0.5)) * np.float32(0.5) for i in (990, 0, 990)])
+
+
+def test_other_types_are_refused(host):
+    with pytest.raises(TypeError, match="float16"):
+        cuda.relu_forward(np.ones(3, np.float16))
