@@ -1,4 +1,4 @@
-"""Convolution, ReLU and max-pool in one pass give what the three layers give one after the other."""
+"""Layers in one pass give what they give one by one: convolution + ReLU + max-pool, dense + ReLU + dropout."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchnet import backend as backends
-from scratchnet.fusion import ConvBlock, Plain, fuse
-from scratchnet.layers import Conv1D, Conv2D, Dense, MaxPool1D, MaxPool2D, ReLU, Tanh
+from scratchnet.fusion import ConvBlock, DenseBlock, Plain, fuse
+from scratchnet.layers import Conv1D, Conv2D, Dense, Dropout, MaxPool1D, MaxPool2D, ReLU, Tanh
 from tests.support import assert_within, awkward, on_backend, rounding, seeds
 
 
@@ -116,6 +116,57 @@ def test_only_what_is_needed_is_computed(backend, block, need_dx, frozen):
     assert all(np.array_equal(grads2[name], grads[name]) for name in grads2)
 
 
+@st.composite
+def dense_blocks(draw):
+    """(make layers, x): a dense layer, a ReLU, maybe dropout."""
+    n, i, o = (draw(st.integers(1, 9)) for _ in range(3))
+    drops, with_bias, rng = draw(st.booleans()), draw(st.booleans()), np.random.default_rng(draw(seeds))
+    weights = {"weight": np.round(2 * rng.standard_normal((o, i)))}
+    if with_bias:
+        weights["bias"] = np.round(2 * rng.standard_normal(o)) + 0.5  # a half: no sum is 0, where ReLU has its kink
+
+    def make(dtype):
+        dense = Dense(i, o, bias=with_bias, dtype=dtype)
+        dense.params = {name: value.astype(dtype) for name, value in weights.items()}
+        dropout = Dropout(0.5)
+        dropout.reseed(3, 1)
+        return [dense, ReLU(), dropout] if drops else [dense, ReLU()]
+
+    return make, np.round(2 * rng.standard_normal((n, i))), rng
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("how", [None, "strided", "transposed", "readonly"])
+@given(block=dense_blocks(), need_dx=st.booleans())
+def test_a_dense_block_equals_its_layers(backend, how, dtype, block, need_dx):
+    """Whole numbers, halves, and dropout's factor 2: nothing is rounded, nothing may differ."""
+    make, x, rng = block
+    x = x.astype(dtype)
+    y, _, _ = run(steps_of(make(dtype), False), x)
+    dy = rng.integers(-3, 4, y.shape).astype(dtype)
+    y, dx, grads = run(steps_of(make(dtype), False), x, dy)
+    fused = steps_of(make(dtype), True)
+    assert len(fused) == 1 and isinstance(fused[0], DenseBlock)
+    if how is not None:
+        x, dy = awkward(x, how), awkward(dy, how)
+    for _ in range(2):  # the second time into the first one's memory
+        for layer in fused[0].layers[2:]:
+            layer.reseed(3, 1)
+        y2, dx2, grads2 = run(fused, x, dy, need_dx=need_dx)
+        assert np.array_equal(y2, y) and set(grads2) == set(grads)
+        assert np.array_equal(dx2, dx) if need_dx else dx2 is None
+        assert all(np.array_equal(grads2[name], grads[name]) for name in grads)
+    fused[0].layers[0].frozen = True
+    fused[0].layers[0].grads = {}
+    assert run(fused, x, dy)[2] == {}
+
+
+def test_nan_goes_through_a_dense_block(backend):
+    x = np.array([[np.nan, 1], [1, 1]], "float32")
+    y, _, _ = run(steps_of([Dense(2, 3), ReLU()], True), x)
+    assert np.isnan(y[0]).all() and not np.isnan(y[1]).any()
+
+
 def test_nan_goes_through(backend):
     layers = [Conv1D(1, 2, 3), ReLU(), MaxPool1D(2)]
     x = np.ones((1, 1, 12), "float32")
@@ -131,7 +182,9 @@ def test_what_becomes_a_block():
 
     assert kinds(Conv1D(1, 1, 3), ReLU(), MaxPool1D(3)) == [["Conv1D", "ReLU", "MaxPool1D"]]
     assert kinds(Conv2D(1, 1, 3), MaxPool2D(3), ReLU()) == [["Conv2D", "MaxPool2D"], ["ReLU"]]
-    assert kinds(Conv1D(1, 1, 3), Tanh(), Dense(1, 1), ReLU()) == [["Conv1D"], ["Tanh"], ["Dense"], ["ReLU"]]
+    assert kinds(Conv1D(1, 1, 3), Tanh(), Dense(1, 1), Tanh()) == [["Conv1D"], ["Tanh"], ["Dense"], ["Tanh"]]
+    assert kinds(Dense(1, 1), ReLU(), Dropout(0.5), Dropout(0.5)) == [["Dense", "ReLU", "Dropout"], ["Dropout"]]
+    assert kinds(Dense(1, 1), ReLU(), Dense(1, 1), Dropout(0.5)) == [["Dense", "ReLU"], ["Dense"], ["Dropout"]]
     # Pools that a block does not know stay by themselves.
     assert kinds(Conv1D(1, 1, 3), ReLU(), MaxPool1D(3, ceil_mode=True)) == [["Conv1D", "ReLU"], ["MaxPool1D"]]
     assert kinds(Conv1D(1, 1, 3), ReLU(), MaxPool1D(3, padding=1)) == [["Conv1D", "ReLU"], ["MaxPool1D"]]

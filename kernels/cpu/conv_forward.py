@@ -15,8 +15,11 @@ from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.vectors import exceeds, fma, lanes_of, load, splat, splat_int, store, where
 
 
-def forward(x, weight, bias, stride, padding, relu, pool):
-    """See `reference.conv_block_forward`. y and argmax are (N, O, H', W') views of channels-last memory."""
+def forward(x, weight, bias, stride, padding, relu, pool, turned=False):
+    """See `reference.conv_block_forward`. y and argmax are (N, O, H', W') views of channels-last memory.
+
+    With `turned`, rows and columns are exchanged: of equal values the first column's wins, not the first row's.
+    """
     n, channels, height, width = x.shape
     out_channels, _, kh, kw = weight.shape
     geometry = lowering.lower(channels, (height, width), (kh, kw), stride, padding)
@@ -25,7 +28,8 @@ def forward(x, weight, bias, stride, padding, relu, pool):
     y = np.empty((n, rows, columns, out_channels), x.dtype)
     argmax = np.empty(y.shape, np.int32)
     panels = _pack(lowering.rows_of(weight), bias, x.dtype)
-    window = np.array([geometry.columns, *kernel, *step, relu])
+    walk = (kernel[0], geometry.columns), (kernel[1], 1)  # through a window: how many, how far apart; outer, inner
+    window = np.array([geometry.columns, *step, relu, *walk[turned], *walk[not turned]])
     samples = geometry.piece(n)
 
     def piece(i: int) -> None:
@@ -113,7 +117,7 @@ _convolve = njit(nogil=True, cache=True)(_convolve)
 
 def _pool(conv_map, window, y, argmax):
     """y[i, j, o] = the window's maximum (ReLU: at least 0), argmax its position in conv_map, −1 where ReLU cut it."""
-    columns, kh, kw, sh, sw, relu = window
+    columns, sh, sw, relu, outer, outer_step, inner, inner_step = window
     rows_out, columns_out, out_channels = y.shape
     lanes = 64 // conv_map.itemsize
     width = conv_map.shape[1]
@@ -125,8 +129,9 @@ def _pool(conv_map, window, y, argmax):
             for o in range(0, width, lanes):
                 top = load(values, first * width + o)
                 where_top = splat_int(top, first)
-                for a in range(kh):
-                    for p in range(first + a * columns, first + a * columns + kw):
+                for a in range(outer):
+                    for b in range(inner):
+                        p = first + a * outer_step + b * inner_step
                         value = load(values, p * width + o)
                         greater = exceeds(value, top)
                         top, where_top = where(greater, value, top), where(greater, splat_int(value, p), where_top)

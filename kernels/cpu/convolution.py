@@ -14,7 +14,7 @@ def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
     if _tall(weight):
         pool = pool and (pool[0][::-1], pool[1][::-1])
         turned = conv_forward.forward(
-            _turn(x), _turn(weight), bias, stride[::-1], padding[::-1], activation == "relu", pool
+            _turn(x), _turn(weight), bias, stride[::-1], padding[::-1], activation == "relu", pool, turned=True
         )
         y, saved = _turn(turned[0]), turned[1]
     elif pool is None and len(weight) >= WIDE:

@@ -43,19 +43,16 @@ def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
 
 def _in_pieces(kernel, arrays, numbers):
     """kernel over stretches of the arrays, flat, with the numbers in their type."""
-    flat = [_flat(a) for a in arrays]
+    flat = [a.reshape(-1) for a in arrays]  # a view, or a copy where the memory is not contiguous
     numbers = [flat[0].dtype.type(number) for number in numbers]
 
     def piece(i: int) -> None:
         kernel(*(a[i * PIECE : (i + 1) * PIECE] for a in flat), *numbers)
 
     parallel.run(piece, -(-flat[0].size // PIECE))
-
-
-def _flat(a):
-    if not a.flags.c_contiguous:
-        raise ValueError("a parameter, its gradient and its state must be contiguous arrays")
-    return a.reshape(-1)
+    for a, b in zip(arrays, flat):
+        if a.flags.writeable and not a.flags.c_contiguous:
+            a[...] = b.reshape(a.shape)
 
 
 def _squared_norm(x):

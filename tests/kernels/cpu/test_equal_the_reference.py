@@ -1,0 +1,251 @@
+"""Every fast CPU kernel equals the reference: on shapes that fill its vectors, panels and pieces, and on others.
+
+Weights and inputs are small whole numbers, so every sum is exact in float32 however it is ordered (under 2²⁴), ties are
+certain, and results must be equal, bit for bit. Rounding has its own bounds in tests/layers.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from scratchnet.kernels import cpu, reference
+from scratchnet.kernels.cpu import dense, elementwise, lowering, update
+from tests.support import seeds
+
+both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def whole(rng, shape, dtype, size=3):
+    return rng.integers(-size, size + 1, shape).astype(dtype)
+
+
+@pytest.fixture(params=[None, 2048], ids=["large pieces", "small pieces"])
+def pieces(request, monkeypatch):
+    """With small pieces even these small inputs are cut into several."""
+    if request.param:
+        monkeypatch.setattr(lowering, "PIECE_BYTES", request.param)
+        monkeypatch.setattr(update, "PIECE", 8)
+        monkeypatch.setattr(elementwise, "PIECE", 8)
+        monkeypatch.setattr(dense, "COLUMNS", 5)
+
+
+@st.composite
+def blocks(draw):
+    """(x shape, out channels, kernel, stride, padding, relu, pool), of a convolution and what follows it."""
+    n, c = draw(st.integers(1, 6)), draw(st.sampled_from([1, 1, 2, 3, 17]))
+    out_channels = draw(st.sampled_from([1, 3, 16, 40, 41, 83, 160]))
+    kernel = draw(st.tuples(st.integers(1, 5), st.integers(1, 7)))
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 4)))
+    side = st.integers(0, 2)
+    padding = draw(st.tuples(st.tuples(side, side), st.tuples(side, side)))
+    map_size = draw(st.tuples(st.integers(1, 6), st.integers(1, 9)))
+    extra = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))  # samples that no window reaches
+    size = [(m - 1) * s + k + min(e, s - 1) - sum(p) for m, s, k, e, p in zip(map_size, stride, kernel, extra, padding)]
+    size = [max(1, length) for length in size]
+    rows, columns = ((length + sum(p) - k) // s + 1 for length, p, k, s in zip(size, padding, kernel, stride))
+    if rows < 1 or columns < 1:
+        size = [length + k for length, k in zip(size, kernel)]
+        rows, columns = ((length + sum(p) - k) // s + 1 for length, p, k, s in zip(size, padding, kernel, stride))
+    pool = None
+    if draw(st.booleans()):
+        pool_kernel = draw(st.tuples(st.integers(1, rows), st.integers(1, columns)))
+        pool = pool_kernel, draw(st.tuples(st.integers(1, 3), st.integers(1, 5)))
+    return (n, c, *size), out_channels, kernel, stride, padding, draw(st.booleans()), pool
+
+
+# Like the networks' own, but smaller: HeuriNet's conv1 and conv2, PiczakNet's conv1 and conv2, MSTNet's conv1.
+OURS = [
+    ((3, 1, 1, 400), 83, (1, 55), (1, 10), ((0, 0), (0, 0)), True, ((1, 9), (1, 3))),
+    ((2, 20, 1, 150), 60, (1, 15), (1, 4), ((0, 0), (0, 0)), True, ((1, 9), (1, 4))),
+    ((3, 1, 20, 41), 80, (17, 6), (1, 1), ((0, 0), (0, 0)), True, ((4, 3), (1, 3))),
+    ((5, 30, 1, 12), 80, (1, 3), (1, 1), ((0, 0), (0, 0)), True, ((1, 3), (1, 3))),
+    ((2, 1, 1, 300), 170, (1, 64), (1, 32), ((0, 0), (16, 16)), True, None),
+    ((1, 2, 1, 260), 3, (1, 3), (1, 1), ((0, 0), (1, 1)), False, ((1, 2), (1, 1))),  # more than 48 winners a channel
+]
+
+
+@both_types
+@settings(max_examples=30)
+@given(block=blocks(), with_bias=st.booleans(), seed=seeds)
+@example(block=OURS[0], with_bias=True, seed=0)
+@example(block=OURS[1], with_bias=True, seed=0)
+@example(block=OURS[2], with_bias=True, seed=0)
+@example(block=OURS[3], with_bias=True, seed=0)
+@example(block=OURS[4], with_bias=True, seed=0)
+@example(block=OURS[5], with_bias=True, seed=0)
+def test_convolution_blocks(pieces, dtype, block, with_bias, seed):
+    shape, out_channels, kernel, stride, padding, relu, pool = block
+    rng = np.random.default_rng(seed)
+    x, weight = whole(rng, shape, dtype), whole(rng, (out_channels, shape[1], *kernel), dtype)
+    bias = whole(rng, out_channels, dtype) if with_bias else None
+    arguments = (x, weight, bias, stride, padding, "relu" if relu else "none", pool)
+    y, saved = cpu.conv_block_forward(*arguments)
+    expected, expected_saved = reference.conv_block_forward(*arguments)
+    assert y.dtype == np.dtype(dtype) and np.array_equal(y, expected)
+    dy = whole(rng, y.shape, dtype)
+    for need_dx, need_dweight in ((True, True), (True, False), (False, True)):
+        found = cpu.conv_block_backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight)
+        right = reference.conv_block_backward(dy, expected_saved, x, weight, stride, padding, need_dx, need_dweight)
+        for name, ours, theirs in zip(("dx", "dweight", "dbias"), found, right):
+            assert (ours is None) == (theirs is None), name
+            if ours is not None:
+                assert ours.dtype == np.dtype(dtype) and np.array_equal(ours, theirs), name
+
+
+@both_types
+@given(block=blocks(), seed=seeds)
+@example(block=OURS[4], seed=0)
+def test_convolutions(pieces, dtype, block, seed):
+    shape, out_channels, kernel, stride, padding, _, _ = block
+    rng = np.random.default_rng(seed)
+    x, weight = whole(rng, shape, dtype), whole(rng, (out_channels, shape[1], *kernel), dtype)
+    y = cpu.conv2d_forward(x, weight, None, stride, padding)
+    assert np.array_equal(y, reference.conv2d_forward(x, weight, None, stride, padding))
+    dy = whole(rng, y.shape, dtype)
+    found = cpu.conv2d_backward_weight(x, dy, kernel, stride, padding)
+    assert all(map(np.array_equal, found, reference.conv2d_backward_weight(x, dy, kernel, stride, padding)))
+    dx = cpu.conv2d_backward_input(dy, weight, shape[2:], stride, padding)
+    assert np.array_equal(dx, reference.conv2d_backward_input(dy, weight, shape[2:], stride, padding))
+
+
+@both_types
+@given(block=blocks(), seed=seeds)
+def test_nan_stays_in_its_windows(pieces, dtype, block, seed):
+    """Registers read past a window's end: nothing of what lies there may come in."""
+    shape, out_channels, kernel, stride, padding, relu, pool = block
+    rng = np.random.default_rng(seed)
+    x, weight = whole(rng, shape, dtype), whole(rng, (out_channels, shape[1], *kernel), dtype)
+    x[rng.random(shape) < 0.05] = np.nan
+    arguments = (x, weight, None, stride, padding, "relu" if relu else "none", pool)
+    assert np.array_equal(
+        cpu.conv_block_forward(*arguments)[0], reference.conv_block_forward(*arguments)[0], equal_nan=True
+    )
+
+
+@both_types
+@given(n=st.integers(1, 5), c=st.integers(1, 5), size=st.tuples(st.integers(1, 9), st.integers(1, 9)), data=st.data())
+def test_pools(dtype, n, c, size, data):
+    rng = np.random.default_rng(data.draw(seeds))
+    x = whole(rng, (n, c, *size), dtype)
+    x[rng.random(x.shape) < data.draw(st.sampled_from([0, 0.1]))] = np.nan
+    kernel = tuple(data.draw(st.integers(1, length)) for length in size)
+    stride = tuple(data.draw(st.integers(1, 4)) for _ in size)
+    padding = tuple((data.draw(st.integers(0, k // 2)), data.draw(st.integers(0, k // 2))) for k in kernel)
+    arguments = (x, kernel, stride, padding, data.draw(st.booleans()))
+    (y, argmax), (right, right_argmax) = cpu.maxpool2d_forward(*arguments), reference.maxpool2d_forward(*arguments)
+    assert argmax.dtype == np.int32
+    assert np.array_equal(y, right, equal_nan=True) and np.array_equal(argmax, right_argmax)
+    dy = whole(rng, y.shape, dtype)
+    assert np.array_equal(cpu.maxpool2d_backward(dy, argmax, size), reference.maxpool2d_backward(dy, argmax, size))
+
+
+def sparse(rng, shape, dtype, density):
+    return whole(rng, shape, dtype) * (rng.random(shape) < density)
+
+
+@both_types
+@given(
+    m=st.integers(1, 40), k=st.integers(1, 40), n=st.integers(1, 40), density=st.sampled_from([0, 0.1, 1]), seed=seeds
+)
+def test_dense_products(pieces, dtype, m, k, n, density, seed):
+    """Of any strides; and the sparse product, whatever the density, in tiles of any size."""
+    rng = np.random.default_rng(seed)
+    a, b = sparse(rng, (m, k), dtype, density), whole(rng, (k, n), dtype)
+    right = a @ b
+    assert np.array_equal(dense.product(a, b), right)
+    assert np.array_equal(dense.product(np.asfortranarray(a), np.asfortranarray(b)), right)
+    room = np.full((m, n), np.nan, dtype)
+    assert dense.product(a, b, room) is room and np.array_equal(room, right)
+
+
+@both_types
+@pytest.mark.parametrize("depth, height", [(96, 1024), (3, 7)])
+@given(
+    m=st.integers(1, 40), k=st.integers(1, 200), n=st.integers(1, 150), density=st.sampled_from([0, 0.1, 1]), seed=seeds
+)
+def test_the_sparse_product(dtype, depth, height, m, k, n, density, seed):
+    rng = np.random.default_rng(seed)
+    a, b = sparse(rng, (m, k), dtype, density), whole(rng, (k, n), dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dense, "DEPTH", depth)
+        patch.setattr(dense, "HEIGHT", height)
+        for left, right in ((a, b), (np.asfortranarray(a), np.asfortranarray(b))):
+            out = np.full((m, n), np.nan, dtype)
+            dense.sparse_product(left, right, out)
+            assert np.array_equal(out, a @ b)
+
+
+@pytest.mark.parametrize("density, taken", [(0.1, True), (0.9, False)])
+def test_the_sparse_product_is_taken_where_zeros_are_many(monkeypatch, density, taken):
+    rng, calls = np.random.default_rng(0), []
+    monkeypatch.setattr(dense, "sparse_product", lambda a, b, out: calls.append(1))
+    dense.product(sparse(rng, (600, 520), "float32", density), whole(rng, (520, 530), "float32"))
+    assert bool(calls) == taken
+
+
+@both_types
+@given(
+    n=st.integers(1, 9),
+    i=st.integers(1, 30),
+    o=st.integers(1, 30),
+    with_bias=st.booleans(),
+    p=st.sampled_from([0.0, 0.5]),
+    seed=seeds,
+)
+def test_dense_blocks(pieces, dtype, n, i, o, with_bias, p, seed):
+    rng = np.random.default_rng(seed)
+    x, weight = whole(rng, (n, i), dtype), whole(rng, (o, i), dtype)
+    bias = whole(rng, o, dtype) if with_bias else None
+    y = cpu.dense_block_forward(x, weight, bias, p, 5, 7)
+    assert np.array_equal(y, reference.dense_block_forward(x, weight, bias, p, 5, 7))
+    dy = whole(rng, y.shape, dtype)
+    for need_dx, need_dweight in ((True, True), (True, False), (False, True)):
+        found = cpu.dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight)
+        right = reference.dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight)
+        for ours, theirs in zip(found, right):
+            assert (ours is None) == (theirs is None) and (ours is None or np.array_equal(ours, theirs))
+
+
+@both_types
+@given(size=st.integers(1, 50), seed=seeds)
+def test_updates(pieces, dtype, size, seed):
+    """Whole numbers and powers of two: lr, momentum and decay change nothing but exponents, so nothing is rounded."""
+    rng = np.random.default_rng(seed)
+    arrays = {name: [whole(rng, size, dtype) for _ in range(3)] for name in ("cpu", "reference")}
+    arrays["reference"] = [a.copy() for a in arrays["cpu"]]
+    cpu.nesterov_step(*arrays["cpu"], 0.5, 0.25, 0.125)
+    reference.nesterov_step(*arrays["reference"], 0.5, 0.25, 0.125)
+    assert all(map(np.array_equal, arrays["cpu"], arrays["reference"]))
+    x = whole(rng, size, dtype, 9)
+    assert cpu.squared_norm(x) == reference.squared_norm(x)
+    first, second = x.copy(), x.copy()
+    assert cpu.clip_by_norm(first, 2.0) == reference.clip_by_norm(second, 2.0) and np.array_equal(first, second)
+    param, grad, m = (whole(rng, size, dtype) for _ in range(3))
+    v = np.abs(whole(rng, size, dtype)) + dtype_of(dtype)(1)
+    ours, theirs = ([a.copy() for a in (param, grad, m, v)] for _ in range(2))
+    cpu.adam_step(*ours, 3, 0.5, 0.75, 0.5, 0.25, 0.125)
+    reference.adam_step(*theirs, 3, 0.5, 0.75, 0.5, 0.25, 0.125)
+    # a root and two quotients: 4 roundings of numbers under 10 in size
+    assert np.allclose(ours[0], theirs[0], rtol=0, atol=8 * 10 * np.finfo(dtype).eps)
+    assert all(map(np.array_equal, ours[1:], theirs[1:]))
+
+
+def dtype_of(name):
+    return np.dtype(name).type
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4, 5)])
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.9])
+def test_dropout(pieces, shape, p):
+    x = whole(np.random.default_rng(0), shape, "float64")
+    for seed, offset in ((0, 0), (2**63 - 1, 2**40), (123456789012345, 3)):
+        assert np.array_equal(cpu.dropout_forward(x, p, seed, offset), reference.dropout_forward(x, p, seed, offset))
+
+
+def test_both_offer_the_same_operations():
+    operations = {name for name in vars(reference) if name.endswith(("_forward", "_backward", "_step", "_norm"))}
+    operations |= {
+        name for name in vars(reference) if name.startswith(("conv", "dense")) and callable(vars(reference)[name])
+    }
+    assert operations <= set(vars(cpu)), operations - set(vars(cpu))
