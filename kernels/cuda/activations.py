@@ -39,7 +39,7 @@ def abs_backward(dy, x):
 
 
 def dropout_forward(x, p, seed, offset):
-    """y = x / (1 − p) where kept, else 0; on dy it is the gradient. The mask is `reference.dropout_mask`, never stored."""
+    """y = x / (1 − p) where kept, else 0; on dy, the gradient. The mask is `reference.dropout_mask`, unstored."""
     gpu = device.current()
     x = gpu.xp.ascontiguousarray(x)  # the mask goes by C order
     y = gpu.empty(x.shape, x.dtype)

@@ -56,7 +56,7 @@ def empty_like(a: Any, dtype: Any = None) -> Any:
 
 
 def in_one_order(*arrays: Any) -> tuple[Any, ...]:
-    """The arrays, all dense and in one memory order, so that a kernel may walk them side by side. Copies where needed."""
+    """The arrays, all dense and in one memory order, for a kernel to walk side by side. Copies where needed."""
     steps = {tuple(stride // a.itemsize for stride in a.strides) for a in arrays}
     if len(steps) == 1 and is_dense(arrays[0]):
         return arrays

@@ -17,6 +17,12 @@ TAP = np.dtype([("offset", "i8"), ("row", "i4"), ("column", "i4")])
 TARGET_BLOCKS = 528  # four for each multiprocessor of the largest GPU; fixed, so that sums never depend on the GPU
 
 Pair = tuple[int, int]
+SINGLE = (1, 1), (1, 1)  # the pool of a block without one
+NO_PADDING = (0, 0), (0, 0)
+
+
+class NoTiling(Exception):
+    """A pool's window is larger than the largest tile."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Tiling:
-    """Groups of tile_rows × tile_columns pooled values, `groups` of them in a tile of `size` positions; `tiles` in all."""
+    """Groups of tile_rows × tile_columns pooled values, `groups` in a tile of `size` positions; `tiles` in all."""
 
     size: int
     groups: int
@@ -82,7 +88,9 @@ def tap_order(sizes: tuple[int, int, int], strides: tuple[int, int, int]) -> tup
     return grid[0][rank], grid[1][rank], grid[2][rank]
 
 
-def tap_table(channel: np.ndarray, row: np.ndarray, column: np.ndarray, strides: tuple[int, int, int], padded: int) -> np.ndarray:
+def tap_table(
+    channel: np.ndarray, row: np.ndarray, column: np.ndarray, strides: tuple[int, int, int], padded: int
+) -> np.ndarray:
     """`Tap` of each k, padded with zeros to a whole number of slices, as int64 pairs."""
     taps = np.zeros(max(padded, 1), TAP)
     taps["offset"][: len(channel)] = channel * strides[0] + row * strides[1] + column * strides[2]
@@ -91,7 +99,12 @@ def tap_table(channel: np.ndarray, row: np.ndarray, column: np.ndarray, strides:
 
 
 def vector_width(
-    taps: np.ndarray, depth: int, moves: tuple[int, ...], edges: tuple[tuple[int, ...], tuple[int, ...]], address: int, itemsize: int
+    taps: np.ndarray,
+    depth: int,
+    moves: tuple[int, ...],
+    edges: tuple[tuple[int, ...], tuple[int, ...]],
+    address: int,
+    itemsize: int,
 ) -> int:
     """How many numbers of a patch one copy may bring: 4, 2 or 1 (at most 16 bytes).
 
@@ -109,7 +122,11 @@ def vector_width(
             continue
         if all(
             (table[axis] == first[axis]).all()
-            or (not any(n % width for n in edge) and not (first[axis] % width).any() and (table[axis] == first[axis] + k % width).all())
+            or (
+                not any(n % width for n in edge)
+                and not (first[axis] % width).any()
+                and (table[axis] == first[axis] + k % width).all()
+            )
             for axis, edge in zip(("row", "column"), edges, strict=True)
         ):
             return width
@@ -172,3 +189,9 @@ def gradient_shared(tile_m: int, tile_k: int, tile_p: int, pooled: bool, itemsiz
 def freeze(value: Any) -> Any:
     """Lists to tuples, so that arguments can be a cache's key."""
     return tuple(freeze(v) for v in value) if isinstance(value, (tuple, list)) else value
+
+
+def check_size(*sizes: int) -> None:
+    """Raises ValueError where a map has more positions than the kernels count."""
+    if max(sizes) >= 2**30:
+        raise ValueError(f"a map of {max(sizes)} positions: the CUDA kernels count rows and columns in 32 bits")

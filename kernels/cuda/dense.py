@@ -32,7 +32,7 @@ def dense_block_forward(x, weight, bias, p, seed, offset):
 
 
 def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight, out=None):
-    """dx, dweight, dbias of `dense_block_forward`; None where not needed. The mask is read off y. `out`: room for dweight."""
+    """dx, dweight, dbias of `dense_block_forward`; None where not needed. y tells the mask; `out`: room for dweight."""
     dy, y = _contiguous(dy, y)
     dz = device.current().empty(dy.shape, dy.dtype)
     scale = dropout_numbers(p, dy.dtype)[1]

@@ -108,8 +108,10 @@ class CupyDevice:
         """A table of the arrays' addresses, for a kernel that works on many arrays."""
         return _upload_addresses(tuple(self.address(a) for a in arrays))
 
-    def launch(self, file: str, kernel: str, grid: int, block: int, args: tuple, defines: dict[str, Any], shared: int = 0) -> None:
-        """Queue `kernel` of `file`, compiled with these macros. Arguments must have the kernel's types: CuPy checks none."""
+    def launch(
+        self, file: str, kernel: str, grid: int, block: int, args: tuple, defines: dict[str, Any], shared: int = 0
+    ) -> None:
+        """Queue `kernel` of `file`, compiled with these macros. CuPy does not check the arguments' types."""
         key = (file, kernel, shared, *defines.items())
         function = self._kernels.get(key)
         if function is None:

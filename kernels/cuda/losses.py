@@ -49,7 +49,17 @@ def mean_squared_error_backward(prediction, target):
     out = empty_like(prediction)
     if out.size:
         scale = out.dtype.type(2 / out.size)
-        elementwise("losses.cu", "mean_squared_error_backward", out.dtype, out.size, prediction, target, out, int64(out.size), scale)
+        elementwise(
+            "losses.cu",
+            "mean_squared_error_backward",
+            out.dtype,
+            out.size,
+            prediction,
+            target,
+            out,
+            int64(out.size),
+            scale,
+        )
     return out
 
 

@@ -36,7 +36,9 @@ class Resources:
 @cache
 def library() -> ctypes.CDLL | None:
     """libnvrtc of CUDA 13 or 12, from a wheel or the system; None where there is none."""
-    wheels = [path for entry in sys.path for path in sorted(Path(entry).glob("nvidia/*/lib/libnvrtc.so.1[23]"), reverse=True)]
+    wheels = [
+        path for entry in sys.path for path in sorted(Path(entry).glob("nvidia/*/lib/libnvrtc.so.1[23]"), reverse=True)
+    ]
     for name in (*map(str, wheels), "libnvrtc.so.13", "libnvrtc.so.12", ctypes.util.find_library("nvrtc")):
         try:
             return ctypes.CDLL(name) if name else None
@@ -66,7 +68,9 @@ def compile_kernels(file: str, defines: dict[str, Any], architecture: int) -> di
     program = ctypes.c_void_p()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), read_source(file).encode(), file.encode(), 0, None, None)
     try:
-        status = nvrtc.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*(o.encode() for o in options)))
+        status = nvrtc.nvrtcCompileProgram(
+            program, len(options), (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
+        )
         size = ctypes.c_size_t()
         nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
         text = ctypes.create_string_buffer(size.value)
@@ -80,5 +84,7 @@ def compile_kernels(file: str, defines: dict[str, Any], architecture: int) -> di
     for part in re.split(r"Compiling entry function '", log)[1:]:
         spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill", part))
         shared = re.search(r"(\d+) bytes smem", part)
-        found[part.split("'")[0]] = Resources(int(re.search(r"Used (\d+) registers", part)[1]), int(shared[1]) if shared else 0, spilled)
+        found[part.split("'")[0]] = Resources(
+            int(re.search(r"Used (\d+) registers", part)[1]), int(shared[1]) if shared else 0, spilled
+        )
     return found

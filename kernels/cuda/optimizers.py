@@ -83,7 +83,10 @@ def _launch(kernel, arrays, counts, chunks, *args):
 
 def _like(grads, params):
     """The gradients in the memory order of their parameters."""
-    return [g if g.strides == p.strides else device.current().xp.ascontiguousarray(g) for g, p in zip(grads, params, strict=True)]
+    return [
+        g if g.strides == p.strides else device.current().xp.ascontiguousarray(g)
+        for g, p in zip(grads, params, strict=True)
+    ]
 
 
 @lru_cache(maxsize=64)

@@ -7,11 +7,11 @@ from functools import lru_cache
 import numpy as np
 
 from scratchnet.kernels.cuda import device
-from scratchnet.kernels.cuda.arrays import elementwise, elements, empty_channels_last, int64
+from scratchnet.kernels.cuda.arrays import elements, elementwise, empty_channels_last, int64
 
 
 def maxpool1d_forward(x, kernel_size, stride, padding, ceil_mode):
-    """y[n, c, t] = max_k x[n, c, t·stride + k − left]; `argmax` is where. The first of equals wins, and NaN wins over all."""
+    """y[n, c, t] = max_k x[n, c, t·stride + k − left]; `argmax` is where. The first of equals wins, NaN over all."""
     y, argmax = maxpool2d_forward(x[:, :, None], (1, kernel_size), (1, stride), ((0, 0), padding), ceil_mode)
     return y[:, :, 0], argmax[:, :, 0]
 
@@ -48,7 +48,7 @@ def cut(y, argmax):
 
 
 def _count(length, kernel_size, stride, padding, ceil_mode):
-    """How many windows fit; with `ceil_mode` a last one may hang over the end, but must start inside (PyTorch's rule)."""
+    """How many windows fit; with `ceil_mode` a last one may hang over the end, if it starts inside (PyTorch's rule)."""
     room = length + sum(padding) - kernel_size
     count = (-(-room // stride) if ceil_mode else room // stride) + 1
     return count - 1 if ceil_mode and (count - 1) * stride >= length + padding[0] else count

@@ -67,7 +67,9 @@ class HostDevice:
         """A table of the arrays' addresses, for a kernel that works on many arrays."""
         return Pointers(arrays)
 
-    def launch(self, file: str, kernel: str, grid: int, block: int, args: tuple, defines: dict[str, Any], shared: int = 0) -> None:
+    def launch(
+        self, file: str, kernel: str, grid: int, block: int, args: tuple, defines: dict[str, Any], shared: int = 0
+    ) -> None:
         """Run `kernel` of `file`, compiled with these macros. Raises KernelError for a bad access or argument."""
         if not 0 < grid < 2**31 or not 0 < block <= 1024 or shared > self.shared_limit:
             raise KernelError(f"{kernel}: no GPU takes a grid of {grid} blocks of {block} threads with {shared} bytes")
@@ -96,7 +98,10 @@ class _Program:
     def __init__(self, file: str, defines: dict[str, Any], folder: Path, compiler: str) -> None:
         self._file = file
         self._process = subprocess.Popen(
-            [_build(file, defines, folder, compiler)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [_build(file, defines, folder, compiler)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         self._kernels: dict[str, tuple[int, list[str]]] = {}
         while line := self._process.stdout.readline().decode().split():

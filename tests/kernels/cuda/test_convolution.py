@@ -1,4 +1,4 @@
-"""The convolution kernels, run on the CPU, against the definition: forward, both gradients, fused with ReLU and pool."""
+"""The convolution kernels, run on the CPU, against the definition: forward, both gradients, with ReLU and pool."""
 
 from typing import NamedTuple
 
@@ -52,7 +52,9 @@ def draw(geometry, dtype=np.float32, seed=0):
 def check_forward(geometry, x, weight, bias, host):
     """y within rounding of the definition, and its argmax a place where the definition's map is as large."""
     y, saved = cuda.conv_block_forward(x, weight, bias, geometry.stride, geometry.padding, "relu", geometry.pool)
-    expected, _ = reference.conv_block_forward(x, weight, bias, geometry.stride, geometry.padding, "relu", geometry.pool)
+    expected, _ = reference.conv_block_forward(
+        x, weight, bias, geometry.stride, geometry.padding, "relu", geometry.pool
+    )
     full = reference.conv2d_forward(x, weight, bias, geometry.stride, geometry.padding)
     error = forward_bound(x, weight, bias, geometry.stride, geometry.padding, host.tensor_cores)
     assert_within(y, expected, error.max(axis=(2, 3), keepdims=True))
@@ -77,12 +79,15 @@ def check_backward(geometry, x, weight, saved, dy, host):
     how = geometry.stride, geometry.padding
     expected = reference.conv2d_backward_input(dmap, weight, x.shape[2:], *how)
     args = dmap, weight, x.shape[2:], *how
-    assert_within(dx, expected, bound(weight[:, 0].size, x.dtype, host.tensor_cores, reference.conv2d_backward_input, *args))
+    assert_within(
+        dx, expected, bound(weight[:, 0].size, x.dtype, host.tensor_cores, reference.conv2d_backward_input, *args)
+    )
     expected = reference.conv2d_backward_weight(x, dmap, weight.shape[2:], *how)
     args = x, dmap, weight.shape[2:], *how
     terms = dmap[:, 0].size
     error = [
-        bound(terms, x.dtype, host.tensor_cores, lambda *a, i=i: reference.conv2d_backward_weight(*a)[i], *args) for i in (0, 1)
+        bound(terms, x.dtype, host.tensor_cores, lambda *a, i=i: reference.conv2d_backward_weight(*a)[i], *args)
+        for i in (0, 1)
     ]
     assert_within(dweight, expected[0], error[0])
     assert_within(dbias, expected[1], error[1])
@@ -122,7 +127,9 @@ def test_random_shapes(seed, host):
     size = [k + int(rng.integers(0, 14)) for k in kernel]
     padding = tuple(tuple(int(p) for p in pair) for pair in rng.integers(0, 3, (2, 2)))
     stride = tuple(int(s) for s in rng.integers(1, 4, 2))
-    geometry = Geometry((int(rng.integers(1, 4)), int(rng.integers(1, 4)), *size), int(rng.integers(1, 10)), kernel, stride, padding)
+    geometry = Geometry(
+        (int(rng.integers(1, 4)), int(rng.integers(1, 4)), *size), int(rng.integers(1, 10)), kernel, stride, padding
+    )
     room = [(size[i] + sum(padding[i]) - kernel[i]) // stride[i] + 1 for i in range(2)]
     pool = tuple(int(rng.integers(1, min(r, 4) + 1)) for r in room), tuple(int(s) for s in rng.integers(1, 4, 2))
     geometry = geometry._replace(pool=pool if seed % 3 else None)
@@ -142,7 +149,9 @@ def test_the_order_of_threads_does_not_show(name, any_host):
         any_host.order = order
         y, saved = cuda.conv_block_forward(x, weight, bias, geometry.stride, geometry.padding, "relu", geometry.pool)
         dy = np.random.default_rng(5).standard_normal(y.shape).astype(x.dtype)
-        results.append((y, *cuda.conv_block_backward(dy, saved, x, weight, geometry.stride, geometry.padding, True, True)))
+        results.append(
+            (y, *cuda.conv_block_backward(dy, saved, x, weight, geometry.stride, geometry.padding, True, True))
+        )
     any_host.order = 0
     for other in results[1:]:
         for a, b in zip(results[0], other):
@@ -178,7 +187,11 @@ def test_plain_convolutions_in_one_and_two_dimensions(host):
     bias = rng.standard_normal(4).astype("f4")
     y = cuda.conv1d_forward(x, weight, bias, 2, (1, 3))
     error = 4 * 17 * 2.0**-24  # two sums of 16 terms, each within γ₁₆ of Σ |products|, as `bounds.bound` has it
-    assert_within(y, reference.conv1d_forward(x, weight, bias, 2, (1, 3)), error * reference.conv1d_forward(*map(np.abs, (x, weight, bias)), 2, (1, 3)))
+    assert_within(
+        y,
+        reference.conv1d_forward(x, weight, bias, 2, (1, 3)),
+        error * reference.conv1d_forward(*map(np.abs, (x, weight, bias)), 2, (1, 3)),
+    )
     dy = rng.standard_normal(y.shape).astype("f4")
     dx = cuda.conv1d_backward_input(dy, weight, 20, 2, (1, 3))
     absolute = reference.conv1d_backward_input(np.abs(dy), np.abs(weight), 20, 2, (1, 3))
@@ -202,20 +215,26 @@ def test_no_sample(host):
 def test_ties_and_nan(host):
     """The first of equals wins, NaN wins over all, and ReLU lets NaN pass."""
     x = np.array([[[[1, 2, 2, 0, np.nan, 5, np.nan, 1, -1, -2, -3, -4]]]], np.float32)
-    y, saved = cuda.conv_block_forward(x, np.ones((1, 1, 1, 1), np.float32), None, (1, 1), ((0, 0), (0, 0)), "relu", ((1, 4), (1, 4)))
+    y, saved = cuda.conv_block_forward(
+        x, np.ones((1, 1, 1, 1), np.float32), None, (1, 1), ((0, 0), (0, 0)), "relu", ((1, 4), (1, 4))
+    )
     np.testing.assert_array_equal(y[0, 0, 0], [2, np.nan, 0])
     np.testing.assert_array_equal(saved.argmax[0, 0, 0], [1, 4, -1])
 
 
 def test_the_layers_take_the_roads_that_they_were_made_for(host):
-    """HeuriNet's first layer brings its samples two at a time, MSTNet's four; PiczakNet's dx takes the sparse kernel."""
+    """HeuriNet's first layer brings its samples two at a time, MSTNet's four; PiczakNet's dx is sparse."""
     host.launches.clear()
     for name in ("heurinet conv1", "mstnet conv1", "piczak conv1"):
         geometry = GEOMETRIES[name]
         x, weight, bias, rng = draw(geometry)
         y, saved = cuda.conv_block_forward(x, weight, bias, geometry.stride, geometry.padding, "relu", geometry.pool)
         cuda.conv_block_backward(y, saved, x, weight, geometry.stride, geometry.padding, name == "piczak conv1", True)
-    launches = [(kernel, defines.get("VECTOR"), defines.get("POOLED")) for _, kernel, defines in host.launches if "conv" in kernel]
+    launches = [
+        (kernel, defines.get("VECTOR"), defines.get("POOLED"))
+        for _, kernel, defines in host.launches
+        if "conv" in kernel
+    ]
     assert launches == [
         ("conv_forward", 2, None), ("conv_weight_gradient", 2, 1),
         ("conv_forward", 4, None), ("conv_weight_gradient", 4, 0),

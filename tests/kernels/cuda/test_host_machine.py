@@ -138,7 +138,11 @@ def test_shuffles_and_atomics(run):
 
 def test_arguments_of_the_wrong_type(run):
     run("scalars", np.int32(1), np.int64(2), np.float64(3))
-    for wrong in ((1, np.int64(2), np.float64(3)), (np.int64(1), np.int64(2), np.float64(3)), (np.int32(1), np.int64(2))):
+    for wrong in (
+        (1, np.int64(2), np.float64(3)),
+        (np.int64(1), np.int64(2), np.float64(3)),
+        (np.int32(1), np.int64(2)),
+    ):
         with pytest.raises(KernelError, match="scalars"):
             run("scalars", *wrong)
     with pytest.raises(KernelError, match="float64 for f4"):

@@ -1,4 +1,4 @@
-"""Every .cu file compiles, warnings as errors, for every GPU we claim, as the networks' layers at batch 1000 ask for it."""
+"""Every .cu file compiles, warnings as errors, for every GPU we claim, as the networks ask for it at batch 1000."""
 
 import json
 from concurrent.futures import ProcessPoolExecutor
@@ -59,12 +59,16 @@ def variants(architecture, layers):
 
 
 def jobs(architecture):
-    """All files once, and the convolutions as the networks need them: HeuriNet's for every GPU, all of them on Hopper."""
+    """All files once, and convolutions as the networks need them: HeuriNet's for every GPU, all on Hopper."""
     names = LAYERS if architecture == 90 else ("heurinet conv1", "heurinet conv2")
     found = variants(architecture, [LAYERS[name] for name in names])
-    plain = {(file, ()): 0 for file in FILES if not any(file == other for other, _ in found)}
+    rest = [file for file in FILES if not any(file == other for other, _ in found)]
+    plain = {(file, (("WARPS", 8),) if "sparse" in file else ()): 0 for file in rest}
     if architecture == 90:  # float32 and float64 without tensor cores, too
-        found |= {(f, tuple(m for m in macros if m[0] != "TENSOR_CORES")): shared for (f, macros), shared in list(found.items())[:3]}
+        found |= {
+            (f, tuple(m for m in macros if m[0] != "TENSOR_CORES")): shared
+            for (f, macros), shared in list(found.items())[:3]
+        }
         plain |= {(file, (("REAL", "double"),)): 0 for file, _ in plain}
     return [(file, dict(macros), architecture, shared) for (file, macros), shared in (found | plain).items()]
 

@@ -28,7 +28,9 @@ def test_activations(host, dtype, shape):
     for name in ("relu", "abs"):
         y = getattr(reference, f"{name}_forward")(x)
         np.testing.assert_array_equal(getattr(cuda, f"{name}_forward")(x), y)
-        np.testing.assert_array_equal(getattr(cuda, f"{name}_backward")(dy, x), getattr(reference, f"{name}_backward")(dy, x))
+        np.testing.assert_array_equal(
+            getattr(cuda, f"{name}_backward")(dy, x), getattr(reference, f"{name}_backward")(dy, x)
+        )
     # CUDA's tanh is good to 2 units in the last place (programming guide, "mathematical functions"), NumPy's to 4.
     y = reference.tanh_forward(x)
     assert_within(cuda.tanh_forward(x), y, 12 * UNIT[dtype] * np.abs(y))
@@ -38,7 +40,11 @@ def test_activations(host, dtype, shape):
 
 def test_activations_in_any_memory_order(host):
     x, dy = draw((3, 4, 5, 6)), draw((3, 4, 5, 6), seed=1)
-    for turned in (lambda a: a.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2), lambda a: a[:, ::-1], lambda a: a[:, :, ::2]):
+    for turned in (
+        lambda a: a.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2),
+        lambda a: a[:, ::-1],
+        lambda a: a[:, :, ::2],
+    ):
         a, b = turned(x), turned(dy)
         np.testing.assert_array_equal(cuda.relu_forward(a), reference.relu_forward(a))
         np.testing.assert_array_equal(cuda.relu_backward(b, a), reference.relu_backward(b, a))
@@ -52,7 +58,9 @@ def test_nan_passes_relu(host):
 @given(shapes, st.sampled_from([0.0, 0.1, 0.5, 0.999]), st.integers(0, 2**63 - 1), st.integers(0, 2**40))
 def test_dropout(host, shape, p, seed, offset):
     x = draw(shape)
-    np.testing.assert_array_equal(cuda.dropout_forward(x, p, seed, offset), reference.dropout_forward(x, p, seed, offset))
+    np.testing.assert_array_equal(
+        cuda.dropout_forward(x, p, seed, offset), reference.dropout_forward(x, p, seed, offset)
+    )
 
 
 def test_dropout_mask_goes_by_the_logical_order(host):
@@ -99,7 +107,9 @@ def test_maxpool(host, dtype, data):
         np.testing.assert_array_equal(actual, expected)
     dy = draw(y.shape, dtype, 1)
     # Both add an element's gradients one window after another, in the windows' order: the same bits.
-    np.testing.assert_array_equal(cuda.maxpool2d_backward(dy, argmax, size), reference.maxpool2d_backward(dy, argmax, size))
+    np.testing.assert_array_equal(
+        cuda.maxpool2d_backward(dy, argmax, size), reference.maxpool2d_backward(dy, argmax, size)
+    )
 
 
 def test_maxpool_in_one_dimension(host):
@@ -117,7 +127,7 @@ def test_softmax_cross_entropy(host, dtype, n, classes):
     logits, target = 5 * draw((n, classes), dtype), np.random.default_rng(1).integers(0, classes, n)
     loss, p = cuda.softmax_cross_entropy_forward(logits, target)
     exact_loss, exact_p = reference.softmax_cross_entropy_forward(logits.astype(np.float64), target)
-    # exp and log within 2 units, arguments of up to 40 within half a unit, a sum of `classes` terms; then twice for exp.
+    # exp and log within 2 units, arguments of up to 40 within half a unit, a sum of `classes` terms; then exp again.
     error = (2 * 40 + classes + 8) * UNIT[dtype]
     assert loss.shape == () and loss.dtype == dtype
     assert_within(p, exact_p, error * exact_p + np.finfo(dtype).tiny)
@@ -172,7 +182,9 @@ def test_optimizers(host, dtype):
         before = np.abs(param) + np.abs(grad) + np.abs(velocity)
         reference.nesterov_step(param, grad, velocity, 0.1, 0.9, 0.01)
         for a, b in zip(actual, (param, velocity)):
-            assert_within(a, b, 12 * UNIT[dtype] * before)  # about six roundings a side (fewer where multiply-adds fuse)
+            assert_within(
+                a, b, 12 * UNIT[dtype] * before
+            )  # about six roundings a side (fewer where multiply-adds fuse)
     params, grads, ms, vs = state()
     vs = [np.abs(v) for v in vs]
     expected = state()
@@ -214,7 +226,9 @@ def test_log_mel(host, n, n_fft, hop, how):
     filters, window = mel_filters(22050, n_fft, n_mels), fft_window("hann", n_fft)
     options = {"center": True, "top_db": 80.0, **how}
     actual = cuda.log_mel(x, filters, window, hop, **options)
-    expected = np.stack([log_melspectrogram(row, 22050, n_fft=n_fft, hop_length=hop, n_mels=n_mels, **options) for row in x])
+    expected = np.stack(
+        [log_melspectrogram(row, 22050, n_fft=n_fft, hop_length=hop, n_mels=n_mels, **options) for row in x]
+    )
     # The CPU rounds each power and each sum of up to n_fft powers to float32: 10 log10 turns a relative error e into
     # 4.35 e dB; then a value of up to 160 dB is rounded.
     assert_within(actual, expected, 4.35 * (n_fft + 4) * 2.0**-24 + 4 * 160 * 2.0**-24)
@@ -236,7 +250,9 @@ def test_log_mel_of_too_little(host):
 def test_gather_segments(host):
     samples, start, indices = draw(1000), np.array([0, 100, 990, 500]), np.array([2, 0, 2])
     batch = cuda.gather_segments(samples, start, indices, 10, mean=0.5, std=2.0)
-    np.testing.assert_array_equal(batch, [(samples[i : i + 10] - np.float32(0.5)) * np.float32(0.5) for i in (990, 0, 990)])
+    np.testing.assert_array_equal(
+        batch, [(samples[i : i + 10] - np.float32(0.5)) * np.float32(0.5) for i in (990, 0, 990)]
+    )
 
 
 def test_other_types_are_refused(host):

@@ -1,0 +1,357 @@
+"""The parts of `experiments.bench.gpu`, each in a process of its own:   python -m experiments.bench.gpu_parts PART …
+
+A part prints its result as one line of JSON. `touch` launches every kernel once on small arrays and compares with the
+definition: what compute-sanitizer watches.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from experiments.bench import workloads
+from scratchnet import backend
+from scratchnet.kernels import cuda, reference
+
+STARTED = time.perf_counter()
+NONE = (0, 0), (0, 0)
+LAYERS = {  # x without its batch, weights, stride, padding, pool, dx?: the convolutions of Tables 1, 2 and of PiczakNet
+    "HeuriNet conv1": ((1, 1, 20992), (80, 1, 1, 155), (1, 10), NONE, ((1, 9), (1, 3)), False),
+    "HeuriNet conv2": ((80, 1, 692), (60, 80, 1, 15), (1, 4), NONE, ((1, 9), (1, 4)), True),
+    "MSTNet conv1": ((1, 1, 20992), (512, 1, 1, 1024), (1, 512), ((0, 0), (256, 256)), None, False),
+    "MSTNet conv2": ((512, 1, 41), (256, 512, 1, 3), (1, 1), ((0, 0), (1, 1)), None, True),
+    "MSTNet conv3": ((256, 1, 41), (60, 256, 1, 3), (1, 1), ((0, 0), (1, 1)), None, True),
+    "PiczakNet conv1": ((1, 60, 41), (80, 1, 57, 6), (1, 1), NONE, ((4, 3), (1, 3)), True),
+    "PiczakNet conv2": ((80, 1, 12), (80, 80, 1, 3), (1, 1), NONE, ((1, 3), (1, 3)), True),
+}
+
+
+def describe() -> dict[str, Any]:
+    """The GPU and the versions."""
+    import cupy
+
+    found = {}
+    for name in ("scratchnet", "cupy-cuda13x", "torch", "numpy", "numba"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    device = cupy.cuda.runtime.getDeviceProperties(0)
+    return {"gpu": device["name"].decode(), "driver": cupy.cuda.runtime.driverGetVersion(), "versions": found}
+
+
+def event_times(call: Callable[[], Any], rounds: int = 30, warm: int = 5, seconds: float = 3.0) -> float:
+    """Median seconds on the device, by CUDA events around each call; at most `rounds`, or `seconds` in all."""
+    import cupy
+
+    for _ in range(warm):
+        call()
+    cupy.cuda.Device().synchronize()
+    times, begun = [], time.perf_counter()
+    while len(times) < rounds and (len(times) < 5 or time.perf_counter() - begun < seconds):
+        first, last = cupy.cuda.Event(), cupy.cuda.Event()
+        first.record()
+        call()
+        last.record()
+        last.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(first, last) / 1e3)
+    return median(times)
+
+
+def ceilings() -> dict[str, Any]:
+    """What this GPU can do: bytes a second of a large copy (read and written), FLOPS of a large TF32 product."""
+    import cupy
+
+    from scratchnet.kernels.cuda import device
+
+    source = cupy.random.standard_normal((2**28,), dtype=cupy.float32)
+    target = cupy.empty_like(source)
+    copy = 2 * source.nbytes / event_times(lambda: cupy.copyto(target, source))
+    a, b = source[: 2**26].reshape(8192, 8192), source[2**26 : 2**27].reshape(8192, 8192)
+    out = target[: 2**26].reshape(8192, 8192)
+    found = {}
+    for name, on in (("tf32", True), ("float32", False)):
+        cuda.use_tf32(on)
+        found[name] = 2 * 8192**3 / event_times(lambda: device.current().product(a, b, out))
+    return {"copy": copy, **found}
+
+
+def step(name: str, batch: int) -> dict[str, Any]:
+    """A training step of ours and of PyTorch eager at its best, with both sides' memory; the same weights and batch."""
+    import cupy
+    import torch
+
+    backend.use("cpu")
+    net = workloads.fresh(name)
+    x, target = workloads.noise(name, batch)
+    twin = _twin(name, net)
+    gpu_net = net.to("cuda")
+    ours = workloads.Step(gpu_net, name, backend.asarray(x), backend.asarray(target))
+    found: dict[str, Any] = {"scratchnet": event_times(ours), "memory": cupy.get_default_memory_pool().total_bytes()}
+    theirs = _eager(name, twin, torch.from_numpy(x).cuda(), torch.from_numpy(target).cuda())
+    found["eager"] = event_times(theirs)
+    found["eager_memory"] = torch.cuda.max_memory_allocated()
+    found["scratchnet_again"] = event_times(ours)  # the same after the other: the spread
+    return found
+
+
+def compiled(name: str, batch: int) -> dict[str, Any]:
+    """PyTorch's step under torch.compile(mode="max-autotune")."""
+    import torch
+
+    backend.use("cpu")
+    net = workloads.fresh(name)
+    x, target = workloads.noise(name, batch)
+    call = _eager(name, _twin(name, net), torch.from_numpy(x).cuda(), torch.from_numpy(target).cuda(), compile_it=True)
+    return {"compiled": event_times(call), "memory": torch.cuda.max_memory_allocated()}
+
+
+def _twin(name: str, net: Any) -> Any:
+    """The same network in PyTorch, on the GPU, TF32 on, channels last."""
+    import torch
+
+    from experiments.bench import opponents
+
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    twin = opponents.network(name, opponents.LAST, 10)
+    opponents.load(twin, net)
+    return twin.cuda().train()
+
+
+def _eager(name: str, twin: Any, x: Any, target: Any, compile_it: bool = False) -> Callable[[], Any]:
+    """PyTorch's step: forward, loss, backward, clipping (MSTNet), fused SGD; nothing waits for the GPU."""
+    import torch
+    from torch.nn import functional as F
+
+    if x.ndim == 4:
+        x = x.contiguous(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(twin.parameters(), lr=workloads.STILL, momentum=0.9, nesterov=True, fused=True)
+    forward = torch.compile(twin, mode="max-autotune") if compile_it else twin
+    clip = workloads.CLIP.get(name)
+
+    def call() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(forward(x), target).backward()
+        if clip:
+            for parameter in twin.parameters():
+                torch.nn.utils.clip_grad_norm_(parameter, clip, foreach=True)
+        optimizer.step()
+
+    return call  # both libraries queue on the legacy default stream, where CuPy's events stand
+
+
+def kernels(batch: int = 1000) -> dict[str, Any]:
+    """Every layer's kernels by themselves: time, bytes that must move, multiply-adds twice."""
+    import cupy
+
+    rows = [row for name, layer in LAYERS.items() for row in _layer(name, layer, batch)]
+    x, weight = (cupy.random.standard_normal(s, dtype=cupy.float32) for s in ((batch, 5000), (5000, 5000)))
+    bias, flops = cupy.zeros(5000, cupy.float32), 2.0 * batch * 5000**2
+    y = cuda.dense_block_forward(x, weight, bias, 0.5, 1, 2)
+    moved = 2 * x.nbytes + weight.nbytes
+    rows.append(_row("dense2 forward", lambda: cuda.dense_block_forward(x, weight, bias, 0.5, 1, 2), moved, flops))
+    rows.append(
+        _row(
+            "dense2 backward", lambda: cuda.dense_block_backward(x, y, x, weight, 0.5, True, True), 2 * moved, 2 * flops
+        )
+    )
+    arrays = [[weight, bias] for _ in range(1)] + [[cupy.zeros_like(weight), cupy.zeros_like(bias)] for _ in range(2)]
+    rows.append(
+        _row("Nesterov, 25 M weights", lambda: cuda.nesterov_steps(*arrays, 1e-6, 0.9, 0.0), 5 * weight.nbytes, 0.0)
+    )
+    return {"rows": rows}
+
+
+def _layer(name: str, layer: Any, batch: int) -> list[dict[str, Any]]:
+    """Forward, weight gradient and, where the networks need it, input gradient of one convolution and its pool."""
+    import cupy
+
+    size, weights, stride, padding, pool, need_dx = layer
+    x = cupy.random.standard_normal((batch, *size), dtype=cupy.float32)
+    weight = cupy.random.standard_normal(weights, dtype=cupy.float32) / weights[0]
+    bias = cupy.zeros(weights[0], cupy.float32)
+    y, saved = cuda.conv_block_forward(x, weight, bias, stride, padding, "relu", pool)
+    dy = cupy.random.standard_normal(y.shape, dtype=cupy.float32)
+    room = [(size[1 + i] + sum(padding[i]) - weights[2 + i]) // stride[i] + 1 for i in range(2)]
+    flops = 2.0 * batch * room[0] * room[1] * float(np.prod(weights))
+    moved = x.nbytes + weight.nbytes + y.nbytes * (1 if pool is None else 2)  # and the argmax
+
+    def backward(dx: bool, dweight: bool) -> None:
+        cuda.conv_block_backward(dy, saved, x, weight, stride, padding, dx, dweight)
+
+    def forward() -> None:
+        cuda.conv_block_forward(x, weight, bias, stride, padding, "relu", pool)
+
+    rows = [_row(f"{name} forward", forward, moved, flops)]
+    rows.append(_row(f"{name} dweight", lambda: backward(False, True), moved, flops))
+    return rows + ([_row(f"{name} dx", lambda: backward(True, False), moved, flops)] if need_dx else [])
+
+
+def _row(name: str, call: Callable[[], Any], moved: float, flops: float) -> dict[str, Any]:
+    return {"name": name, "seconds": event_times(call), "bytes": float(moved), "flops": flops}
+
+
+def start(name: str) -> dict[str, Any]:
+    """Seconds from the start of this process to the end of the first training step (batch 100), and of the second."""
+    import cupy
+
+    x, target = workloads.noise(name, 100)
+    net = workloads.fresh(name).to("cuda")
+    call = workloads.Step(net, name, backend.asarray(x), backend.asarray(target))
+    found = {}
+    for which in ("first", "second"):
+        before = STARTED if which == "first" else time.perf_counter()
+        call()
+        cupy.cuda.Device().synchronize()
+        found[f"{which}_step"] = time.perf_counter() - before
+    return found
+
+
+def protocol(cache: str, used: str = "cuda", epochs: int = 0) -> dict[str, Any]:
+    """The paper's protocol for HeuriNet, IceBreaker and all, fold 1 held out, from a cache of prepared segments."""
+    import tempfile
+    from unittest.mock import patch
+
+    from scratchnet.data import open_cache
+    from scratchnet.training import config as configuration
+    from scratchnet.training import run
+
+    segments = open_cache(cache)
+    with tempfile.TemporaryDirectory() as folder:
+        given: dict[str, Any] = {"preset": "paper", "net": "heurinet", "backend": used, "test_fold": 1, "quiet": True}
+        given |= {"out": f"{folder}/run"} | ({"epochs": epochs} if epochs else {})
+        settings = configuration.resolve((given, None))
+        with (
+            patch.object(run, "open_data", lambda *_: segments),
+            patch.object(run, "prepare_data", lambda *_: segments),
+        ):
+            before = time.perf_counter()
+            result = run.start(settings)
+        return {"train_seconds": time.perf_counter() - before, "segments": len(segments), **_scores(result["test"])}
+
+
+def _scores(test: dict[str, Any]) -> dict[str, float]:
+    return {key: float(value) for key, value in test.items() if "accuracy" in key and isinstance(value, (int, float))}
+
+
+def touch() -> dict[str, Any]:
+    """Every kernel once, TF32 and float32, on small arrays; the largest error of each against the definition."""
+    import cupy
+
+    rng = np.random.default_rng(0)
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    worst: dict[str, float] = {}
+
+    def compare(name: str, actual: Any, expected: Any) -> None:
+        actual, expected = cupy.asnumpy(actual), np.asarray(expected)
+        scale = float(np.abs(expected).max()) or 1.0
+        worst[name] = max(worst.get(name, 0.0), float(np.abs(actual - expected).max()) / scale)
+
+    for tf32 in (True, False):
+        cuda.use_tf32(tf32)
+        kind = "tf32" if tf32 else "float32"
+        for name, (size, weights, stride, padding, pool, _) in LAYERS.items():
+            size = (size[0], size[1], min(size[2], 2200))
+            x, weight, bias = draw(2, *size), draw(*weights) / 10, draw(weights[0])
+            args = cupy.asarray(x), cupy.asarray(weight), cupy.asarray(bias), stride, padding, "relu", pool
+            y, saved = cuda.conv_block_forward(*args)
+            compare(
+                f"{name}, {kind}", y, reference.conv_block_forward(x, weight, bias, stride, padding, "relu", pool)[0]
+            )
+            dy = draw(*y.shape)
+            argmax = (
+                cupy.asnumpy(saved.argmax)
+                if pool
+                else np.where(cupy.asnumpy(saved.y) > 0, np.arange(y[0, 0].size).reshape(y.shape[2:]), -1)
+            )
+            expected = reference.conv_block_backward(dy, argmax, x, weight, stride, padding, True, True)
+            found = cuda.conv_block_backward(cupy.asarray(dy), saved, args[0], args[1], stride, padding, True, True)
+            for actual, value in zip(found, expected):
+                compare(f"{name} gradients, {kind}", actual, value)
+    x = draw(7, 33)
+    on = cupy.asarray(x)
+    target = rng.integers(0, 33, 7)
+    for name in ("relu", "tanh", "abs"):
+        y = getattr(reference, f"{name}_forward")(x)
+        compare(name, getattr(cuda, f"{name}_forward")(on), y)
+        compare(
+            name, getattr(cuda, f"{name}_backward")(on, cupy.asarray(y)), getattr(reference, f"{name}_backward")(x, y)
+        )
+    compare("dropout", cuda.dropout_forward(on, 0.5, 3, 4), reference.dropout_forward(x, 0.5, 3, 4))
+    compare("max-pool", cuda.maxpool2d_forward(on[None, None], (3, 3), (2, 2), NONE, True)[0],
+            reference.maxpool2d_forward(x[None, None], (3, 3), (2, 2), NONE, True)[0])  # fmt: skip
+    loss, p = cuda.softmax_cross_entropy_forward(on, cupy.asarray(target))
+    compare("cross-entropy", loss, reference.softmax_cross_entropy_forward(x, target)[0])
+    compare("cross-entropy", cuda.softmax_cross_entropy_backward(p, cupy.asarray(target)),
+            reference.softmax_cross_entropy_backward(cupy.asnumpy(p), target))  # fmt: skip
+    compare(
+        "mean square error", cuda.mean_squared_error_forward(on, on * 2), reference.mean_squared_error_forward(x, x * 2)
+    )
+    weight, bias = draw(40, 33), draw(40)
+    y = cuda.dense_block_forward(on, cupy.asarray(weight), cupy.asarray(bias), 0.5, 1, 2)
+    compare("dense", y, reference.dense_block_forward(x, weight, bias, 0.5, 1, 2))
+    dy = draw(7, 40)
+    found = cuda.dense_block_backward(cupy.asarray(dy), y, on, cupy.asarray(weight), 0.5, True, True)
+    for actual, value in zip(found, reference.dense_block_backward(dy, cupy.asnumpy(y), x, weight, 0.5, True, True)):
+        compare("dense", actual, value)
+    arrays = [draw(9000) for _ in range(4)]
+    arrays[3] = np.abs(arrays[3])
+    device = [cupy.asarray(a) for a in arrays]
+    cuda.clip_by_norm(device[1], 1.0)
+    cuda.nesterov_step(*device[:3], 0.1, 0.9, 0.01)
+    cuda.adam_step(*device, 2, 0.1, 0.9, 0.999, 1e-8)
+    reference.clip_by_norm(arrays[1], 1.0)
+    reference.nesterov_step(*arrays[:3], 0.1, 0.9, 0.01)
+    reference.adam_step(*arrays, 2, 0.1, 0.9, 0.999, 1e-8)
+    compare("optimizers", device[0], arrays[0])
+    _touch_sound(compare)
+    cupy.cuda.Device().synchronize()
+    wrong = {
+        name: error
+        for name, error in worst.items()
+        if not error < (5e-3 if "tf32" in name or name == "dense" else 1e-4)
+    }
+    if wrong:
+        raise AssertionError(f"beyond rounding: {wrong}")
+    return {"checked": len(worst), "largest": max(worst.values()), "errors": worst}
+
+
+def _touch_sound(compare: Callable[[str, Any, Any], None]) -> None:
+    import cupy
+
+    from scratchnet.sound import log_melspectrogram, mel_filters
+    from scratchnet.sound.stft import fft_window
+
+    x = np.random.default_rng(1).standard_normal((2, 20992)).astype(np.float32)
+    found = cuda.log_mel(cupy.asarray(x), mel_filters(), fft_window("hann", 1024), 512, n_frames=41)
+    compare("log-Mel", found, log_melspectrogram(x, n_frames=41))
+    starts, indices = cupy.asarray(np.array([0, 20992])), cupy.asarray(np.array([1, 0]))
+    compare("batches", cuda.gather_segments(cupy.asarray(x).reshape(-1), starts, indices, 100), x[::-1, :100])
+
+
+def main(argv: Sequence[str]) -> int:
+    """PART and its arguments; prints the result."""
+    parts: dict[str, Callable[..., dict[str, Any]]] = {
+        f.__name__: f for f in (ceilings, step, compiled, kernels, start, protocol, touch)
+    }
+    name, *rest = argv
+    if "cpu" not in rest:  # the protocol can be tried without a GPU
+        backend.use("cuda")
+    print(json.dumps(parts[name](*(int(a) if a.isdigit() else a for a in rest))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,134 @@
+"""Launcher of conv_forward.cu: convolution, bias, ReLU and max-pool in one pass."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scratchnet.kernels.cuda import conv_plan as plan
+from scratchnet.kernels.cuda import device
+from scratchnet.kernels.cuda.arrays import elements, empty_channels_last, int64, real_name
+
+
+class Launch(NamedTuple):
+    """What a launch needs and a geometry determines."""
+
+    shape: plan.Shape
+    tiling: plan.Tiling
+    defines: dict[str, Any]
+    shared: int
+    tables: tuple[Any, Any, Any]  # on the device: ConvShape, taps, place of each k in the weights
+    pooled: tuple[int, int]
+
+
+def forward(x, weight, bias, stride, padding, activation, pool, with_argmax):
+    gpu = device.current()
+    n, out_channels = len(x), len(weight)
+    launch = _plan_forward(
+        gpu, x.dtype.name, x.shape, tuple(elements(x, i) for i in range(4)), gpu.address(x) % 16, weight.shape,
+        plan.freeze(stride), plan.freeze(padding), plan.freeze(pool), gpu.tensor_cores,
+    )  # fmt: skip
+    y = empty_channels_last((n, out_channels, *launch.pooled), x.dtype)
+    argmax = empty_channels_last(y.shape, np.int32) if with_argmax else None
+    if y.size:
+        depth = int(np.prod(weight.shape[1:]))
+        packed = pack_weight(gpu, gpu.xp.ascontiguousarray(weight), launch, depth)
+        run(gpu, launch, packed, x, None if bias is None else gpu.xp.ascontiguousarray(bias), y, argmax, activation)
+    return y, argmax
+
+
+def run(gpu, launch, packed, x, bias, y, argmax, activation):
+    tile_m, threads = launch.defines["TILE_M"], 32 * plan.WARPS
+    grid = launch.tiling.tiles * -(-launch.shape.channels // tile_m)
+    args = packed, launch.tables[1], launch.tables[0], x, bias, y, argmax, np.int32(activation == "relu")
+    gpu.launch("conv_forward.cu", "conv_forward", grid, threads, args, launch.defines, launch.shared)
+
+
+def pack_weight(gpu, weight, launch, step):
+    """The weights as conv_forward.cu reads them: (channels, depth_padded)."""
+    shape = launch.shape
+    packed = gpu.empty((shape.channels, max(shape.depth_padded, 1)), weight.dtype)
+    n = shape.channels * shape.depth_padded
+    if n:
+        defines = {"REAL": launch.defines["REAL"]} | {key: 1 for key in launch.defines if key == "TENSOR_CORES"}
+        args = (
+            weight,
+            launch.tables[2],
+            packed,
+            int64(shape.channels),
+            int64(shape.depth),
+            int64(shape.depth_padded),
+            int64(step),
+        )
+        gpu.launch("conv_pack.cu", "pack_weight", min(-(-n // 256), 2112), 256, args, defines)
+    return packed
+
+
+@lru_cache(maxsize=256)
+def _plan_forward(gpu, dtype, x_shape, x_strides, address, weight_shape, stride, padding, pool, tensor_cores):
+    n, in_channels, rows, columns = x_shape
+    map_rows, map_columns = plan.map_size((rows, columns), weight_shape[2:], stride, padding)
+    pooled = plan.map_size((map_rows, map_columns), *pool, plan.NO_PADDING)
+    plan.check_size(max(rows, columns) * 2, map_rows * map_columns)
+    channel, row, column = plan.tap_order(weight_shape[1:], x_strides[1:])
+    place = np.ravel_multi_index((channel, row, column), weight_shape[1:])
+    return plan_gather(
+        gpu, dtype, n, weight_shape[0], (rows, columns), x_strides, address, (channel, row, column), place, stride,
+        (-padding[0][0], -padding[1][0]), (map_rows, map_columns), pooled, pool,
+        (pooled[0] * pooled[1] * weight_shape[0], pooled[1] * weight_shape[0], weight_shape[0]), tensor_cores,
+    )  # fmt: skip
+
+
+def plan_gather(
+    gpu,
+    dtype,
+    n,
+    channels,
+    size,
+    x_strides,
+    address,
+    tap,
+    place,
+    step,
+    first,
+    map_size,
+    pooled,
+    pool,
+    y_strides,
+    tensor_cores,
+):
+    """The launch of conv_forward.cu that gathers `tap` from x at each position."""
+    itemsize = np.dtype(dtype).itemsize
+    depth = len(tap[0])
+    padded = -(-depth // plan.SLICE) * plan.SLICE
+    tile_m, warps_m = plan.tile_channels(channels, itemsize)
+    warps_n = plan.WARPS // warps_m
+    widths = [width for width in plan.tile_widths(tile_m, itemsize) if width in (32, 64, 128, 192, 256)]
+    fitting = [width for width in widths if plan.forward_stages(tile_m, width, itemsize, gpu.shared_limit)]
+    tiling = plan.best_tiling(n, pooled, pool, fitting, overhead=16)
+    if tiling is None:
+        raise plan.NoTiling
+    stages, shared = plan.forward_stages(tile_m, tiling.size, itemsize, gpu.shared_limit)
+    taps = plan.tap_table(*tap, x_strides[1:], padded)
+    moves = (
+        x_strides[0] if n > 1 else 0,
+        step[0] * x_strides[2],
+        step[1] * x_strides[3],
+        first[0] * x_strides[2],
+        first[1] * x_strides[3],
+    )
+    edges = (size[0], step[0], first[0]), (size[1], step[1], first[1])
+    vector = plan.vector_width(taps, depth, moves, edges, address, itemsize)
+    shape = plan.Shape(
+        n, channels, depth, padded, x_strides[0], x_strides[2], x_strides[3], *size, *step, *first,
+        *map_size, *y_strides, *pooled,
+        *pool[0], *pool[1], tiling.tile_rows, tiling.tile_columns, tiling.groups,
+    )  # fmt: skip
+    defines = {"REAL": real_name(dtype), "TILE_M": tile_m, "TILE_N": tiling.size, "WARPS_M": warps_m,
+               "WARPS_N": warps_n, "STAGES": stages, "VECTOR": vector}  # fmt: skip
+    if tensor_cores and dtype == "float32":
+        defines["TENSOR_CORES"] = 1
+    tables = gpu.upload(shape.pack()), gpu.upload(taps), gpu.upload(np.asarray(place, np.int64))
+    return Launch(shape, tiling, defines, shared, tables, pooled)

@@ -1,0 +1,122 @@
+"""Launchers of the input gradient: conv_forward.cu over dy, or conv_input_gradient_sparse.cu behind a pool."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+
+from scratchnet.kernels.cuda import conv_plan as plan
+from scratchnet.kernels.cuda import device
+from scratchnet.kernels.cuda.arrays import empty_channels_last, int64, real_name
+from scratchnet.kernels.cuda.conv_forward import pack_weight, plan_gather, run
+
+SPARSE_WARPS = 8
+
+
+def input_gradient(dmap, weight, size, stride, padding):
+    """A convolution of the map's gradient with the kernel turned round.
+
+    With a stride, every stride-th element of dx sees the same taps: one launch for each of those classes.
+    """
+    gpu = device.current()
+    dx = empty_channels_last((len(dmap), weight.shape[1], *size), dmap.dtype)
+    if not dx.size:
+        return dx
+    weight = gpu.xp.ascontiguousarray(weight)
+    step = int(np.prod(weight.shape[2:]))  # from one input channel's weights to the next's
+    for start in product(range(min(stride[0], size[0])), range(min(stride[1], size[1]))):
+        launch = _plan_input_gradient(
+            gpu, dmap.dtype.name, dmap.shape, gpu.address(dmap) % 16, weight.shape, plan.freeze(size),
+            plan.freeze(stride), plan.freeze(padding), start, gpu.tensor_cores,
+        )  # fmt: skip
+        packed = pack_weight(gpu, weight, launch, step)
+        run(gpu, launch, packed, dmap, None, dx[:, :, start[0] :, start[1] :], None, "none")
+    return dx
+
+
+@lru_cache(maxsize=256)
+def _plan_input_gradient(gpu, dtype, dy_shape, address, weight_shape, size, stride, padding, start, tensor_cores):
+    """dx[start + stride · i] gathers dy[(start + padding − a) / stride + i] for the taps a where that is whole."""
+    n, out_channels, map_rows, map_columns = dy_shape
+    in_channels = weight_shape[1]
+    along = [
+        (start[i] + padding[i][0]) % stride[i] + stride[i] * np.arange(-(-weight_shape[2 + i] // stride[i]) + 1)
+        for i in range(2)
+    ]
+    rows, columns = ([a for a in along[i].tolist() if a < weight_shape[2 + i]] for i in range(2))
+    j, k, o = (
+        grid.reshape(-1)
+        for grid in np.meshgrid(np.arange(len(rows)), np.arange(len(columns)), np.arange(out_channels), indexing="ij")
+    )
+    row, column = np.array(rows, np.int64)[j], np.array(columns, np.int64)[k]
+    place = o * int(np.prod(weight_shape[1:])) + row * weight_shape[3] + column
+    strides = (map_rows * map_columns * out_channels, 1, map_columns * out_channels, out_channels)
+    first = [(start[i] + padding[i][0] - along[i].tolist()[0]) // stride[i] for i in range(2)]
+    count = [-(-(size[i] - start[i]) // stride[i]) for i in range(2)]
+    y_strides = (size[0] * size[1] * in_channels, stride[0] * size[1] * in_channels, stride[1] * in_channels)
+    return plan_gather(
+        gpu, dtype, n, in_channels, (map_rows, map_columns), strides, address, (o, -j, -k), place,
+        (1, 1), tuple(first), tuple(count), tuple(count), plan.SINGLE, y_strides, tensor_cores,
+    )  # fmt: skip
+
+
+def sparse_pays(dy, x, weight, stride):
+    """Whether to send each pooled value back by itself rather than multiply over the whole map.
+
+    Counted in instructions of a warp: 12 for 32 taps of a value; 1 for 16 × 8 × 8 multiply-adds and as much again to
+    bring them in, with the input channels rounded up to 16.
+    """
+    n, out_channels, depth = len(dy), len(weight), int(np.prod(weight.shape[1:]))
+    sparse = dy.size * -(-depth // 32) * 12
+    taps = out_channels * weight.shape[2] * weight.shape[3] / (stride[0] * stride[1])
+    dense = n * x.shape[2] * x.shape[3] * -(-x.shape[1] // 16) * 16 * taps / 1024 * 2
+    return sparse < dense
+
+
+def input_gradient_sparse(dy, argmax, weight, size, map_size, stride, padding):
+    """conv_input_gradient_sparse.cu; None where a sample is too large for shared memory."""
+    gpu = device.current()
+    n, out_channels = dy.shape[:2]
+    in_channels, itemsize = weight.shape[1], dy.itemsize
+    values = out_channels * dy.shape[2] * dy.shape[3]
+    length = in_channels * size[0] * size[1]
+    dx = empty_channels_last((n, in_channels, *size), dy.dtype)
+    for warps in (SPARSE_WARPS, 4, 2, 1):
+        shared = itemsize * (warps * length + (values + 1) // 2 * 2) + 8 * values + 8
+        if shared <= gpu.shared_limit:
+            break
+    else:
+        return None
+    if n:
+        shape, taps = _plan_sparse(
+            gpu,
+            n,
+            weight.shape,
+            plan.freeze(size),
+            plan.freeze(map_size),
+            dy.shape[2:],
+            plan.freeze(stride),
+            plan.freeze(padding),
+        )
+        args = dy, argmax, gpu.xp.ascontiguousarray(weight), taps, shape, dx, int64(length)
+        defines = {"REAL": real_name(dy.dtype), "WARPS": warps}
+        gpu.launch("conv_input_gradient_sparse.cu", "conv_input_gradient_sparse", n, 32 * warps, args, defines, shared)
+    return dx
+
+
+@lru_cache(maxsize=64)
+def _plan_sparse(gpu, n, weight_shape, size, map_size, pooled, stride, padding):
+    """ConvShape and taps in a dx that lies in memory as (N, H, W, C); the depth in the weights' own order."""
+    out_channels, in_channels = weight_shape[:2]
+    channel, row, column = (grid.reshape(-1) for grid in np.indices(weight_shape[1:]))
+    strides = (1, size[1] * in_channels, in_channels)
+    depth = len(channel)
+    shape = plan.Shape(
+        n, out_channels, depth, depth, size[0] * size[1] * in_channels, strides[1], strides[2], *size, *stride,
+        -padding[0][0], -padding[1][0], *map_size,
+        pooled[0] * pooled[1] * out_channels, pooled[1] * out_channels, out_channels,
+        *pooled, 1, 1, 1, 1, 1, 1, 1,
+    )  # fmt: skip
+    return gpu.upload(shape.pack()), gpu.upload(plan.tap_table(channel, row, column, strides, depth))

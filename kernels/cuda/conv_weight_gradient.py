@@ -1,0 +1,129 @@
+"""Launcher of conv_weight_gradient.cu: dweight and dbias, from the whole map's gradient or from the pooled one."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from scratchnet.kernels.cuda import conv_plan as plan
+from scratchnet.kernels.cuda import device
+from scratchnet.kernels.cuda.arrays import elements, int64, real_name
+from scratchnet.kernels.cuda.conv_forward import Launch
+
+
+def weight_gradient(x, dy, argmax, kernel_size, stride, padding, pool):
+    """From dy (and argmax), channels last: of the whole map, or behind `pool`."""
+    gpu = device.current()
+    out_channels, in_channels = dy.shape[1], x.shape[1]
+    launch = _plan_weight_gradient(
+        gpu, x.dtype.name, x.shape, tuple(elements(x, i) for i in range(4)), gpu.address(x) % 16, gpu.address(dy) % 16,
+        out_channels, plan.freeze(kernel_size), plan.freeze(stride), plan.freeze(padding), plan.freeze(pool),
+        argmax is not None, gpu.tensor_cores,
+    )  # fmt: skip
+    depth, defines = launch.shape.depth, launch.defines
+    tiles_m, tiles_k = -(-out_channels // defines["TILE_M"]), -(-depth // defines["TILE_K"])
+    splits = max(1, min(-(-plan.TARGET_BLOCKS // (tiles_m * tiles_k)), launch.tiling.tiles))
+    partial = gpu.empty((splits, out_channels, depth), x.dtype)
+    partial_bias = gpu.empty((splits, out_channels), x.dtype)
+    args = (
+        dy,
+        argmax,
+        launch.tables[1],
+        launch.tables[0],
+        x,
+        partial,
+        partial_bias,
+        int64(splits),
+        int64(launch.tiling.tiles),
+    )
+    gpu.launch(
+        "conv_weight_gradient.cu",
+        "conv_weight_gradient",
+        splits * tiles_m * tiles_k,
+        32 * plan.WARPS,
+        args,
+        defines,
+        launch.shared,
+    )
+    dweight = gpu.empty((out_channels, in_channels, *kernel_size), x.dtype)
+    dbias = gpu.empty((out_channels,), x.dtype)
+    n = dweight.size + dbias.size
+    args = partial, partial_bias, launch.tables[2], dweight, dbias, int64(splits), int64(out_channels), int64(depth)
+    gpu.launch("conv_pack.cu", "sum_weight_gradient", min(-(-n // 256), 2112), 256, args, {"REAL": defines["REAL"]})
+    return dweight, dbias
+
+
+@lru_cache(maxsize=256)
+def _plan_weight_gradient(
+    gpu,
+    dtype,
+    x_shape,
+    x_strides,
+    x_address,
+    dy_address,
+    out_channels,
+    kernel_size,
+    stride,
+    padding,
+    pool,
+    pooled,
+    tensor_cores,
+):
+    n, in_channels, rows, columns = x_shape
+    itemsize = np.dtype(dtype).itemsize
+    size = plan.map_size((rows, columns), kernel_size, stride, padding)
+    after = plan.map_size(size, *pool, plan.NO_PADDING)
+    plan.check_size(max(rows, columns) * 2, size[0] * size[1])
+    sizes = (in_channels, *kernel_size)
+    tap = plan.tap_order(sizes, x_strides[1:])
+    depth = len(tap[0])
+    tile_m, warps_m = plan.tile_channels(out_channels, itemsize)
+    warps_k = plan.WARPS // warps_m
+    fitting = [
+        k
+        for k in plan.tile_widths(tile_m, itemsize)
+        if plan.gradient_shared(tile_m, k, 16, pooled, itemsize) <= gpu.shared_limit
+    ]
+    tile_k = min(fitting, key=lambda k: (-(-depth // k) * (k + tile_m / 8), k))
+    tilings = [
+        tiling
+        for tile_p in ((64, 48, 32, 24, 16) if pooled else (32, 24, 16))
+        if plan.gradient_shared(tile_m, tile_k, tile_p, pooled, itemsize) <= gpu.shared_limit
+        and (tiling := plan.best_tiling(n, after, pool, [tile_p], overhead=16))
+    ]
+    if not tilings:
+        raise plan.NoTiling
+    tiling = min(tilings, key=lambda t: t.tiles * (t.size + 16))
+    taps = plan.tap_table(*tap, x_strides[1:], depth)
+    first = -padding[0][0], -padding[1][0]
+    moves = (
+        x_strides[0] if n > 1 else 0,
+        stride[0] * x_strides[2],
+        stride[1] * x_strides[3],
+        first[0] * x_strides[2],
+        first[1] * x_strides[3],
+    )
+    edges = (rows, stride[0], first[0]), (columns, stride[1], first[1])
+    vector = plan.vector_width(taps, depth, moves, edges, x_address, itemsize)
+    whole = 16 // itemsize
+    vector_dy = next(v for v in (whole, 2, 1) if out_channels % v == 0 and dy_address % (v * itemsize) == 0)
+    shape = plan.Shape(
+        n, out_channels, depth, depth, x_strides[0], x_strides[2], x_strides[3], rows, columns, *stride, *first, *size,
+        after[0] * after[1] * out_channels, after[1] * out_channels, out_channels, *after, *pool[0], *pool[1],
+        tiling.tile_rows, tiling.tile_columns, tiling.groups,
+    )  # fmt: skip
+    defines = {"REAL": real_name(dtype), "TILE_M": tile_m, "TILE_K": tile_k, "TILE_P": tiling.size, "WARPS_M": warps_m,
+               "WARPS_K": warps_k, "VECTOR": vector, "VECTOR_DY": vector_dy, "POOLED": int(pooled)}  # fmt: skip
+    if tensor_cores and dtype == "float32":
+        defines["TENSOR_CORES"] = 1
+    shared = plan.gradient_shared(tile_m, tile_k, tiling.size, pooled, itemsize)
+    place = np.ravel_multi_index(tap, sizes)
+    return Launch(
+        shape,
+        tiling,
+        defines,
+        shared,
+        (gpu.upload(shape.pack()), gpu.upload(taps), gpu.upload(place.astype(np.int64))),
+        after,
+    )
