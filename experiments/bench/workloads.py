@@ -136,7 +136,7 @@ def caption(result: dict[str, Any]) -> str:
         return ""
     runs = f"; {', '.join(result['trained'])}: from a run folder" if result["trained"] else ""
     return (
-        f"\n\n*Trained*: after {result['warm']} steps at batch 100 on {result['data']}, which also gives the sounds{runs}. "
+        f"\n\n*Trained*: after {result['warm']} steps at batch 100 on the sounds of {result['data']}{runs}. "
         "*Noise, random*: standard normal input, weights as they are before training."
     )
 
