@@ -31,9 +31,10 @@ def fill(page: str, folder: Path) -> tuple[str, list[str]]:
         if not file.is_file():
             return found[0]
         result = json.loads(file.read_text(encoding="utf-8"))
-        table = import_module(f"experiments.bench.{name}").table(result)
+        module = import_module(f"experiments.bench.{name}")
+        note = getattr(module, "note", output.note)  # a benchmark of another machine than the processor has its own
         filled.append(name)
-        return f"<!-- {name} -->\n{table}\n\n<sub>{output.note(result['machine'])}</sub>\n<!-- /{name} -->"
+        return f"<!-- {name} -->\n{module.table(result)}\n\n<sub>{note(result['machine'])}</sub>\n<!-- /{name} -->"
 
     return BLOCK.sub(block, page), filled
 

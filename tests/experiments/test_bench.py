@@ -127,21 +127,23 @@ def test_a_step_of_both_sides_changes_the_weights_alike(no_compiler):
     from experiments.bench import opponents
 
     x, target = workloads.noise("mstnet", 3)
-    net = build("mstnet", rng=np.random.default_rng(5), dropout=0.0)
-    clip = 1e-3  # under the gradients' norms, so that it is at work
+    # With this seed no number comes so near a kink of ReLU or a tie of max-pool that rounding decides about it.
+    net = build("mstnet", rng=np.random.default_rng(7), dropout=0.0)
+    # Some arrays' norms lie above, others below; dense2's below, whose norm PyTorch sums in float32 with an error of 4e-4.
+    clip = 0.2
     theirs = opponents.Step("mstnet", opponents.LAST, 10, clip).feed(net, x, target)
     theirs.net.drop = lambda i, x: x
-    lr = 1000.0  # with so small gradients: the change must stand out from the weights' own rounding
+    lr = 100.0  # the change must stand out from the weights' own rounding
     theirs.optimizer.param_groups[0]["lr"] = lr
     ours = workloads.Step(net, "mstnet", x, target, lr)
     ours.clip = clip
     start = net.state_dict()
     assert ours() == pytest.approx(theirs(), rel=1e-5)
+    # Sums of up to 5000 float32 terms in ten layers, there and back: 20 · 70 · 6e-8 where roundings mostly cancel.
+    # PyTorch adds 1e-6 to the norm that it divides by, which is above `clip`.
+    relative = 20 * 70 * 2.0**-24 + 1e-6 / clip
     for name, parameter in theirs.net.named_parameters():
         change, other = net.params[name] - start[name], parameter.detach().numpy() - start[name]
-        # Sums of up to 5000 float32 terms in ten layers, there and back: 20 · 70 · 6e-8 where roundings mostly cancel.
-        # PyTorch adds 1e-6 to the norm that it divides by, which is above `clip`.
-        relative = 20 * 70 * 2.0**-24 + 1e-6 / clip
         assert np.abs(change - other).max() <= relative * np.abs(other).max(), name
 
 
