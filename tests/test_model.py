@@ -1,0 +1,149 @@
+"""A model loaded from its file hears what the network that was stored hears."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import scratchnet
+from scratchnet.errors import InputError
+from scratchnet.nets import build
+from scratchnet.sound import SoundSettings, log_melspectrogram
+from scratchnet.training.evaluation import softmax
+from scratchnet.training.files import write_arrays
+
+CLASSES = ["bark", "rain", "siren"]
+RATE = 22050
+
+
+def about(net, **changes):
+    return {
+        "format": 1,
+        "network": net.spec,
+        "phase": 3,
+        "classes": CLASSES,
+        "codes": ["BA", "RA", "SI"],
+        "sound": SoundSettings().to_dict(),
+        "feature": "logmel" if net.spec["name"] == "piczaknet" else "waveform",
+        "offset": -30.0,
+        "scale": 12.0,
+        "dropout_seed": 1,
+        **changes,
+    }
+
+
+def store(name, folder):
+    """A run folder's model with random weights, and the network itself."""
+    net = build(name, 3, rng=np.random.default_rng(0))
+    write_arrays(folder / "model.safetensors", net.state_dict(), about(net))
+    return folder, net
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    return store("piczaknet", tmp_path_factory.mktemp("piczaknet"))
+
+
+@pytest.fixture(scope="module")
+def waveform():
+    rng = np.random.default_rng(3)
+    return (0.3 * rng.normal(size=int(2.5 * RATE)) * np.linspace(0.2, 1, int(2.5 * RATE))).astype(np.float32)
+
+
+def expected(net, x):
+    """By hand: peak 1, segments half overlapping, the front end's input, softmax."""
+    x = x / np.abs(x).max()
+    segments = np.stack([x[first : first + 20992] for first in range(0, len(x) - 20991, 10496)])
+    if net.spec["name"] == "piczaknet":
+        power = [log_melspectrogram(s, sr=RATE, n_fft=1024, hop_length=512, n_mels=60)[:, :41] for s in segments]
+        inputs = ((np.stack(power) + 30) / 12)[:, None].astype(np.float32)
+    else:
+        inputs = segments[:, None].astype(np.float32)
+    return softmax(net.forward(inputs))
+
+
+@pytest.mark.parametrize("name", ["piczaknet", "heurinet"])
+def test_a_prediction_is_the_mean_over_the_segments(name, waveform, tmp_path):
+    folder, net = store(name, tmp_path)
+    prediction = scratchnet.load(folder).predict(waveform)
+    by_hand = expected(net, waveform)
+    # float32 sums over up to 5000 terms in another order: some 1e-6 of probabilities of order 1; the floor of 80 dB
+    # under the maximum is applied before or after the cut to 41 frames, which these sounds do not reach.
+    np.testing.assert_allclose(prediction.segment_probabilities, by_hand, atol=2e-5)
+    np.testing.assert_allclose(prediction.probabilities, by_hand.mean(axis=0), atol=2e-5)
+    assert prediction.label == CLASSES[int(by_hand.mean(axis=0).argmax())]
+    names, probabilities = prediction
+    assert names == tuple(CLASSES)
+    assert probabilities.sum() == pytest.approx(1)
+    np.testing.assert_allclose(prediction.start, np.arange(4) * 10496 / RATE)
+    np.testing.assert_allclose(prediction.end - prediction.start, 20992 / RATE)
+
+
+def test_a_file_is_heard_like_its_waveform_at_any_rate(stored, waveform, tmp_path):
+    model = scratchnet.load(stored[0] / "model.safetensors")
+    soundfile.write(tmp_path / "x.wav", waveform, RATE, subtype="FLOAT")
+    from_array = model.predict(waveform).probabilities
+    np.testing.assert_allclose(model.predict(tmp_path / "x.wav").probabilities, from_array, atol=1e-6)
+    np.testing.assert_allclose(model.predict(str(tmp_path / "x.wav")).probabilities, from_array, atol=1e-6)
+    assert len(model.predict(waveform, sample_rate=2 * RATE).start) == 1  # half as long
+
+
+def test_a_short_sound_is_padded_even_where_training_dropped_it(tmp_path):
+    net = build("piczaknet", 3, rng=np.random.default_rng(0))
+    sound = SoundSettings(short="drop").to_dict()
+    write_arrays(tmp_path / "model.safetensors", net.state_dict(), about(net, sound=sound))
+    prediction = scratchnet.load(tmp_path).predict(np.sin(np.arange(3000)))
+    assert len(prediction.start) == 1
+
+
+def test_deltas_are_made_for_a_model_that_wants_them(tmp_path, waveform):
+    net = build("piczaknet", 3, in_channels=2, rng=np.random.default_rng(0))
+    sound = SoundSettings(deltas="savgol").to_dict()
+    write_arrays(tmp_path / "model.safetensors", net.state_dict(), about(net, sound=sound))
+    assert scratchnet.load(tmp_path).predict(waveform).segment_probabilities.shape == (4, 3)
+
+
+def test_what_was_trained_to_drop_in_evaluation_predicts_without(tmp_path, waveform):
+    net = build("piczaknet", 3, rng=np.random.default_rng(0), dropout_in_evaluation=True)
+    write_arrays(tmp_path / "model.safetensors", net.state_dict(), about(net))
+    model = scratchnet.load(tmp_path)
+    assert np.array_equal(model.predict(waveform).probabilities, model.predict(waveform).probabilities)
+
+
+@pytest.mark.parametrize(
+    ("sound", "words"),
+    [
+        (np.zeros(30000), "silent"),
+        (np.array([0.5]), "at least two"),
+        (np.ones((2, 30000)), r"\(2, 30000\)"),
+        (np.full(30000, np.nan), "not finite"),
+        ("absent.wav", "absent.wav"),
+    ],
+)
+def test_what_cannot_be_heard_is_refused(stored, sound, words):
+    with pytest.raises(InputError, match=words):
+        scratchnet.load(stored[0]).predict(sound)
+
+
+def test_what_is_no_model_is_refused(stored, tmp_path):
+    folder, net = stored
+    with pytest.raises(InputError, match="absent"):
+        scratchnet.load(tmp_path / "absent")
+    with pytest.raises(InputError, match=r"no model\.safetensors"):
+        scratchnet.load(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:10000])
+    with pytest.raises(InputError, match=r"model\.safetensors"):
+        scratchnet.load(tmp_path)
+    other = tmp_path / "other.safetensors"
+    write_arrays(other, {"x": np.zeros(3)}, {})
+    with pytest.raises(InputError, match="no model of scratchnet"):
+        scratchnet.load(other)
+    weights = net.state_dict()
+    weights.pop("piczak.output.bias")
+    write_arrays(other, weights, about(net))
+    with pytest.raises(InputError, match=r"piczak\.output\.bias"):
+        scratchnet.load(other)
+    write_arrays(other, net.state_dict(), about(net, classes=None))
+    with pytest.raises(InputError, match=Path(other).name):
+        scratchnet.load(other)
