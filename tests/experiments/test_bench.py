@@ -129,7 +129,7 @@ def test_a_step_of_both_sides_changes_the_weights_alike(no_compiler):
     x, target = workloads.noise("mstnet", 3)
     # With this seed no number comes so near a kink of ReLU or a tie of max-pool that rounding decides about it.
     net = build("mstnet", rng=np.random.default_rng(7), dropout=0.0)
-    # Some arrays' norms lie above, others below; dense2's below, whose norm PyTorch sums in float32 with an error of 4e-4.
+    # Some norms lie above, others below; dense2's below, which PyTorch sums in float32, wrong by 4e-4.
     clip = 0.2
     theirs = opponents.Step("mstnet", opponents.LAST, 10, clip).feed(net, x, target)
     theirs.net.drop = lambda i, x: x
