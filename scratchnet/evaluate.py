@@ -31,10 +31,7 @@ def _main(argv: Sequence[str] | None) -> int:
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     options = parser.parse(argv)
     folder, config = RunFolder.open(Path(options.run))
-    changes = {"backend": options.backend} | ({"data": options.data} if options.data else {})
-    if options.data and config.data != options.data:
-        changes["subset"] = config.subset
-    config = config.with_(**changes)
+    config = config.with_(backend=options.backend, data=options.data or config.data)
     screen = Screen(quiet=options.json)
     run.choose_backend(config)
     segments = run.prepare_data(config, run.open_data(config, screen), screen)

@@ -30,9 +30,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "forcing_target": "paper",
         "weight_decay": 0.0,
     },
-    # Piczak 2015: his initialisation, pooling, weight decay and standardisation. His 300 epochs of 1000
-    # segments (ten augmented variants of every clip) are about 6000 steps; without augmentation batches of 1000 would
-    # leave two or three steps an epoch, so the batch is smaller here and the epochs are fewer.
+    # Piczak 2015: his initialisation, pooling, weight decay, standardisation and, for his own network, deltas. His 300
+    # epochs of 1000 segments (ten augmented variants of every clip) are about 6000 steps; without augmentation batches
+    # of 1000 would leave two or three steps an epoch, so the batch is smaller here and the epochs are fewer.
     "piczak2015": {
         "weight_init": "piczak2015",
         "pool_ceil": True,
@@ -58,5 +58,6 @@ PRESETS_OF_NET: dict[tuple[str, str], dict[str, Any]] = {
         "clip_norm": 3.0,
     },
     ("quick", "mstnet"): {"clip_norm": 3.0},
+    ("piczak2015", "piczaknet"): {"deltas": "librosa031"},
     ("piczak2015", "mstnet"): {"clip_norm": 3.0},
 }

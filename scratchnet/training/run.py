@@ -31,7 +31,10 @@ def start(config: Config) -> dict[str, Any]:
     screen = Screen(config.quiet)
     used = choose_backend(config)
     # The synthetic set takes a while to make, and Ctrl-C meanwhile must find a run folder; a bad --data must not.
-    source = None if config.data is None else open_data(config, screen)
+    source = None
+    if config.data is not None:
+        source = open_data(config, screen)
+        config = config.with_(data=str(Path(config.data).resolve()))  # --resume works from any folder
     path = Path(config.out) if config.out else default_path(config.net, source.name if source else "synthetic")
     folder = RunFolder.create(path, config)
     try:

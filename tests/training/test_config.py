@@ -38,6 +38,7 @@ def test_the_paper_preset_is_the_published_setting():
 def test_piczaks_preset_is_piczaks():
     made = resolve(({"preset": "piczak2015", "net": "piczaknet"}, None))
     assert (made.weight_init, made.pool_ceil, made.weight_decay) == ("piczak2015", True, 0.001)
+    assert (made.deltas, resolve(({"preset": "piczak2015", "net": "heurinet"}, None)).deltas) == ("librosa031", None)
 
 
 def test_the_command_line_wins_over_toml_and_toml_over_the_preset():
