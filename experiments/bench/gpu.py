@@ -96,6 +96,8 @@ def measure(nets: Sequence[str], batches: Sequence[int], cache: Path | None, wri
                 continue
             output.say(f"{name} …")
             own = environment | ({"CUPY_CACHE_DIR": f"{kernels}/start"} if name.startswith("start") else {})
+            if name == "tests":  # their bounds are those of float32
+                own = environment | {"SCRATCHNET_TF32": "0"}
             results[name] = run_part(command, min(limit, left), own)
             output.say(f"{name}: {results[name].get('failed', 'done')} ({results[name]['seconds']:.1f} s)")
             if write is not None:

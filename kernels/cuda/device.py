@@ -16,6 +16,8 @@ import numpy as np
 
 from scratchnet.kernels.cuda.source import read_source
 
+NULL = np.uint64(0)  # a null pointer; CuPy would take None for a missing argument
+
 _stand_in: Any = None
 
 
@@ -120,7 +122,7 @@ class CupyDevice:
             if shared > 48 * 1024:  # more than every GPU has: it must be asked for
                 function.max_dynamic_shared_size_bytes = max(shared, function.max_dynamic_shared_size_bytes)
             self._kernels[key] = function
-        function((grid,), (block,), args, shared_mem=shared)
+        function((grid,), (block,), tuple(NULL if arg is None else arg for arg in args), shared_mem=shared)
 
     def product(self, a: Any, b: Any, out: Any) -> Any:
         """out = a · b by cuBLAS, for matrices that are C-contiguous or transposed so; TF32 where that is chosen.
