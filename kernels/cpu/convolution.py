@@ -11,16 +11,17 @@ WIDE = 160  # output channels from which BLAS, which packs the weights its own w
 
 def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
     """See `reference.conv_block_forward`; without a pool, the backward pass needs y alone, so `saved` is y."""
-    if _tall(weight):
+    relu = activation == "relu"
+    if pool is None and len(weight) >= WIDE:
+        y, saved = conv_dense.forward(x, weight, bias, stride, padding, relu), None
+    elif _tall(weight):
         pool = pool and (pool[0][::-1], pool[1][::-1])
         turned = conv_forward.forward(
-            _turn(x), _turn(weight), bias, stride[::-1], padding[::-1], activation == "relu", pool, turned=True
+            _turn(x), _turn(weight), bias, stride[::-1], padding[::-1], relu, pool, turned=True
         )
         y, saved = _turn(turned[0]), turned[1]
-    elif pool is None and len(weight) >= WIDE:
-        y, saved = conv_dense.forward(x, weight, bias, stride, padding, activation == "relu"), None
     else:
-        y, saved = conv_forward.forward(x, weight, bias, stride, padding, activation == "relu", pool)
+        y, saved = conv_forward.forward(x, weight, bias, stride, padding, relu, pool)
     return y, (y if activation == "relu" else None) if pool is None else saved
 
 
@@ -84,8 +85,8 @@ def conv1d_backward_input(dy, weight, length, stride, padding):
 
 
 def _tall(weight):
-    """An image of one channel under a tall kernel is turned: the register kernel walks along the longer side."""
-    return weight.shape[1] == 1 and weight.shape[2] > weight.shape[3]
+    """Under a tall kernel an image is turned: the register kernels walk along the longer side."""
+    return weight.shape[2] > weight.shape[3]
 
 
 def _turn(x):

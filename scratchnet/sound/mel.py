@@ -88,7 +88,7 @@ def _mel_rows(
     pad_mode: str, power: float,
 ) -> None:  # fmt: skip
     """Mel power of x (rows, n) into out (rows, frames, n_mels), block by block."""
-    from scratchnet.kernels.cpu import spectrum as kernels  # here: Numba takes a moment to load
+    from scratchnet.sound import spectrum as passes  # here: Numba takes a moment to load
 
     n_fft, n_frames = len(window), out.shape[1]
     windowed = np.empty((0, n_fft))
@@ -102,8 +102,8 @@ def _mel_rows(
                 energy = np.empty((count, n_fft // 2 + 1), np.float32)
             for i, signal in enumerate(signals):
                 start = piece.start * hop_length
-                kernels.window_frames(signal[start:], window, hop_length, windowed[i * length : (i + 1) * length])
-            kernels.power(np.fft.rfft(windowed[:count], out=spectrum[:count]), energy[:count])
+                passes.window_frames(signal[start:], window, hop_length, windowed[i * length : (i + 1) * length])
+            passes.power(np.fft.rfft(windowed[:count], out=spectrum[:count]), energy[:count])
             if power != 2.0:
                 np.power(energy[:count], power / 2.0, out=energy[:count])
             out[rows, piece] = (energy[:count] @ bank).reshape(len(signals), length, -1)
