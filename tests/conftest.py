@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from scratchnet import backend as backends
 from scratchnet.errors import InputError
@@ -13,9 +13,14 @@ from scratchnet.errors import InputError
 COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 settings.register_profile("default", derandomize=True, database=None, max_examples=20, **COMMON)
 settings.register_profile("explore", max_examples=200, **COMMON)
+# For experiments/mutation.py, which asks whether a test fails, not at which simplest example.
+AT_ONCE = [Phase.explicit, Phase.generate]
+settings.register_profile("fail at once", derandomize=True, database=None, max_examples=20, phases=AT_ONCE, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-BACKENDS = ["reference", "cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+# SCRATCHNET_TEST_BACKENDS="cpu" tests that one alone.
+CHOSEN = os.environ.get("SCRATCHNET_TEST_BACKENDS", "reference cpu cuda").split()
+BACKENDS = [pytest.param(name, marks=pytest.mark.gpu if name == "cuda" else ()) for name in CHOSEN]
 
 
 @pytest.fixture(params=BACKENDS)

@@ -140,10 +140,7 @@ def maxpool(draw, axes):
     size = tuple(k + draw(st.integers(0, 8)) for k in kernel)
     sides = tuple((draw(st.integers(0, k // 2)), draw(st.integers(0, k // 2))) for k in kernel)
     ceil_mode, seed = draw(st.booleans()), draw(seeds)
-    if axes == 1:
-        arguments = (kernel[0], stride[0], sides[0], ceil_mode)
-    else:
-        arguments = (kernel, stride, sides, ceil_mode)
+    arguments = (kernel, stride, sides, ceil_mode) if axes == 2 else (kernel[0], stride[0], sides[0], ceil_mode)
 
     def make(dtype="float64"):
         return (layers.MaxPool1D if axes == 1 else layers.MaxPool2D)(*arguments)

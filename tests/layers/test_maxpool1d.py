@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from scratchnet import backend as backends
 from scratchnet.layers import MaxPool1D
-from tests.support import maxpool, on_backend, run, seeds
+from scratchnet.layers.geometry import pad_1d
+from tests.support import maxpool, on_backend, ramp, run, seeds
 
 
 def windows(length, kernel, stride, padding, ceil_mode):
@@ -66,6 +67,16 @@ def test_the_first_of_equals_wins(backend, seed, kernel, stride, length):
         window = list(x[n, c, t * stride : t * stride + kernel])
         dx[n, c, t * stride + window.index(max(window))] += dy[n, c, t]
     assert np.array_equal(run(layer, x, dy)[1], dx)
+
+
+@given(seed=seeds, length=st.integers(3, 12), stride=st.integers(1, 4))
+def test_same_padding(backend, seed, length, stride):
+    """⌈length / stride⌉ positions, the padding given in numbers."""
+    x = ramp(np.random.default_rng(seed), (2, 2, length))
+    y, dx, _ = run(MaxPool1D(3, stride, "same"), x)
+    assert y.shape[2] == -(-length // stride)
+    y2, dx2, _ = run(MaxPool1D(3, stride, pad_1d("same", length, 3, stride)), x)
+    assert np.array_equal(y, y2) and np.array_equal(dx, dx2)
 
 
 def test_nan_wins(backend):

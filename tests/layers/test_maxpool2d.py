@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchnet.layers import MaxPool1D, MaxPool2D
+from scratchnet.layers.geometry import pad_2d
 from tests.layers.test_maxpool1d import windows
-from tests.support import maxpool, run, seeds
+from tests.support import maxpool, ramp, run, seeds
 
 
 @given(case=maxpool(2))
@@ -57,6 +58,17 @@ def test_the_first_of_equals_wins(backend, seed, kernel, stride):
         best = max(x[n, c, a, b] for a, b in window)
         dx[n, c][next((a, b) for a, b in window if x[n, c, a, b] == best)] += dy[n, c, i, j]
     assert np.array_equal(run(layer, x, dy)[1], dx)
+
+
+@given(seed=seeds, size=st.tuples(st.integers(3, 9), st.integers(2, 9)), stride=st.tuples(*[st.integers(1, 3)] * 2))
+def test_same_padding(backend, seed, size, stride):
+    """⌈length / stride⌉ positions along each axis, the padding given in numbers."""
+    x = ramp(np.random.default_rng(seed), (2, 2, *size))
+    y, dx, _ = run(MaxPool2D((3, 2), stride, "same"), x)
+    assert y.shape[2:] == (-(-size[0] // stride[0]), -(-size[1] // stride[1]))
+    padding = pad_2d("same", size, (3, 2), stride)
+    y2, dx2, _ = run(MaxPool2D((3, 2), stride, padding), x)
+    assert np.array_equal(y, y2) and np.array_equal(dx, dx2)
 
 
 def test_nan_wins(backend):

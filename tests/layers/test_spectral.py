@@ -44,5 +44,7 @@ def test_below_amin_and_floor_the_gradient_is_that_of_the_floor(backend):
     slope = 10 / np.log(10)
     x = np.array([[2.0, 1.0, 1e-12]])
     assert_within(run(Decibel(10, 1e-10), x)[1], [[slope / 2, slope, 0]], 1e-13)
+    # exactly at the floor nothing was cut: 0 dB, 10 dB under 10 dB
+    assert_within(run(Decibel(10, 1e-10, 10), np.array([[10.0, 1.0]]))[1], [[slope / 10, slope]], 1e-13)
     # cut at 15 dB: the third value is the greatest one minus 15 dB, and hands its gradient to it
     assert_within(run(Decibel(10, 1e-10, 15), x)[1], [[2 * slope / 2, slope, 0]], 1e-13)
