@@ -42,7 +42,8 @@ def measure(
         x, target = workloads.batch_for(name, batch, state, sounds, net.spec["n_classes"])
         rows, product = profile(net, workloads.Step(net, name, x, target), rounds, fused)
         found.append({"net": name, "batch": batch, "state": state, "passes": rows, "product_flops": product})
-    return {"networks": found, "fused": fused}
+    data_name = sounds.segments.name if sounds else None
+    return {"networks": found, "fused": fused, "data": data_name, "warm": warm, "trained": sorted(networks)}
 
 
 def profile(net: Network, step: workloads.Step, rounds: int, fused: bool) -> tuple[list[dict[str, Any]], float]:
@@ -102,7 +103,7 @@ def _title(names: Sequence[str]) -> str:
 
 def table(result: dict[str, Any]) -> str:
     """Markdown: a table for each network."""
-    return "\n\n".join(_network(found) for found in result["networks"])
+    return "\n\n".join(_network(found) for found in result["networks"]) + workloads.caption(result)
 
 
 def _network(found: dict[str, Any]) -> str:
