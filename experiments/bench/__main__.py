@@ -17,6 +17,7 @@ from scratchnet.cli import guard
 PARTS = {
     "step": (True, True),
     "layers": (True, True),
+    "walk": (False, False),
     "predict": (True, True),
     "memory": (False, False),
     "frontend": (True, False),
