@@ -19,6 +19,7 @@ from experiments.bench import (
     report,
     step,
     waiting,
+    walk,
     workloads,
 )
 from experiments.bench.timing import interleave
@@ -295,3 +296,9 @@ def test_the_page_has_a_place_for_every_benchmark():
 
     places = {found[1] for found in report.BLOCK.finditer(report.PAGE.read_text(encoding="utf-8"))}
     assert places == {*PARTS, "gpu"}
+
+
+def test_the_versions_of_one_layer_agree(tmp_path):
+    """`measure` compares them before it times them."""
+    assert walk.main(["--samples", "2", "--rounds", "1", "--out", str(tmp_path)]) == 0
+    assert len(json.loads((tmp_path / "walk.json").read_text())["rows"]) == 3
