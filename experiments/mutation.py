@@ -34,7 +34,7 @@ CPU_SECONDS = 150  # of one mutant; over it, it hangs, which a test run would sh
 MEMORY = 12 << 30  # bytes: a wrong shape may ask for any
 
 LAYER_TESTS = "tests/layers tests/oracles/test_torch_layers.py"
-CPU_TESTS = "tests/kernels/cpu tests/test_fusion.py"
+CPU_TESTS = "tests/kernels/cpu"
 
 
 class Target(NamedTuple):
@@ -53,7 +53,11 @@ def _layer(name: str, test: str) -> Target:
     return Target("forward|backward|next_mask|reseed", tests, select=f"{name} or test_{test}")
 
 
-CPU_FILES = "conv_dense conv_forward conv_sparse convolution dense elementwise lowering maxpool"
+CPU_FILES = {
+    "conv_dense": "blocks or conv", "conv_forward": "blocks or nan", "conv_sparse": "blocks",
+    "convolution": "blocks or conv or nan", "dense": "dense or sparse", "elementwise": "dense or dropout",
+    "lowering": "blocks or conv or nan", "maxpool": "pool",
+}  # fmt: skip
 UPDATE_TESTS = "tests/kernels/cpu tests/test_clipping.py tests/test_optimizers.py"
 
 TARGETS: dict[str, list[Target]] = {
@@ -69,11 +73,8 @@ TARGETS: dict[str, list[Target]] = {
         Target("nesterov_step|adam_step", "tests/test_optimizers.py"),
         Target("(conv|dense)_block_.*", "tests/test_fusion.py tests/kernels/cpu"),
     ],
-    **{
-        f"kernels/cpu/{name}.py": [Target(".*", CPU_TESTS, "cpu")]
-        for name in CPU_FILES.split()
-    },
-    "kernels/cpu/update.py": [Target(".*", UPDATE_TESTS, "cpu")],
+    **{f"kernels/cpu/{name}.py": [Target(".*", CPU_TESTS, "cpu", tests)] for name, tests in CPU_FILES.items()},
+    "kernels/cpu/update.py": [Target(".*", UPDATE_TESTS, "cpu", "updates or clipping or optimizers")],
     "kernels/cpu/vectors.py": [Target(".*", CPU_TESTS, "cpu", compiled=True)],
     "scratchnet/layers/geometry.py": [Target("pair|pad_.*", LAYER_TESTS)],
     **{

@@ -115,6 +115,24 @@ def test_the_input_gradient_is_given_on_request_alone(backend):
     assert gradients(net)[1] is None and gradients(net, need_dx=True)[1] is not None
 
 
+@pytest.mark.parametrize("part, lowest", [("front", "back.dense1"), ("front.conv1", "front.conv2")])
+def test_nothing_runs_below_the_last_layer_that_trains(part, lowest):
+    net = small(fused=False)
+    net.freeze(part)
+    for name, layer in net.layers.items():
+        if name == lowest:
+            break
+        layer.backward = None  # calling it would raise
+    gradients(net)
+    assert not net.layers[lowest].need_dx and net.layers["back.output"].need_dx
+
+
+def test_seeds_wrap_at_63_bits():
+    net = Network([("a", [("drop1", Dropout(0.5)), ("drop2", Dropout(0.5))])])
+    net.reseed(2**63 - 1, 4)
+    assert [layer.seed for layer in net.layers.values()] == [2**63 - 2, 2**63 - 1]
+
+
 def test_the_state_is_a_copy_and_comes_back(backend):
     net, other = small(seed=0), small(seed=1)
     state = net.state_dict()
@@ -180,6 +198,8 @@ def test_inputs_take_the_networks_type(backend):
     net = small("float32")
     assert net.dtype == np.float32
     assert net.forward(backends.asarray(X)).dtype == np.float32
+    first = Network([("a", [("relu", ReLU())]), ("b", [("flatten", Flatten()), ("dense", Dense(80, 2))])])
+    assert first.features(X).dtype == np.float32  # at once, not only where the first weights are
 
 
 def test_batches_without_training_do_not_depend_on_each_other(backend):

@@ -119,6 +119,19 @@ def test_same_has_ceil_positions(length, kernel, stride):
     assert y.shape == (1, 1, positions)
 
 
+@given(seed=seeds, length=st.integers(2, 12), kernel=st.integers(1, 5), stride=st.integers(1, 4))
+def test_same_padding_is_that_many_zeros(backend, seed, length, kernel, stride):
+    rng = np.random.default_rng(seed)
+    x, weight = rng.standard_normal((2, 3, length)), rng.standard_normal((4, 3, kernel))
+    found = []
+    for padding in ("same", pad_1d("same", length, kernel, stride)):
+        layer = Conv1D(3, 4, kernel, stride, padding, dtype="float64")
+        layer.params["weight"] = weight
+        found.append(run(on_backend(layer), x))
+    (y, dx, grads), (y2, dx2, grads2) = found
+    assert np.array_equal(y, y2) and np.array_equal(dx, dx2) and np.array_equal(grads["weight"], grads2["weight"])
+
+
 def test_mstnets_same_padding_is_256_on_both_sides():
     assert pad_1d("same", 20992, 1024, 512) == (256, 256)
 

@@ -9,7 +9,7 @@ from scipy.signal import correlate
 from scratchnet.backend import asarray
 from scratchnet.layers import Conv2D
 from scratchnet.layers.geometry import pad_2d
-from tests.support import assert_within, conv1d, conv2d, on_backend, rounding, run
+from tests.support import assert_within, conv1d, conv2d, on_backend, rounding, run, seeds
 
 
 def sizes_of_sums(layer, x, dy):
@@ -117,6 +117,19 @@ def test_height_one_is_conv1d(backend, case):
 def test_same_has_ceil_positions(size, stride):
     y = Conv2D(1, 1, (3, 2), stride, "same").forward(np.ones((1, 1, *size), "float32"))
     assert y.shape == (1, 1, -(-size[0] // stride), -(-size[1] // stride))
+
+
+@given(seed=seeds, size=st.tuples(st.integers(3, 9), st.integers(2, 9)), stride=st.tuples(*[st.integers(1, 4)] * 2))
+def test_same_padding_is_that_many_zeros(backend, seed, size, stride):
+    rng = np.random.default_rng(seed)
+    x, weight = rng.standard_normal((2, 3, *size)), rng.standard_normal((4, 3, 3, 2))
+    found = []
+    for padding in ("same", pad_2d("same", size, (3, 2), stride)):
+        layer = Conv2D(3, 4, (3, 2), stride, padding, dtype="float64")
+        layer.params["weight"] = weight
+        found.append(run(on_backend(layer), x))
+    (y, dx, grads), (y2, dx2, grads2) = found
+    assert np.array_equal(y, y2) and np.array_equal(dx, dx2) and np.array_equal(grads["weight"], grads2["weight"])
 
 
 def test_a_pair_pads_height_then_width():

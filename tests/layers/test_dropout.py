@@ -28,6 +28,13 @@ def test_every_backend_draws_the_same_mask(backend, dtype, seed, offset, p, size
     assert np.array_equal(y * dx > 0, kept) and np.array_equal(dx == 0, ~kept)
 
 
+def test_a_word_at_the_threshold_is_kept(backend):
+    """Kept where the word is at least round(p · 2³²): here the third word is exactly that."""
+    word = int(reference.philox(1, 5, 0)[0, 2])
+    assert run(dropout(word / 2**32, 5), np.ones((1, 3)))[0][0, 2] > 0
+    assert run(dropout((word + 1) / 2**32, 5), np.ones((1, 3)))[0][0, 2] == 0
+
+
 def test_evaluation_is_the_identity(backend):
     x = backends.asarray(np.arange(12, dtype="float32").reshape(3, 4))
     layer = dropout(0.5)
@@ -43,8 +50,8 @@ def test_always_drops_in_evaluation_too(backend):
 
 
 def test_p_zero_keeps_everything(backend):
-    x = np.ones((2, 3), "float32")
-    assert np.array_equal(run(dropout(0.0), x)[0], x)
+    x, layer = np.ones((2, 3), "float32"), dropout(0.0)
+    assert np.array_equal(run(layer, x)[0], x) and layer.offset == -1
 
 
 def test_the_mask_changes_with_each_forward_and_comes_back_with_reseed(backend):

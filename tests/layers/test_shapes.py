@@ -52,5 +52,7 @@ def test_reflection(backend, case):
 
 
 def test_a_signal_shorter_than_its_reflection_is_refused():
+    with pytest.raises(ValueError, match="takes x of shape"):
+        ReflectPad1D(1).forward(np.zeros((4, 4)))
     with pytest.raises(ValueError, match="takes more than 4 samples, not 4"):
         ReflectPad1D(4).forward(np.zeros((1, 1, 4)))

@@ -22,6 +22,8 @@ def test_the_modulus_of_zero_has_gradient_zero(backend, power):
 
 
 def test_wrong_moduli_are_refused():
+    with pytest.raises(ValueError, match="takes x of shape"):
+        Modulus().forward(np.zeros((1, 2, 3, 4)))
     with pytest.raises(ValueError, match="power must be 1 or 2"):
         Modulus(3)
     with pytest.raises(ValueError, match="an even number of channels, not 3"):
@@ -44,6 +46,7 @@ def test_below_amin_and_floor_the_gradient_is_that_of_the_floor(backend):
     slope = 10 / np.log(10)
     x = np.array([[2.0, 1.0, 1e-12]])
     assert_within(run(Decibel(10, 1e-10), x)[1], [[slope / 2, slope, 0]], 1e-13)
+    assert_within(run(Decibel(10, 1.0), x)[1], [[slope / 2, 0, 0]], 1e-13)  # at amin itself, too
     # exactly at the floor nothing was cut: 0 dB, 10 dB under 10 dB
     assert_within(run(Decibel(10, 1e-10, 10), np.array([[10.0, 1.0]]))[1], [[slope / 10, slope]], 1e-13)
     # cut at 15 dB: the third value is the greatest one minus 15 dB, and hands its gradient to it

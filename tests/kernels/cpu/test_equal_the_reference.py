@@ -6,7 +6,7 @@ certain, and results must be equal, bit for bit. Rounding has its own bounds in 
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratchnet.kernels import cpu, reference
@@ -68,13 +68,18 @@ OURS = [
 @both_types
 @settings(max_examples=30)
 @given(block=blocks(), with_bias=st.booleans(), seed=seeds)
-@example(block=OURS[0], with_bias=True, seed=0)
-@example(block=OURS[1], with_bias=True, seed=0)
-@example(block=OURS[2], with_bias=True, seed=0)
-@example(block=OURS[3], with_bias=True, seed=0)
-@example(block=OURS[4], with_bias=True, seed=0)
-@example(block=OURS[5], with_bias=True, seed=0)
 def test_convolution_blocks(pieces, dtype, block, with_bias, seed):
+    compare(dtype, block, with_bias, seed)
+
+
+@pytest.mark.parametrize("block", OURS, ids=["heurinet1", "heurinet2", "piczak1", "piczak2", "mstnet1", "crowded"])
+@both_types
+def test_blocks_like_those_of_our_networks(dtype, block):
+    compare(dtype, block, True, 0)
+
+
+def compare(dtype, block, with_bias, seed):
+    """Values, and all gradients, of a block on both."""
     shape, out_channels, kernel, stride, padding, relu, pool = block
     rng = np.random.default_rng(seed)
     x, weight = whole(rng, shape, dtype), whole(rng, (out_channels, shape[1], *kernel), dtype)
@@ -95,7 +100,6 @@ def test_convolution_blocks(pieces, dtype, block, with_bias, seed):
 
 @both_types
 @given(block=blocks(), seed=seeds)
-@example(block=OURS[4], seed=0)
 def test_convolutions(pieces, dtype, block, seed):
     shape, out_channels, kernel, stride, padding, _, _ = block
     rng = np.random.default_rng(seed)
@@ -205,6 +209,10 @@ def test_dense_blocks(pieces, dtype, n, i, o, with_bias, p, seed):
         right = reference.dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight)
         for ours, theirs in zip(found, right):
             assert (ours is None) == (theirs is None) and (ours is None or np.array_equal(ours, theirs))
+    for kernels in (cpu, reference):  # into given room
+        room = np.full(weight.shape, np.nan, dtype)
+        assert kernels.dense_block_backward(dy, y, x, weight, p, False, True, room)[1] is room
+        assert np.array_equal(room, found[1])
 
 
 @both_types
