@@ -143,7 +143,7 @@ def test_gradients_that_are_missing_among_zeros_are_found():
 
 
 def test_errors_that_cancel_under_an_all_ones_gradient_are_found():
-    """Σ y does not depend on the order of y: an all-ones output gradient cannot tell this backward from the right one."""
+    """Σ y does not depend on the order of y: an all-ones gradient cannot tell this backward from the right one."""
 
     class Reversed:
         def forward(self, x, training=False):

@@ -35,7 +35,9 @@ def by_blas(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.nda
     return y, backward
 
 
-def by_block(kernels: Any, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, Callable[..., Any]]:
+def by_block(
+    kernels: Any, x: np.ndarray, weight: np.ndarray, bias: np.ndarray
+) -> tuple[np.ndarray, Callable[..., Any]]:
     """The block as a backend has it."""
     y, saved = kernels.conv_block_forward(x, weight, bias, STRIDE, PADDING, "relu", POOL)
     return y, lambda dy: kernels.conv_block_backward(dy, saved, x, weight, STRIDE, PADDING, False, True)[1]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 
-def window_frames(x, window, hop_length, out):
+def _window_frames(x: np.ndarray, window: np.ndarray, hop_length: int, out: np.ndarray) -> None:
     """out[t, l] = x[t · hop_length + l] · window[l].   x (n,), out (frames, n_fft) float64"""
     for t in range(out.shape[0]):
         start = t * hop_length
@@ -13,7 +14,7 @@ def window_frames(x, window, hop_length, out):
             out[t, i] = x[start + i] * window[i]
 
 
-def power(spectrum, out):
+def _power(spectrum: np.ndarray, out: np.ndarray) -> None:
     """out[t, k] = |spectrum[t, k]|².   complex128 → float32"""
     for t in range(out.shape[0]):
         for k in range(out.shape[1]):
@@ -21,5 +22,5 @@ def power(spectrum, out):
             out[t, k] = value.real * value.real + value.imag * value.imag
 
 
-window_frames = njit(nogil=True, cache=True)(window_frames)
-power = njit(nogil=True, cache=True)(power)
+window_frames = njit(nogil=True, cache=True)(_window_frames)
+power = njit(nogil=True, cache=True)(_power)
