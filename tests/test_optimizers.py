@@ -106,9 +106,9 @@ def test_the_state_travels(backend, make):
 @pytest.mark.parametrize("make", [lambda: NesterovSGD(0.1), lambda: Adam(0.1)])
 def test_strided_parameters_move_in_place(backend, make):
     large = backends.asarray(np.ones((4, 6)))
-    make().step({"w": large[:, ::2]}, {"w": backends.asarray(np.ones((4, 3)))})
+    make().step({"w": large[:, 1:4]}, {"w": backends.asarray(np.ones((4, 3)))})
     moved = backends.to_numpy(large)
-    assert (moved[:, ::2] < 1).all() and (moved[:, 1::2] == 1).all()
+    assert (moved[:, 1:4] < 1).all() and (moved[:, [0, 4, 5]] == 1).all()
 
 
 def test_wrong_settings_are_refused():
