@@ -117,6 +117,22 @@ def test_convolutions(pieces, dtype, block, seed):
 
 
 @both_types
+@given(n=st.integers(1, 3), c=st.integers(1, 3), length=st.integers(1, 20), data=st.data())
+def test_one_dimensional_convolutions(dtype, n, c, length, data):
+    rng = np.random.default_rng(data.draw(seeds))
+    kernel, stride, o = data.draw(st.integers(1, length)), data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
+    padding = data.draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    x, weight, bias = whole(rng, (n, c, length), dtype), whole(rng, (o, c, kernel), dtype), whole(rng, o, dtype)
+    y = cpu.conv1d_forward(x, weight, bias, stride, padding)
+    assert np.array_equal(y, reference.conv1d_forward(x, weight, bias, stride, padding))
+    dy = whole(rng, y.shape, dtype)
+    found = cpu.conv1d_backward_weight(x, dy, kernel, stride, padding)
+    assert all(map(np.array_equal, found, reference.conv1d_backward_weight(x, dy, kernel, stride, padding)))
+    dx = cpu.conv1d_backward_input(dy, weight, length, stride, padding)
+    assert np.array_equal(dx, reference.conv1d_backward_input(dy, weight, length, stride, padding))
+
+
+@both_types
 @given(block=blocks(), seed=seeds)
 def test_nan_stays_in_its_windows(pieces, dtype, block, seed):
     """Registers read past a window's end: nothing of what lies there may come in."""
@@ -145,6 +161,11 @@ def test_pools(dtype, n, c, size, data):
     assert np.array_equal(y, right, equal_nan=True) and np.array_equal(argmax, right_argmax)
     dy = whole(rng, y.shape, dtype)
     assert np.array_equal(cpu.maxpool2d_backward(dy, argmax, size), reference.maxpool2d_backward(dy, argmax, size))
+    line = (x[:, :, 0], kernel[1], stride[1], padding[1], arguments[-1])
+    (y, argmax), (right, right_argmax) = cpu.maxpool1d_forward(*line), reference.maxpool1d_forward(*line)
+    assert np.array_equal(y, right, equal_nan=True) and np.array_equal(argmax, right_argmax)
+    dy, width = dy[:, :, 0, : y.shape[2]], size[1]
+    assert np.array_equal(cpu.maxpool1d_backward(dy, argmax, width), reference.maxpool1d_backward(dy, argmax, width))
 
 
 def sparse(rng, shape, dtype, density):
