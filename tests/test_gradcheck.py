@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -271,6 +272,18 @@ def test_the_suite_holds_every_layer_loss_and_network():
 def test_the_suite_passes(name, backend):
     result, shape, _ = suite.check(name, seed=1)
     assert result.ok, f"{shape}: {result}"
+
+
+def test_the_page_shows_what_happens():
+    """The code of docs/gradcheck.md prints what stands below it, but for the last digits of the errors."""
+    page = (Path(__file__).parents[1] / "docs" / "gradcheck.md").read_text(encoding="utf-8")
+    code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", page, re.DOTALL).groups()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    def plain(text):
+        return re.sub(r"\d\.\de-\d\d", "(error)", text)
+
+    assert plain(done.stdout) == plain(shown), done.stderr
 
 
 class TestCommand:
