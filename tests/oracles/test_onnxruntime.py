@@ -8,7 +8,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is an oracl
 
 from scratchnet import layers, nets  # noqa: E402
 from scratchnet.network import Network  # noqa: E402
-from scratchnet.onnx_export import RULES, export_onnx  # noqa: E402
+from scratchnet.onnx_export import RULES, export_onnx, main  # noqa: E402
 
 # The bar: 1e-5 of a probability. Float32 keeps well under it: ten layers of sums of up to 5000 terms, whose roundings
 # mostly cancel, are off by 10 · √5000 · 6e-8 = 4e-5 of a logit's size, here under 0.2.
@@ -77,6 +77,33 @@ def test_two_dimensional_paddings(padding, tmp_path):
     x = rng.standard_normal((2, 2, 9, 11)).astype("float32")
     export_onnx(net, tmp_path / "net.onnx", (2, 9, 11))
     assert np.abs(run(tmp_path / "net.onnx", x) - softmax(net.forward(x))).max() < PROBABILITY
+
+
+def test_the_command(tmp_path, capsys):
+    """A stored model, exported: the probabilities of `predict`, and what it needs to be used in the metadata."""
+    import scratchnet
+    from scratchnet.sound import SoundSettings
+    from scratchnet.training.files import write_arrays
+
+    net = nets.heurinet(3, rng=np.random.default_rng(0))
+    about = {
+        "format": 1,
+        "network": net.spec,
+        "phase": 3,
+        "classes": ["bark", "rain", "siren"],
+        "codes": ["B", "R", "S"],
+    }
+    about |= {"sound": SoundSettings().to_dict(), "feature": "waveform", "offset": 0.0, "scale": 1.0, "dropout_seed": 1}
+    write_arrays(tmp_path / "model.safetensors", net.state_dict(), about)
+    assert main([str(tmp_path)]) == 0
+    assert str(tmp_path / "model.onnx") in capsys.readouterr().out
+    x = np.random.default_rng(1).uniform(-1, 1, 20992).astype("float32")
+    x /= np.abs(x).max()
+    predicted = scratchnet.load(tmp_path).predict(x).segment_probabilities
+    assert np.abs(run(tmp_path / "model.onnx", x[None, None]) - predicted).max() < PROBABILITY
+    metadata = {p.key: p.value for p in onnx.load(tmp_path / "model.onnx").metadata_props}
+    assert "siren" in metadata["classes"] and "20992" in metadata["sound"]
+    assert main([str(tmp_path / "missing")]) == 2 and "missing" in capsys.readouterr().err
 
 
 def test_every_layer_has_its_rule():
