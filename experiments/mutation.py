@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from experiments.mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).resolve().parents[1]
-CPU_SECONDS = 150  # of one mutant; over it, it hangs, which a test run would show too
+CPU_SECONDS = {False: 60, True: 240}  # compiled or not: four times what the tests take; over it, a mutant hangs
 MEMORY = 12 << 30  # bytes: a wrong shape may ask for any
 
 LAYER_TESTS = "tests/layers tests/oracles/test_torch_layers.py"
@@ -143,7 +143,8 @@ def start(job: Job, log: Path) -> int:
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.chdir(ROOT)
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+        seconds = CPU_SECONDS[job.target.compiled]
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
         if not job.target.compiled:
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         os.environ["SCRATCHNET_TEST_BACKENDS"] = job.target.backend
