@@ -8,6 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.kernels.cpu import lowering, parallel
+from scratchnet.kernels.cpu.parallel import scratch
+
+COLUMN_BYTES = 4 << 20  # of windows side by side, multiplied at a time
 
 
 def forward(x, weight, bias, stride, padding, relu):
@@ -15,8 +18,8 @@ def forward(x, weight, bias, stride, padding, relu):
     n, channels, height, width = x.shape
     geometry = lowering.lower(channels, (height, width), weight.shape[2:], stride, padding)
     rows = lowering.rows_of(weight)
-    y = np.empty((n, geometry.positions, len(weight)), x.dtype)
-    samples = geometry.piece(n)
+    y = parallel.empty((n, geometry.positions, len(weight)), x.dtype)
+    samples = _piece(geometry, n)
 
     def piece(i: int) -> None:
         begin, end = i * samples, min(n, (i + 1) * samples)
@@ -38,7 +41,7 @@ def backward_weight(x, dy, kernel_size, stride, padding, y=None):
     shape = (dy.shape[1], channels, *kernel_size)
     dweights = np.zeros((parallel.PARTS, dy.shape[1], geometry.runs * geometry.run_length), x.dtype)
     dbiases = np.zeros((parallel.PARTS, dy.shape[1]), x.dtype)
-    samples = geometry.piece(n)
+    samples = _piece(geometry, n)
 
     def part(p: int) -> None:
         begin, end = parallel.part(p, n)
@@ -57,14 +60,16 @@ def backward_input(dy, weight, size, stride, padding, y=None):
     n, channels = len(dy), weight.shape[1]
     geometry = lowering.lower(channels, tuple(size), weight.shape[2:], stride, padding)
     rows = lowering.rows_of(weight)
-    dx = np.empty((n, *size, channels), dy.dtype).transpose(0, 3, 1, 2)
-    samples = geometry.piece(n)
+    dx = parallel.empty((n, *size, channels), dy.dtype).transpose(0, 3, 1, 2)
+    samples = _piece(geometry, n)
     kh, kw = weight.shape[2:]
     (sh, sw), (out_h, out_w) = stride, dy.shape[2:]
 
     def piece(i: int) -> None:
         begin, end = i * samples, min(n, (i + 1) * samples)
-        dwindows = (_rows_of_map(dy, y, begin, end) @ rows).reshape(-1, out_h, out_w, kh, kw, channels)
+        dy_rows = _rows_of_map(dy, y, begin, end)
+        product = scratch("columns", (len(dy_rows), rows.shape[1]), dy.dtype)
+        dwindows = np.matmul(dy_rows, rows, out=product).reshape(-1, out_h, out_w, kh, kw, channels)
         buffer = geometry.buffer(end - begin, dy.dtype)
         buffer[:] = 0
         full = buffer[: -lowering.SLACK].reshape(-1, geometry.height, geometry.width, channels)
@@ -78,11 +83,19 @@ def backward_input(dy, weight, size, stride, padding, y=None):
     return dx
 
 
+def _piece(geometry, n):
+    """How many samples make a matrix that is large enough for BLAS."""
+    return max(1, min(n, COLUMN_BYTES // (4 * geometry.positions * geometry.runs * geometry.run_length)))
+
+
 def _im2col(geometry, x, stride):
     """The windows of x (S, C, H, W), copied side by side: (S · positions, taps)."""
     buffer = geometry.buffer(len(x), x.dtype)
     geometry.fill(buffer, x)
-    return geometry.windows(buffer, len(x), stride).reshape(len(x) * geometry.positions, -1)
+    windows = geometry.windows(buffer, len(x), stride)
+    columns = scratch("columns", windows.shape, x.dtype)
+    columns[...] = windows
+    return columns.reshape(len(x) * geometry.positions, -1)
 
 
 def _rows_of_map(dy, y, begin, end):

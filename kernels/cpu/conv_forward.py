@@ -25,8 +25,8 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False):
     geometry = lowering.lower(channels, (height, width), (kh, kw), stride, padding)
     kernel, step = pool or ((1, 1), (1, 1))
     rows, columns = (geometry.rows - kernel[0]) // step[0] + 1, (geometry.columns - kernel[1]) // step[1] + 1
-    y = np.empty((n, rows, columns, out_channels), x.dtype)
-    argmax = np.empty(y.shape, np.int32)
+    y = parallel.empty((n, rows, columns, out_channels), x.dtype)
+    argmax = parallel.empty(y.shape, np.int32)
     panels = _pack(lowering.rows_of(weight), bias, x.dtype)
     walk = (kernel[0], geometry.columns), (kernel[1], 1)  # through a window: how many, how far apart; outer, inner
     window = np.array([geometry.columns, *step, relu, *walk[turned], *walk[not turned]])
@@ -34,22 +34,11 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False):
 
     def piece(i: int) -> None:
         part = slice(i * samples, min(n, (i + 1) * samples))
-        count = part.stop - part.start
         buffer = geometry.buffer(samples, x.dtype)
         geometry.fill(buffer, x[part])
         conv_map = scratch("map", (len(geometry.offsets), len(panels) * panels.shape[2]), x.dtype)
-        for s in range(count):
-            start = s * geometry.sample_size
-            _convolve(
-                buffer,
-                geometry.offsets + start,
-                geometry.runs,
-                geometry.row_step,
-                geometry.run_length,
-                panels,
-                conv_map,
-            )
-            _pool(conv_map, window, y[part.start + s], argmax[part.start + s])
+        shape = np.array([geometry.sample_size, geometry.runs, geometry.row_step, geometry.run_length])
+        _block(buffer, shape, geometry.offsets, panels, conv_map, window, y[part], argmax[part])
 
     parallel.run(piece, -(-n // samples))
     return y.transpose(0, 3, 1, 2), argmax.transpose(0, 3, 1, 2)
@@ -144,3 +133,14 @@ def _pool(conv_map, window, y, argmax):
 
 
 _pool = njit(nogil=True, cache=True)(_pool)
+
+
+def _block(buffer, shape, offsets, panels, conv_map, window, y, argmax):
+    """Convolution and pool, sample by sample."""
+    sample_size, runs, row_step, run_length = shape
+    for s in range(len(y)):
+        _convolve(buffer[s * sample_size :], offsets, runs, row_step, run_length, panels, conv_map)
+        _pool(conv_map, window, y[s], argmax[s])
+
+
+_block = njit(nogil=True, cache=True)(_block)

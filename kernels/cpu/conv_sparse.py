@@ -33,8 +33,8 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
     starts, taps = _chunks(geometry, 5 * lanes_of(x.dtype))
     used = taps >= 0
     kernels = np.ascontiguousarray(np.where(used, lowering.rows_of(weight)[:, taps], x.dtype.type(0)))
-    dx = np.empty((n, *size, channels), x.dtype).transpose(0, 3, 1, 2) if need_dx else None
-    dkernels = np.zeros((parallel.PARTS, *kernels.shape), x.dtype) if need_dweight else None
+    dx = parallel.empty((n, *size, channels), x.dtype).transpose(0, 3, 1, 2) if need_dx else None
+    dkernels = np.zeros((parallel.PARTS, *kernels.shape), x.dtype)
     dbiases = np.zeros((parallel.PARTS, out_channels), x.dtype)
     samples = geometry.piece(n)
 
@@ -49,14 +49,10 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
             stop = min(s + samples, end)
             geometry.fill(windows, x[s:stop])
             dwindows[:] = 0
-            for j in range(s, stop):
-                here = (j - s) * geometry.sample_size
-                _collect(dy[j], argmax[j], winners[0], values[0], counts, dbiases[i])
-                if need_dweight:
-                    _add_windows(windows[here:], winners[0], values[0], counts, geometry.offsets, starts, dkernels[i])
-                if need_dx:
-                    _sort_by_place(winners[0], values[0], counts, firsts, winners[1], values[1])
-                    _add_kernels(kernels, winners[1], values[1], firsts, geometry.offsets, starts, dwindows[here:])
+            _gradients(
+                dy[s:stop], argmax[s:stop], geometry.sample_size, geometry.offsets, starts, kernels,
+                need_dx, need_dweight, windows, dwindows, winners, values, counts, firsts, dkernels[i], dbiases[i],
+            )  # fmt: skip
             if need_dx:
                 dx[s:stop] = geometry.image(dwindows, stop - s, size)
 
@@ -173,7 +169,23 @@ def _add_kernels(kernels, channels, values, firsts, offsets, starts, sample):
             store(sample, d + 4 * lanes, a4)
 
 
+def _gradients(
+    dy, argmax, sample_size, offsets, starts, kernels, need_dx, need_dweight,
+    windows, dwindows, winners, values, counts, firsts, dkernels, dbias,
+):  # fmt: skip
+    """Both gradients for a few samples, whose windows lie one after the other."""
+    for j in range(len(dy)):
+        here = j * sample_size
+        _collect(dy[j], argmax[j], winners[0], values[0], counts, dbias)
+        if need_dweight:
+            _add_windows(windows[here:], winners[0], values[0], counts, offsets, starts, dkernels)
+        if need_dx:
+            _sort_by_place(winners[0], values[0], counts, firsts, winners[1], values[1])
+            _add_kernels(kernels, winners[1], values[1], firsts, offsets, starts, dwindows[here:])
+
+
 _collect = njit(nogil=True, cache=True)(_collect)
 _sort_by_place = njit(nogil=True, cache=True)(_sort_by_place)
 _add_windows = njit(nogil=True, cache=True)(_add_windows)
 _add_kernels = njit(nogil=True, cache=True)(_add_kernels)
+_gradients = njit(nogil=True, cache=True)(_gradients)

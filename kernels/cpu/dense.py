@@ -41,7 +41,7 @@ def dense_backward_input(dy, weight):
 def product(a, b, out=None):
     """a · b for matrices of any strides; the zeros of `a` are skipped where they are many."""
     if out is None:
-        out = np.empty((len(a), b.shape[1]), a.dtype)
+        out = parallel.empty((len(a), b.shape[1]), a.dtype)
     if min(*a.shape, b.shape[1]) >= LEAST and _density(a) <= DENSITY:
         sparse_product(a, b, out)
         return out

@@ -8,30 +8,39 @@ from numba import njit
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.dense import column_sums, dense_backward_input, product
 
-PIECE = 1 << 16  # numbers per piece of work; a multiple of 4, so that Philox's blocks are never cut
+PIECE = 1 << 14  # numbers per piece of work, which fit the first-level cache; a multiple of Philox's 4
 
 
 def dropout_forward(x, p, seed, offset):
     """See `reference.dropout_forward`."""
-    x = np.ascontiguousarray(x)
-    y = np.empty_like(x)
-    _in_pieces(_drop, x.size, x.reshape(-1), y.reshape(-1), *_mask(p, seed, offset, x.dtype))
+    y = parallel.empty(x.shape, x.dtype)
+    y[...] = x
+    flat, mask = y.reshape(-1), _mask(p, seed, offset, x.dtype)
+    _in_pieces(y.size, lambda begin, end: _drop(begin, flat[begin:end], *mask))
     return y
 
 
 def dense_block_forward(x, weight, bias, p, seed, offset):
     """See `reference.dense_block_forward`: the product, then one pass for bias, ReLU and dropout."""
     y = product(x, weight.T)
+    flat, mask = y.reshape(-1), _mask(p, seed, offset, y.dtype)
     bias = np.zeros(len(weight), y.dtype) if bias is None else bias
-    _in_pieces(_bias_relu_drop, y.size, y.reshape(-1), bias, p > 0, *_mask(p, seed, offset, y.dtype))
+
+    def piece(begin: int, end: int) -> None:
+        _bias_relu(begin, flat[begin:end], bias)
+        if p > 0:
+            _drop(begin, flat[begin:end], *mask)
+
+    _in_pieces(y.size, piece)
     return y
 
 
 def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight, out=None):
     """See `reference.dense_block_backward`; `out` may give the room for dweight."""
-    dz = np.empty_like(y)
+    dz = parallel.empty(y.shape, y.dtype)
     scale = y.dtype.type(1 / (1 - p))
-    _in_pieces(_where_positive, y.size, np.ascontiguousarray(dy).reshape(-1), y.reshape(-1), scale, dz.reshape(-1))
+    flat_dy, flat_y, flat_dz = np.ascontiguousarray(dy).reshape(-1), y.reshape(-1), dz.reshape(-1)
+    _in_pieces(y.size, lambda b, e: _where_positive(flat_dy[b:e], flat_y[b:e], scale, flat_dz[b:e]))
     dx = dense_backward_input(dz, weight) if need_dx else None
     if not need_dweight:
         return dx, None, None
@@ -44,9 +53,15 @@ def _mask(p, seed, offset, dtype):
     return np.array([*words, round(p * 2**32)], np.uint64), dtype.type(1 / (1 - p))
 
 
-def _in_pieces(kernel, size, *args):
-    """kernel(begin, end, *args) over stretches of range(size)."""
-    parallel.run(lambda i: kernel(i * PIECE, min(size, (i + 1) * PIECE), *args), -(-size // PIECE))
+def _in_pieces(size, piece):
+    """piece(begin, end) over stretches of range(size), four at a time."""
+    stretch = 4 * PIECE
+
+    def stretches(i: int) -> None:
+        for begin in range(i * stretch, min(size, (i + 1) * stretch), PIECE):
+            piece(begin, min(size, begin + PIECE))
+
+    parallel.run(stretches, -(-size // stretch))
 
 
 def _philox(block, key):
@@ -61,30 +76,39 @@ def _philox(block, key):
     return c0, c1, c2, c3
 
 
-def _drop(begin, end, x, y, key, scale):
-    """y = scale · x where the word is at least the threshold, else 0."""
-    for i in range(begin, end, 4):
-        words = _philox(i // 4, key)
-        for j in range(min(4, end - i)):
-            y[i + j] = x[i + j] * scale if words[j] >= key[4] else x.dtype.type(0)
+def _drop(begin, y, key, scale):
+    """y ← scale · y where the word is at least the threshold, else 0; y starts at a multiple of 4, `begin`."""
+    words = np.empty((len(y) + 3) // 4 * 4, np.uint64)
+    for block in range(len(words) // 4):
+        w0, w1, w2, w3 = _philox(begin // 4 + block, key)
+        words[4 * block], words[4 * block + 1], words[4 * block + 2], words[4 * block + 3] = w0, w1, w2, w3
+    zero, least = y.dtype.type(0), key[4]
+    for i in range(len(y)):  # a loop of its own: it has no branch, and LLVM makes vector code of it
+        y[i] = y[i] * scale if words[i] >= least else zero
 
 
-def _bias_relu_drop(begin, end, y, bias, drops, key, scale):
-    """y ← dropout(relu(y + bias)), in place; bias repeats along y."""
-    for i in range(begin, end):
-        value = y[i] + bias[i % len(bias)]
-        y[i] = y.dtype.type(0) if value <= 0 else value
-    if drops:
-        _drop(begin, end, y, y, key, scale)
+def _bias_relu(begin, y, bias):
+    """y ← relu(y + bias), in place; bias repeats along the array, of which y starts at `begin`."""
+    zero = y.dtype.type(0)
+    done, channel = 0, begin % len(bias)
+    while done < len(y):
+        count = min(len(bias) - channel, len(y) - done)
+        stretch, shift = y[done : done + count], bias[channel : channel + count]
+        for i in range(count):
+            value = stretch[i] + shift[i]
+            stretch[i] = zero if value <= zero else value
+        done, channel = done + count, 0
 
 
-def _where_positive(begin, end, dy, y, scale, dz):
+def _where_positive(dy, y, scale, dz):
     """dz = scale · dy where y > 0: where ReLU let it pass and dropout kept it."""
-    for i in range(begin, end):
-        dz[i] = dy[i] * scale if y[i] > 0 else y.dtype.type(0)
+    zero = y.dtype.type(0)
+    for i in range(len(y)):
+        value = dy[i] * scale  # before the choice: no branch
+        dz[i] = value if y[i] > zero else zero
 
 
 _philox = njit(nogil=True, cache=True)(_philox)
 _drop = njit(nogil=True, cache=True)(_drop)
-_bias_relu_drop = njit(nogil=True, cache=True)(_bias_relu_drop)
+_bias_relu = njit(nogil=True, cache=True)(_bias_relu)
 _where_positive = njit(nogil=True, cache=True)(_where_positive)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,10 @@ import numpy as np
 
 PARTS = 8  # a sum over the batch is made of this many partial sums, whatever the number of threads
 
+RECYCLED = 1 << 20  # bytes from which memory is used again
+ROOMS = 24  # how many such rooms are remembered
+
+_rooms: list[np.ndarray] = []
 _count: int | None = None
 _pool: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
@@ -87,6 +92,34 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     if name not in rooms or rooms[name].nbytes < size:
         rooms[name] = np.empty(size, np.uint8)
     return rooms[name][:size].view(dtype).reshape(shape)
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """`np.empty`, but of memory that an earlier result has left: fresh memory of this size costs as much as filling it.
+
+    A room is given out again only when no array looks into it any more, so that no result ever changes.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < RECYCLED:
+        return np.empty(shape, dtype)
+    with _lock:
+        owners = _owners(_rooms)
+        free = [i for i, count in enumerate(owners) if count == _UNUSED and size <= _rooms[i].nbytes <= 2 * size]
+        if free:
+            room = _rooms.pop(min(free, key=lambda i: _rooms[i].nbytes))
+        else:
+            room = np.empty(size, np.uint8)
+            del _rooms[:-ROOMS]
+        _rooms.append(room)  # the most recently used last
+        return room[:size].view(dtype).reshape(shape)
+
+
+def _owners(rooms: list[np.ndarray]) -> list[int]:
+    """How many references there are to each room; every view of it is one."""
+    return [sys.getrefcount(room) for room in rooms]
+
+
+_UNUSED = _owners([np.empty(1, np.uint8)])[0]  # what Python counts for a room that is in the list alone
 
 
 @lru_cache(maxsize=1)
