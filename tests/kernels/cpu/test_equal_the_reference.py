@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratchnet.kernels import cpu, reference
-from scratchnet.kernels.cpu import dense, elementwise, lowering, update
+from scratchnet.kernels.cpu import dense, elementwise, lowering, parallel, update
 from tests.support import seeds
 
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -22,8 +22,9 @@ def whole(rng, shape, dtype, size=3):
 
 @pytest.fixture(params=[None, 2048], ids=["large pieces", "small pieces"])
 def pieces(request, monkeypatch):
-    """With small pieces even these small inputs are cut into several."""
+    """With small pieces even these small inputs are cut into several, and results lie in memory full of older ones."""
     if request.param:
+        monkeypatch.setattr(parallel, "RECYCLED", 0)
         monkeypatch.setattr(lowering, "PIECE_BYTES", request.param)
         monkeypatch.setattr(update, "PIECE", 8)
         monkeypatch.setattr(elementwise, "PIECE", 8)
