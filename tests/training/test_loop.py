@@ -179,7 +179,15 @@ def test_balanced_mini_batches_show_every_class_equally_often():
     assert task.steps == -(-seen.sum() // 8)
 
 
-def test_ctrl_c_is_held_back_until_the_weights_are_whole_and_the_second_is_not():
+@pytest.fixture
+def python_hears_ctrl_c():
+    """A shell starts its background jobs deaf to Ctrl-C; the test must not be."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_is_held_back_until_the_weights_are_whole_and_the_second_is_not(python_hears_ctrl_c):
     before = signal.getsignal(signal.SIGINT)
     with stop_on_signal() as stop:
         stop.check()
