@@ -34,7 +34,7 @@ CPU_SECONDS = {False: 60, True: 240}  # compiled or not: four times what the tes
 MEMORY = 12 << 30  # bytes: a wrong shape may ask for any
 
 LAYER_TESTS = "tests/layers tests/oracles/test_torch_layers.py"
-CPU_TESTS = "tests/kernels/cpu"
+CPU_TESTS = "tests/kernels/cpu/test_equal_the_reference.py"
 
 
 class Target(NamedTuple):
@@ -58,7 +58,7 @@ CPU_FILES = {
     "convolution": "blocks or conv or nan", "dense": "dense or sparse", "elementwise": "dense or dropout",
     "lowering": "blocks or conv or nan", "maxpool": "pool",
 }  # fmt: skip
-UPDATE_TESTS = "tests/kernels/cpu tests/test_clipping.py tests/test_optimizers.py"
+UPDATE_TESTS = f"{CPU_TESTS} tests/test_clipping.py tests/test_optimizers.py"
 
 TARGETS: dict[str, list[Target]] = {
     "kernels/reference.py": [
@@ -71,7 +71,7 @@ TARGETS: dict[str, list[Target]] = {
         Target("softmax_.*|mean_.*", "tests/test_losses.py"),
         Target("squared_norm|clip_by_norm", "tests/test_clipping.py"),
         Target("nesterov_step|adam_step", "tests/test_optimizers.py"),
-        Target("(conv|dense)_block_.*", "tests/test_fusion.py tests/kernels/cpu"),
+        Target("(conv|dense)_block_.*", f"tests/test_fusion.py {CPU_TESTS}"),
     ],
     **{f"kernels/cpu/{name}.py": [Target(".*", CPU_TESTS, "cpu", tests)] for name, tests in CPU_FILES.items()},
     "kernels/cpu/update.py": [Target(".*", UPDATE_TESTS, "cpu", "updates or clipping or optimizers")],
