@@ -149,6 +149,33 @@ class Model:
         return probabilities(self.network, segments, indices, self.feature, self.norm, dropout_seed=seed)
 
 
+def load_phase(path: str | Path, name: str | int) -> Model:
+    """The model as it was at the best epoch of one phase of a run: 0 (PiczakNet on spectrograms), 1, 2, 3 or "random".
+
+    Raises `InputError` where `path` is no run folder, or the run has no such phase or no weights of it.
+    """
+    from scratchnet.training.icebreaker import build, dropout_seed, feature_of
+    from scratchnet.training.phases import phases_of
+    from scratchnet.training.runfolder import RunFolder
+
+    folder, config = RunFolder.open(Path(path))
+    phases = {str(phase.name): phase for phase in phases_of(config.net, config.init) if phase.name != "forcing"}
+    if str(name) not in phases:
+        raise InputError(f"{path}: this run has no phase {name} (it has {', '.join(phases)})")
+    phase = phases[str(name)]
+    weights = folder.weights_of(phase)
+    _, about = read_arrays(folder.path / MODEL)
+    norm = Normalisation(about["offset"], about["scale"])
+    config = config.with_(dropout_in_evaluation=False)
+    network = build(config, phase.net or config.net, len(about["classes"]), norm)
+    try:
+        network.load_state_dict(weights)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: not the weights of phase {name} ({error})") from None
+    changes = {"network": network.spec, "phase": phase.name, "feature": feature_of(network)}
+    return Model(network, {**about, **changes, "dropout_seed": dropout_seed(config, phase.name)})
+
+
 def load(path: str | Path, *, as_trained: bool = False) -> Model:
     """Load a model from a run folder or a model.safetensors, onto the backend in use.
 

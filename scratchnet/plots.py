@@ -15,7 +15,7 @@ MAX_KERNELS = 80
 SMALL = {"font.size": 9, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
+def new_figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
     """Figure and axes (rows, columns); without pyplot, so that no screen is needed and none is touched."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -25,13 +25,19 @@ def _figure(rows: int, columns: int, size: tuple[float, float], **options: Any) 
         return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write the figure; the file's ending says as what (PNG, PDF, SVG)."""
     figure.savefig(path, dpi=150)
+
+
+def class_labels(data: str, classes: Sequence[str], codes: Sequence[str]) -> Sequence[str]:
+    """What pictures call the classes: by the paper's two-letter codes (appendix A) where they are the paper's."""
+    return codes if data in ("urbansound8k", "synthetic") else classes
 
 
 def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Accuracies and loss over the epochs, phase after phase, from the rows of a metrics.jsonl."""
-    figure, axes = _figure(2, 1, (8, 5.5), sharex=True)
+    figure, axes = new_figure(2, 1, (8, 5.5), sharex=True)
     accuracy, loss = axes[:, 0]
     style: dict[str, Any] = {"marker": "o", "markersize": 3 if len(rows) < 60 else 0, "linewidth": 1.4}
     forced = any(row["train_accuracy"] is None for row in rows)
@@ -67,28 +73,39 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     for axis in (accuracy, loss):
         axis.grid(axis="y", color="0.92")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_confusion(path: Path, confusion: np.ndarray, names: Sequence[str], title: str = "") -> None:
-    """The confusion matrix (K, K) of counts, rows true: shades are shares of the row, numbers the counts."""
+    """The confusion matrix (K, K) of counts, rows true."""
+    save_confusions(path, {title or "segments of the test set": confusion}, names)
+
+
+def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> None:
+    """Confusion matrices (K, K) of counts by title, side by side: shades are shares of the row, numbers the counts."""
     count = len(names)
     size = min(12.0, 2.6 + 0.42 * count)
-    figure, axes = _figure(1, 1, (size + 0.6, size))
-    axis = axes[0, 0]
+    figure, axes = new_figure(1, len(matrices), (size * len(matrices) + 0.6, size), sharey=True)
+    long = max(map(len, names)) > 3
+    for axis, (title, confusion) in zip(axes[0], matrices.items()):
+        image = _draw_confusion(axis, confusion)
+        axis.set_xticks(range(count), names, rotation=45 if long else 0, ha="right" if long else "center")
+        axis.set(xlabel="predicted class", title=title)
+    axes[0, 0].set_yticks(range(count), names)
+    axes[0, 0].set_ylabel("true class")
+    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+    save_figure(figure, path)
+
+
+def _draw_confusion(axis: Any, confusion: np.ndarray) -> Any:
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axis.imshow(share, cmap=MAP, vmin=0, vmax=1)
-    if count <= 20:
+    if len(confusion) <= 20:
         for (row, column), value in np.ndenumerate(confusion):
             if value:
                 color = "black" if share[row, column] > 0.55 else "white"
                 axis.text(column, row, int(value), ha="center", va="center", color=color, fontsize=8)
-    long = max(map(len, names)) > 3
-    axis.set_xticks(range(count), names, rotation=45 if long else 0, ha="right" if long else "center")
-    axis.set_yticks(range(count), names)
-    axis.set(xlabel="predicted class", ylabel="true class", title=title or "segments of the test set")
-    figure.colorbar(image, ax=axis, shrink=0.8, label="share of the true class")
-    _save(figure, path)
+    return image
 
 
 def save_kernels(path: Path, weights: Mapping[str, np.ndarray], sound: Mapping[str, Any]) -> None:
@@ -103,27 +120,47 @@ def save_kernels(path: Path, weights: Mapping[str, np.ndarray], sound: Mapping[s
 
 
 def _time_kernels(path: Path, kernels: np.ndarray, sample_rate: int) -> None:
-    """(K, width): evenly picked ones, each to its own scale, on a grid in one pair of axes (80 pairs would be slow)."""
+    """(K, width): evenly picked ones, in the network's order."""
     shown = kernels[np.linspace(0, len(kernels) - 1, min(len(kernels), MAX_KERNELS)).astype(int)]
-    columns = 8
-    rows = math.ceil(len(shown) / columns)
-    figure, axes = _figure(1, 1, (10, 0.75 * rows + 0.9))
+    picked = "" if len(shown) == len(kernels) else f" (of {len(kernels)})"
+    title = f"{len(shown)} kernels{picked} of the first layer, each scaled to its peak"
+    save_time_kernels(path, shown, sample_rate, title)
+
+
+def save_time_kernels(
+    path: Path,
+    kernels: np.ndarray,
+    sample_rate: int,
+    title: str,
+    *,
+    labels: Sequence[str] = (),
+    columns: int = 8,
+    width: float = 10.0,
+) -> None:
+    """Kernels (K, width) over time, each to its own scale, on a grid in one pair of axes (80 pairs would be slow).
+
+    `labels`: a word at the head of each; `width` of the picture in inches.
+    """
+    rows = math.ceil(len(kernels) / columns)
+    figure, axes = new_figure(1, 1, (width, 0.75 * rows + 0.9))
     axis = axes[0, 0]
-    time = np.arange(shown.shape[1]) / sample_rate * 1000
-    cell = 1.15 * time[-1]
-    for number, kernel in enumerate(shown):
+    time = np.arange(kernels.shape[1]) / sample_rate * 1000
+    cell, pitch = 1.15 * time[-1], 2.9 if labels else 2.2
+    for number, kernel in enumerate(kernels):
         row, column = divmod(number, columns)
-        level = np.full(len(time), -2.2 * row)
+        level = np.full(len(time), -pitch * row)
         axis.plot(time + column * cell, level, color="0.85", linewidth=0.6)
         axis.plot(time + column * cell, level + kernel / (np.abs(kernel).max() or 1.0), color=TRAIN, linewidth=0.7)
+        if labels:
+            axis.text(column * cell, level[0] + 1.05, labels[number], va="bottom", fontsize=7)
     tick = next(step for step in (20, 10, 5, 2, 1, 0.5, 0.2, 0.1) if step < 0.8 * time[-1])
     places = [column * cell + t for column in range(columns) for t in (0, tick)]
     axis.set_xticks(places, ["0", f"{tick:g}"] * columns)
-    axis.set(yticks=[], ylim=(-2.2 * (rows - 1) - 1.3, 1.3), xlim=(-0.02 * cell, columns * cell), xlabel="time in ms")
+    top = 2.0 if labels else 1.3
+    axis.set(yticks=[], ylim=(-pitch * (rows - 1) - 1.3, top), xlim=(-0.02 * cell, columns * cell), xlabel="time in ms")
     axis.spines["left"].set_visible(False)
-    picked = "" if len(shown) == len(kernels) else f" (of {len(kernels)})"
-    axis.set_title(f"{len(shown)} kernels{picked} of the first layer, each scaled to its peak")
-    _save(figure, path)
+    axis.set_title(title)
+    save_figure(figure, path)
 
 
 def _image_kernels(path: Path, kernels: np.ndarray, sound: Mapping[str, Any]) -> None:
@@ -138,7 +175,7 @@ def _image_kernels(path: Path, kernels: np.ndarray, sound: Mapping[str, Any]) ->
         row, column = divmod(number, columns)
         mosaic[rows - 1 - row, :height, column, :width] = kernel
     bound = float(np.abs(kernels).max()) or 1.0
-    figure, axes = _figure(1, 1, (10, 1.6 * rows + 0.9))
+    figure, axes = new_figure(1, 1, (10, 1.6 * rows + 0.9))
     axis = axes[0, 0]
     flat = mosaic.reshape(rows * (height + 4), columns * (width + 2))
     image = axis.imshow(flat, cmap="PuOr_r", vmin=-bound, vmax=bound, origin="lower", aspect="auto")
@@ -158,4 +195,4 @@ def _image_kernels(path: Path, kernels: np.ndarray, sound: Mapping[str, Any]) ->
     for side in ("left", "bottom"):
         axis.spines[side].set_visible(False)
     figure.colorbar(image, ax=axis, shrink=0.7, label="weight", fraction=0.02)
-    _save(figure, path)
+    save_figure(figure, path)

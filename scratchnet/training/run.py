@@ -245,7 +245,7 @@ def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments:
     from scratchnet import plots
 
     confusion = np.array(result["test"]["confusion"])
-    names = segments.codes if segments.name in ("urbansound8k", "synthetic") else segments.classes
+    names = plots.class_labels(segments.name, segments.classes, segments.codes)
     plots.save_confusion(folder.path / "confusion.png", confusion, names)
     if not config.cv:
         plots.save_curves(folder.path / "curves.png", folder.metrics())

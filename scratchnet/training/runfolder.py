@@ -4,7 +4,8 @@ config.json         all settings, versions, fingerprint of the data
 metrics.jsonl       one line per epoch
 model.safetensors   best weights of the latest phase, with what `predict` needs
 result.json         figures on the test fold
-checkpoint/         best weights of every phase (only those it trained), state of an unfinished one
+checkpoint/         best weights of every phase (only those it trained, see `RunFolder.weights_of`), state of an
+                    unfinished one
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from scratchnet.errors import InputError
 from scratchnet.training import config as configuration
 from scratchnet.training.config import Config
 from scratchnet.training.files import json_line, read_arrays, read_json, write_arrays, write_json, write_text
-from scratchnet.training.phases import PhaseName
+from scratchnet.training.phases import Phase, PhaseName, source, trains
 
 CONFIG, METRICS, MODEL, RESULT, CHECKPOINT = (
     "config.json",
@@ -128,6 +129,28 @@ class RunFolder:
         """What `save_best` stored, or None."""
         path = self._weights(phase)
         return read_arrays(path) if path.is_file() else None
+
+    def weights_of(self, phase: Phase) -> dict[str, np.ndarray]:
+        """Every weight of the network at the best epoch of `phase`, gathered from the phases that trained them.
+
+        Raises `InputError` where the run has not finished that phase, or keeps its weights no longer.
+        """
+        weights: dict[str, np.ndarray] = {}
+        for prefix, origin in phase.starts.items():
+            if not trains(phase, prefix):  # all of it, or the part that is frozen
+                mine = self._best_of(origin)
+                weights |= {name: a for name, a in mine.items() if source(phase, name) == origin}
+        return weights | self._best_of(phase.name)
+
+    def _best_of(self, phase: PhaseName) -> dict[str, np.ndarray]:
+        """The best values of what a phase trained; of the latest phase they are in model.safetensors alone."""
+        stored = self.load_best(phase)
+        if stored is None and (self.path / MODEL).is_file():
+            stored = read_arrays(self.path / MODEL)
+            stored = stored if stored[1].get("phase") == phase else None
+        if stored is None:
+            raise InputError(f"{self.path}: keeps no weights of phase {phase}; train it again")
+        return stored[0]
 
     def drop_best(self, phase: PhaseName) -> None:
         """The last phase's weights are in model.safetensors too: once is enough."""
