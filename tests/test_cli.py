@@ -1,5 +1,6 @@
 """The commands end to end on a tiny set of recordings: what they print, leave behind, and say of bad input."""
 
+import csv
 import json
 import os
 import shutil
@@ -91,7 +92,7 @@ def fails(capsys, main, arguments, *words, status=2):
 
 def test_a_run_folder_holds_what_the_contract_says(trained, tree):
     names = {path.name for path in trained.iterdir()}
-    files = {"config.json", "metrics.jsonl", "model.safetensors", "result.json", "checkpoint"}
+    files = {"config.json", "metrics.jsonl", "model.safetensors", "predictions.csv", "result.json", "checkpoint"}
     assert names == files | {"curves.png", "confusion.png", "kernels.png"}
     config = json.loads((trained / "config.json").read_text())
     assert (config["net"], config["seed"], config["batch_size"], config["data"]) == ("piczaknet", 0, 8, str(tree))
@@ -109,6 +110,11 @@ def test_a_run_folder_holds_what_the_contract_says(trained, tree):
     assert test["clips"] == 3
     assert np.trace(test["confusion"]) / 6 == pytest.approx(test["segment_accuracy"])
     assert result["phases"]["0"] == test
+    with open(trained / "predictions.csv", newline="") as file:
+        clips = list(csv.DictReader(file))
+    for vote in ("majority", "probability"):
+        assert np.mean([row["label"] == row[vote] for row in clips]) == pytest.approx(test[f"clip_accuracy_{vote}"])
+    assert [row["clip"].startswith(row["label"] + "/") for row in clips] == [True] * 3
     weights, about = read_arrays(trained / "model.safetensors")
     assert sum(array.size for array in weights.values()) == 26_306_730 - 7 * 5001  # three classes, not ten
     assert (about["network"]["name"], about["classes"]) == ("piczaknet", ["high", "low", "middle"])

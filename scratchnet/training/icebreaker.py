@@ -193,8 +193,9 @@ class IceBreaker:
         probs = probabilities(
             net, self.segments, self.test, feature_of(net), self.norm, dropout_seed=seed, checkpoint=stop.check
         )
-        of_test = self.segments.label[self.test], self.segments.clip[self.test]
-        return metrics.figures(probs, *of_test, self.segments.classes)
+        of_test = self.segments.label[self.test], self.segments.clip[self.test], self.segments.classes
+        self.folder.save_predictions(self.segments.classes, metrics.clip_rows(probs, *of_test, self.segments.clips))
+        return metrics.figures(probs, *of_test)
 
 
 class _Reporter(Listener):

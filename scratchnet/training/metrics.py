@@ -83,6 +83,22 @@ def figures(probabilities: np.ndarray, label: np.ndarray, clip: np.ndarray, clas
     }
 
 
+def clip_rows(
+    probabilities: np.ndarray, label: np.ndarray, clip: np.ndarray, classes: tuple[str, ...], names: list[str]
+) -> list[list[str]]:
+    """What a network says of each clip: (name, true class, class by majority, by mean probability, the probabilities).
+
+    Arguments as `figures`; `names`: those of all clips, which `clip` indexes.
+    """
+    clips, by_majority = vote_majority(probabilities, clip)
+    _, by_probability = vote_probability(probabilities, clip)
+    _, first, position = np.unique(clip, return_index=True, return_inverse=True)
+    mean = _sum_per_clip(probabilities, position, len(clips)) / np.bincount(position)[:, None]
+    true = np.asarray(label)[first]
+    words = zip(clips, true, by_majority, by_probability, mean)
+    return [[names[c], classes[t], classes[m], classes[p], *(f"{x:.6g}" for x in row)] for c, t, m, p, row in words]
+
+
 SCORES = (
     "segment_accuracy",
     "segment_balanced_accuracy",

@@ -3,6 +3,7 @@
 config.json         all settings, versions, fingerprint of the data
 metrics.jsonl       one line per epoch
 model.safetensors   best weights of the latest phase, with what `predict` needs
+predictions.csv     every clip of the test fold: its class, both votes, its probabilities
 result.json         figures on the test fold
 checkpoint/         best weights of every phase (only those it trained, see `RunFolder.weights_of`), state of an
                     unfinished one
@@ -10,9 +11,13 @@ checkpoint/         best weights of every phase (only those it trained, see `Run
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import platform
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +30,11 @@ from scratchnet.training.config import Config
 from scratchnet.training.files import json_line, read_arrays, read_json, write_arrays, write_json, write_text
 from scratchnet.training.phases import Phase, PhaseName, source, trains
 
-CONFIG, METRICS, MODEL, RESULT, CHECKPOINT = (
+CONFIG, METRICS, MODEL, PREDICTIONS, RESULT, CHECKPOINT = (
     "config.json",
     "metrics.jsonl",
     "model.safetensors",
+    "predictions.csv",
     "result.json",
     "checkpoint",
 )
@@ -183,6 +189,14 @@ class RunFolder:
         path = self.checkpoint / f"phase-{phase}.json"
         return read_json(path) if path.is_file() else None
 
+    def save_predictions(self, classes: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """predictions.csv: rows (clip, true class, its class by majority, by mean probability, the probabilities)."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["clip", "label", "majority", "probability", *(f"p({name})" for name in classes)])
+        table.writerows(rows)
+        write_text(self.path / PREDICTIONS, text.getvalue())
+
     def save_result(self, result: Mapping[str, Any]) -> None:
         """result.json: the run is finished."""
         write_json(self.path / RESULT, result)
@@ -203,8 +217,9 @@ def default_path(net: str, data: str) -> Path:
     return Path("runs") / f"{stem}{1 + max((int(n) for n in taken if n.isdecimal()), default=0)}"
 
 
+@cache
 def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
+    """Versions of what a result depends on; in a checkout, its commit too ("-dirty": with changes of its own)."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"scratchnet": __version__, "python": platform.python_version(), "platform": platform.platform()}
@@ -213,4 +228,12 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / ".git").exists():
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        try:
+            done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
+            found["commit"] = done.stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            pass  # no git here, or a checkout of somebody else
     return found

@@ -57,6 +57,14 @@ def test_figures_of_a_perfect_and_of_a_wrong_classifier():
     assert [wrong[score] for score in metrics.SCORES] == [0.0] * 5
 
 
+def test_clip_rows_say_of_every_clip_what_the_figures_count():
+    # Clip 7 as above: class "a" by majority, "b" by mean probability; its mean is (1.04, 1.96) / 3.
+    probs = np.array([[0.51, 0.49], [0.52, 0.48], [0.01, 0.99], [0.2, 0.8]])
+    clip, label = np.array([2, 2, 2, 0]), np.array([0, 0, 0, 1])
+    rows = metrics.clip_rows(probs, label, clip, ("a", "b"), ["x.wav", "y.wav", "z.wav"])
+    assert rows == [["x.wav", "b", "b", "b", "0.2", "0.8"], ["z.wav", "a", "a", "b", "0.346667", "0.653333"]]
+
+
 def test_gather_gives_mean_deviation_folds_and_pooled_confusion():
     label, clip = np.array([0, 0, 1, 1]), np.arange(4)
     perfect = metrics.figures(np.eye(2)[label], label, clip, ("a", "b"))
