@@ -86,19 +86,8 @@ class Model:
         `sample_rate` in hertz of a waveform; None: the model's own, 22050 unless trained otherwise. Raises `InputError`
         for a file that cannot be read and a waveform that is none (empty, silent, of NaN, not one-dimensional).
         """
-        from scratchnet.sound.segments import segment_clip
-
-        x, starts, scale, logmel = segment_clip(self._waveform(sound, sample_rate), self._settings())
-        if self.feature == "waveform":
-            length = self.settings.segment_length
-            inputs = np.stack([x[s : s + length] * k for s, k in zip(starts, scale)])[:, None]
-        else:
-            inputs = self._spectrograms(logmel)
-        parts = [
-            softmax(backend.to_numpy(self.network.forward(backend.asarray(inputs[i : i + BATCH]))))
-            for i in range(0, len(inputs), BATCH)
-        ]
-        probs = np.concatenate(parts)
+        inputs, starts = self.inputs(self._waveform(sound, sample_rate))
+        probs = self.classify(inputs)
         begin = starts / self.settings.sample_rate
         return Prediction(
             self.classes,
@@ -107,6 +96,26 @@ class Model:
             begin + self.settings.segment_length / self.settings.sample_rate,
             probs,
         )
+
+    def inputs(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The segments of a waveform (n,) as the network takes them, (k, 1, 20992) or (k, channels, 60, 41), and their
+        first samples (k,); k is at least 1, short sounds being padded.
+        """
+        from scratchnet.sound.segments import segment_clip
+
+        x, starts, scale, logmel = segment_clip(x, self._settings())
+        if self.feature != "waveform":
+            return self._spectrograms(logmel), starts
+        length = self.settings.segment_length
+        return np.stack([x[s : s + length] * k for s, k in zip(starts, scale)])[:, None], starts
+
+    def classify(self, inputs: np.ndarray) -> np.ndarray:
+        """(k, K) probabilities of segments as `inputs` gives them."""
+        parts = [
+            softmax(backend.to_numpy(self.network.forward(backend.asarray(inputs[i : i + BATCH]))))
+            for i in range(0, len(inputs), BATCH)
+        ]
+        return np.concatenate(parts)
 
     def _settings(self) -> SoundSettings:
         """The settings, but with short sounds padded: whoever asks wants an answer."""
