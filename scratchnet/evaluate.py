@@ -31,7 +31,7 @@ def _main(argv: Sequence[str] | None) -> int:
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     options = parser.parse(argv)
     folder, config = RunFolder.open(Path(options.run))
-    config = config.with_(backend=options.backend, data=options.data or config.data)
+    config = config.with_(backend=options.backend, data=options.data or config.data, augment=0)
     screen = Screen(quiet=options.json)
     run.choose_backend(config)
     segments = run.prepare_data(config, run.open_data(config, screen), screen)

@@ -12,9 +12,10 @@ from scratchnet.data.cache import prepare
 from scratchnet.data.segments import Segments, open_cache
 from scratchnet.data.source import Clip, Source
 from scratchnet.data.split import split
+from scratchnet.data.variants import Variants
 from scratchnet.errors import InputError
 
-__all__ = ["Batches", "Clip", "Segments", "Source", "open_cache", "open_source", "prepare", "split"]
+__all__ = ["Batches", "Clip", "Segments", "Source", "Variants", "open_cache", "open_source", "prepare", "split"]
 
 
 def open_source(

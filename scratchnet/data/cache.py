@@ -1,7 +1,8 @@
 """From sound files to segments on disk, once: decode, resample, cut, transform, write; the next time, just open.
 
 A cache folder is named by what it was made from (the files' names, sizes and times, labels, folds, the settings), so a
-change of any makes a new one. It is written under another name and renamed when whole.
+change of any makes a new one. It is written under another name and renamed when whole. With augmentation, every clip is
+followed by its variants: in a cross-validation every fold is a training fold once.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from scratchnet.data.segments import ARRAYS, INDEX, LOGMEL, META, VERSION, WAVEFORM, Segments, open_cache
+from scratchnet.data.segments import ARRAYS, INDEX, LOGMEL, META, VARIANT, VERSION, WAVEFORM, Segments, open_cache
 from scratchnet.data.source import Clip, Source
 from scratchnet.errors import InputError
+from scratchnet.sound.augmentation import Augmentation, make_variant
 from scratchnet.sound.io import load_clip
 from scratchnet.sound.segments import segment_clip
 from scratchnet.sound.settings import SoundSettings
@@ -35,6 +37,7 @@ Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 def prepare(
     source: Source,
     settings: SoundSettings | None = None,
+    augmentation: Augmentation | None = None,
     *,
     strict: bool = False,
     cache_dir: str | Path | None = None,
@@ -45,17 +48,21 @@ def prepare(
 
     A file that cannot be used is skipped, and listed in `skipped`; with `strict` it raises `InputError`, as does a
     source of which no file, or none of some class, can be used. `cache_dir` defaults to the user's cache folder, which
-    the environment variable SCRATCHNET_CACHE overrides. `progress` is called as progress(clips done, clips in all)
+    the environment variable SCRATCHNET_CACHE overrides. With `augmentation` variants of all clips come along, of which
+    `split` hands out those of training clips alone. `progress` is called as progress(clips done, clips in all)
     while the cache is made.
     """
     settings = settings or SoundSettings()
     prints = fingerprint(source)
-    key = _digest([VERSION, prints, settings.to_dict()])[:20]
+    made_from: list[Any] = [VERSION, prints, settings.to_dict()]
+    if augmentation is not None:
+        made_from.append(augmentation.to_dict())
+    key = _digest(made_from)[:20]
     parent = default_cache_dir() if cache_dir is None else Path(cache_dir)
     target = parent / f"{source.name}-{key}"
     segments = _open_or_none(target)
     if segments is None:
-        segments = _build(source, settings, prints, target, strict, workers or cores(), progress)
+        segments = _build(source, settings, augmentation, prints, target, strict, workers or cores(), progress)
     if strict and segments.skipped:
         path, reason = segments.skipped[0]
         raise InputError(f"{reason} ({len(segments.skipped)} such files in {source.root}; the first is {path})")
@@ -92,6 +99,7 @@ def _open_or_none(folder: Path) -> Segments | None:
 def _build(
     source: Source,
     settings: SoundSettings,
+    augmentation: Augmentation | None,
     prints: str,
     target: Path,
     strict: bool,
@@ -107,8 +115,10 @@ def _build(
             f"{target.parent} cannot be written ({error.strerror}): name another folder in SCRATCHNET_CACHE"
         ) from error
     try:
-        meta = _write(draft, source, settings, strict, workers, progress)
+        meta = _write(draft, source, settings, augmentation, strict, workers, progress)
         meta.update(version=VERSION, fingerprint=prints, settings=settings.to_dict(), name=source.name)
+        if augmentation is not None:
+            meta["augmentation"] = augmentation.to_dict()
         meta.update(classes=source.classes, codes=source.codes, root=str(source.root))
         (draft / META).write_text(json.dumps(meta), encoding="utf-8")
         return _put_in_place(draft, target)
@@ -143,17 +153,24 @@ def _remove_stale(target: Path) -> None:
 
 
 def _write(
-    draft: Path, source: Source, settings: SoundSettings, strict: bool, workers: int, progress: Progress | None
+    draft: Path,
+    source: Source,
+    settings: SoundSettings,
+    augmentation: Augmentation | None,
+    strict: bool,
+    workers: int,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     """Write waveforms, spectrograms and index; returns what belongs into the description."""
     clips: list[Clip] = []
     skipped = list(source.unusable)
     parts: list[tuple[np.ndarray, np.ndarray]] = []
+    owners: list[tuple[int, int]] = []  # number of the clip and of its variant, for each of the parts
     position = 0
     with (
         open(draft / WAVEFORM, "wb") as waveform,
         open(draft / LOGMEL, "wb") as logmel,
-        closing(_cut_all(source, settings, workers, progress)) as cuts,
+        closing(_cut_all(source, settings, augmentation, workers, progress)) as cuts,
     ):
         for clip, cut in cuts:
             if isinstance(cut, InputError):
@@ -161,24 +178,28 @@ def _write(
                     raise cut
                 skipped.append((clip.path, str(cut)))
                 continue
-            x, starts, scale, spectrograms = cut
-            parts.append((starts + position, scale))
-            position += _append(waveform, x) // 4
-            _append(logmel, spectrograms)
+            for variant, (x, starts, scale, spectrograms) in enumerate(cut):
+                parts.append((starts + position, scale))
+                owners.append((len(clips), variant))
+                position += _append(waveform, x) // 4
+                _append(logmel, spectrograms)
             clips.append(clip)
     _check_classes(source, clips, skipped)
     counts = [len(starts) for starts, _ in parts]
     labels, folds = (np.array([getattr(clip, name) for clip in clips], np.int64) for name in ("label", "fold"))
+    owner, variants = np.repeat(np.array(owners, np.int64), counts, axis=0).T
     index = {
         "start": np.concatenate([starts for starts, _ in parts]),
         "scale": np.concatenate([scale for _, scale in parts]),
-        "label": np.repeat(labels, counts),
-        "fold": np.repeat(folds, counts),
-        "clip": np.repeat(np.arange(len(clips)), counts),
+        "label": labels[owner],
+        "fold": folds[owner],
+        "clip": owner,
         "clip_label": labels,
         "clip_fold": folds,
     }
     assert tuple(index) == ARRAYS
+    if augmentation is not None:
+        index[VARIANT] = variants
     np.savez(draft / INDEX, **index)  # type: ignore[arg-type]
     return {"samples": position, "clips": [clip.path for clip in clips], "skipped": skipped}
 
@@ -188,20 +209,29 @@ def _append(file: BinaryIO, values: np.ndarray) -> int:
 
 
 def _cut_all(
-    source: Source, settings: SoundSettings, workers: int, progress: Progress | None
-) -> Generator[tuple[Clip, Cut | InputError], None, None]:
-    """Every clip with its segments, or with the reason why it has none, in the source's order."""
+    source: Source,
+    settings: SoundSettings,
+    augmentation: Augmentation | None,
+    workers: int,
+    progress: Progress | None,
+) -> Generator[tuple[Clip, list[Cut] | InputError], None, None]:
+    """Every clip with its segments and its variants', or with the reason why it has none, in the source's order."""
 
-    def cut(clip: Clip) -> Cut | InputError:
+    def cut(clip: Clip) -> list[Cut] | InputError:
         path = source.root / clip.path
         try:
-            result = segment_clip(load_clip(path, settings.sample_rate, peak=False), settings)
+            x = load_clip(path, settings.sample_rate, peak=False)
+            cuts = [segment_clip(x, settings)]
         except InputError as error:
             return error
-        if len(result[1]) == 0:
+        if len(cuts[0][1]) == 0:
             seconds = settings.segment_length / settings.sample_rate
             return InputError(f'{path} is shorter than a segment of {seconds:.2f} s: allow short="pad"')
-        return result
+        if augmentation is not None:
+            name, rate = source.classes[clip.label], settings.sample_rate
+            for number in range(1, augmentation.variants + 1):
+                cuts.append(segment_clip(make_variant(x, rate, name, clip.path, number, augmentation), settings))
+        return cuts
 
     with blas_single_threaded(), closing(ordered_map(cut, source.clips, workers)) as results:
         for done, (clip, result) in enumerate(zip(source.clips, results), 1):

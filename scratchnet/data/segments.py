@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from scratchnet.errors import InputError
+from scratchnet.sound.augmentation import Augmentation
 from scratchnet.sound.deltas import delta
 from scratchnet.sound.settings import SoundSettings
 
 VERSION = 1  # of the cache's files; raise it with every change of their meaning
 WAVEFORM, LOGMEL, INDEX, META = "waveform.f32", "logmel.f32", "index.npz", "meta.json"
 ARRAYS = ("start", "scale", "label", "fold", "clip", "clip_label", "clip_fold")
+VARIANT = "variant"  # an array more, where there are augmented variants
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Segments:
     `waveform` (total_samples,) float32, memory-mapped; `start` (n,) the first sample of each segment; `scale` (n,) the
     factor to its final level (1 unless every segment has its own peak); `logmel` (n, n_mels, n_frames) float32,
     memory-mapped, in dB; `label`, `fold`, `clip` (n,); `clips` the files' paths, with `clip_label` and `clip_fold`;
-    `skipped` (path, reason) of the files that could not be used.
+    `skipped` (path, reason) of the files that could not be used. `variant` (n,): 0 for a segment of the recording
+    itself, k for one of its k-th augmented variant, which has its clip, label and fold and is for training alone.
     """
 
     waveform: np.ndarray
@@ -46,9 +49,16 @@ class Segments:
     codes: tuple[str, ...]
     name: str
     folder: Path
+    variant: np.ndarray
+    augmentation: Augmentation | None = None
 
     def __len__(self) -> int:
         return len(self.start)
+
+    @property
+    def originals(self) -> np.ndarray:
+        """Indices of the segments of the recordings themselves, int64."""
+        return np.flatnonzero(self.variant == 0)
 
     def waveforms(self, indices: np.ndarray | Sequence[int], out: np.ndarray | None = None) -> np.ndarray:
         """The waveforms of these segments, (b, 1, segment_length) float32, into `out` where given."""
@@ -112,12 +122,13 @@ def open_cache(folder: str | Path) -> Segments:
         if meta["version"] != VERSION:
             raise InputError(f"{folder} is a cache of version {meta['version']}, not {VERSION}: prepare the data again")
         settings = SoundSettings.from_dict(meta["settings"])
+        augmentation = Augmentation.from_dict(meta["augmentation"]) if "augmentation" in meta else None
         with np.load(folder / INDEX, allow_pickle=False) as index:
-            arrays = {name: index[name] for name in ARRAYS}
+            arrays = {name: index[name] for name in ARRAYS + (VARIANT,) * (augmentation is not None)}
         n = len(arrays["start"])
         waveform = _map(folder / WAVEFORM, (meta["samples"],))
         logmel = _map(folder / LOGMEL, (n, settings.n_mels, settings.n_frames))
-        _check(arrays, meta, settings)
+        _check(arrays, meta, settings, augmentation)
         return Segments(
             waveform=waveform,
             logmel=logmel,
@@ -129,7 +140,8 @@ def open_cache(folder: str | Path) -> Segments:
             codes=tuple(meta["codes"]),
             name=meta["name"],
             folder=folder,
-            **arrays,
+            augmentation=augmentation,
+            **{VARIANT: np.zeros(n, np.int64), **arrays},
         )
     except InputError:
         raise
@@ -147,18 +159,22 @@ def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return np.memmap(path, np.float32, "r", shape=shape)
 
 
-def _check(arrays: dict[str, np.ndarray], meta: dict, settings: SoundSettings) -> None:
+def _check(
+    arrays: dict[str, np.ndarray], meta: dict, settings: SoundSettings, augmentation: Augmentation | None
+) -> None:
     """Nothing may point outside: a wrong index would hand out another clip's sound without a word."""
     n, clips = len(arrays["start"]), len(meta["clips"])
     per_clip = ("clip_label", "clip_fold")
     for name, values in arrays.items():
         if values.shape != ((clips,) if name in per_clip else (n,)):
             raise ValueError(f"{name} has shape {values.shape}")
-    bounds = (
+    bounds = [
         ("start", meta["samples"] - settings.segment_length + 1),
         ("clip", clips),
         ("label", len(meta["classes"])),
-    )
+    ]
+    if augmentation is not None:
+        bounds.append((VARIANT, augmentation.variants + 1))
     for name, bound in bounds:
         if n == 0 or arrays[name].min() < 0 or arrays[name].max() >= bound:
             raise ValueError(f"{name} points outside")

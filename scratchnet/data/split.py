@@ -17,6 +17,8 @@ def split(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Indices of the training, validation and test segments, each ascending int64.
 
+    Augmented variants of clips are among the training segments alone.
+
     The validation fold defaults to the one before the test fold, the last before the first. Raises `InputError` for a
     fold that is not there, the same fold for both, or where no fold is left to train on.
     """
@@ -31,8 +33,8 @@ def split(
         raise InputError(f"the data has {len(folds)} folds: training, validation and test need three")
     if valid_fold == test_fold:
         raise InputError(f"fold {test_fold} cannot be both validation and test fold: choose two")
-    test, valid = segments.fold == test_fold, segments.fold == valid_fold
-    train, valid, test = (np.flatnonzero(part) for part in (~(test | valid), valid, test))
+    test, valid, original = segments.fold == test_fold, segments.fold == valid_fold, segments.variant == 0
+    train, valid, test = (np.flatnonzero(part) for part in (~(test | valid), valid & original, test & original))
     for name, part in (("training", train), ("validation", valid), ("test", test)):
         if len(part) == 0:
             raise InputError(f"no {name} segment is left with test fold {test_fold}: choose other folds")

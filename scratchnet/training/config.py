@@ -62,6 +62,25 @@ class Config:
     )
     grad_norms: bool = _setting(False, "record each parameter's gradient norm in metrics.jsonl")
 
+    # -- augmentation of the training clips (Piczak 2015)
+    augment: int = _setting(0, "variants of every training clip: pitch, stretch, delay", check=NOT_NEGATIVE)
+    augment_epoch: str = _setting(
+        "draw", "an epoch is one variant of each clip, drawn anew, or all of them", choices=("draw", "all")
+    )
+    augment_limits: str = _setting(
+        "class", "Piczak's limits for the classes he names, or one range for all", choices=("class", "one")
+    )
+    augment_pitch: int = _setting(
+        2, "that range: semitones up or down at most", check=(lambda v: 0 <= v <= 24, "from 0 to 24")
+    )
+    augment_stretch: float = _setting(
+        0.1, "that range: faster or slower by this at most", check=(lambda v: 0 <= v <= 0.5, "from 0 to 0.5")
+    )
+    augment_shift: float = _setting(1.0, "seconds of delay at most", check=(lambda v: 0 <= v <= 60, "from 0 to 60"))
+    augment_pitch_draw: str = _setting(
+        "range", "semitones between the limits, or the upper one as his code took", choices=("range", "highest")
+    )
+
     # -- phases of the IceBreaker, and the rival that trains all weights from random ones
     epochs_phase0: int = _setting(300, "epochs of Phase 0: PiczakNet on spectrograms", check=POSITIVE)
     epochs_phase1: int = _setting(100, "epochs of Phase 1: DeepFourier alone", check=POSITIVE)
@@ -139,6 +158,15 @@ class Config:
 
         names = [f.name for f in fields(SoundSettings)]
         return SoundSettings(**{name: getattr(self, name) for name in names})
+
+    def augmentation(self) -> Any:
+        """The `Augmentation` among the settings; None where there is none."""
+        from scratchnet.sound import Augmentation
+
+        if self.augment == 0:
+            return None
+        names = [f.name for f in fields(Augmentation) if f.name != "variants"]
+        return Augmentation(self.augment, **{name: getattr(self, f"augment_{name}") for name in names})
 
     def with_(self, **changes: Any) -> Config:
         """A copy with some settings changed (unchecked names raise TypeError)."""

@@ -128,9 +128,10 @@ class IceBreaker:
 
     def _task(self, phase: Phase, net: Network) -> Task:
         config, seed = self.config, (self.config.seed, STREAMS[phase.name])
+        draw = config.augment > 0 and config.augment_epoch == "draw"
         if phase.name == "forcing":
             size = config.forcing_batch_size
-            return Forcing(self.segments, self.train, self.valid, self.norm, batch_size=size, seed=seed)
+            return Forcing(self.segments, self.train, self.valid, self.norm, batch_size=size, seed=seed, draw=draw)
         return Classification(
             self.segments,
             self.train,
@@ -141,6 +142,7 @@ class IceBreaker:
             seed=seed,
             balanced=config.balanced,
             dropout_seed=dropout_seed(config, phase.name),
+            draw=draw,
         )
 
     def _start(self, phase: Phase, net: Network) -> None:

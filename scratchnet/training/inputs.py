@@ -35,9 +35,10 @@ def forcing_target(kind: str, segments: Segments, train: np.ndarray) -> Normalis
     """The normalisation of the spectrograms that MSTNet's front end is forced to.
 
     `minmax`: to [-1, 1] by the training set's range (Maaløe et al. 2017; their z-score before it cancels);
-    `paper`: (x - mean) / (max - min) and `code`: (x - min) / (max - min), both over all folds, the test fold included.
+    `paper`: (x - mean) / (max - min) and `code`: (x - min) / (max - min), both over the recordings of all folds, the
+    test fold included.
     """
-    found = segments.statistics(train if kind == "minmax" else np.arange(len(segments)))
+    found = segments.statistics(train if kind == "minmax" else segments.originals)
     span = (found["max"] - found["min"]) or 1.0
     if kind == "minmax":
         return Normalisation((found["max"] + found["min"]) / 2, span / 2)

@@ -30,10 +30,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "forcing_target": "paper",
         "weight_decay": 0.0,
     },
-    # Piczak 2015: his initialisation, pooling, weight decay, standardisation and, for his own network, deltas. His 300
-    # epochs of 1000 segments (ten augmented variants of every clip) are about 6000 steps; without augmentation batches
-    # of 1000 would leave two or three steps an epoch, so the batch is smaller here and the epochs are fewer.
+    # Piczak 2015: his initialisation, pooling, weight decay, standardisation, augmentation and, for his own network,
+    # deltas. He trained on every clip and ten variants of it, all of them in each of 300 epochs, in batches of 1000:
+    # about 6000 steps. Here an epoch draws one of five, and is as short as without augmentation; batches of 1000 would
+    # leave two or three steps of it, so the batch is smaller and the epochs are fewer.
+    # His own course: augment = 10, augment_epoch = "all", batch_size = 1000, epochs = 300, lr = 0.002, lr_final = "none".
     "piczak2015": {
+        "augment": 4,
         "weight_init": "piczak2015",
         "pool_ceil": True,
         "weight_decay": 0.001,

@@ -87,7 +87,7 @@ def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
 
     progress = _Progress(screen, "preparing segments", "clip")
     try:
-        segments = prepare(source, config.sound(), strict=config.strict, progress=progress)
+        segments = prepare(source, config.sound(), config.augmentation(), strict=config.strict, progress=progress)
     finally:
         screen.close()
     for path, reason in segments.skipped:
@@ -218,8 +218,11 @@ def _announce(
     epochs = ", ".join(f"{phase.title} {config.epochs_of(phase.name)}" for phase in phases)
     test = "every fold in turn" if config.cv else f"fold {splits[0][0]}"
     valid = "the fold before it" if config.cv else f"fold {splits[0][1]}"
-    counts = f"{len(segments.clips)} clips, {len(segments)} segments, {len(segments.classes)} classes"
+    counts = f"{len(segments.clips)} clips, {len(segments.originals)} segments, {len(segments.classes)} classes"
     screen.say(f"data     {segments.name}: {counts}")
+    if segments.augmentation is not None:
+        how = "an epoch draws one of each clip" if config.augment_epoch == "draw" else "an epoch has them all"
+        screen.say(f"augment  {config.augment} variants of every training clip besides the recording; {how}")
     screen.say(f"folds    test on {test}, validate on {valid}, train on the others")
     screen.say(
         f"network  {config.net}, {config.init if config.net != 'piczaknet' else 'random'} initialisation, on {used}"

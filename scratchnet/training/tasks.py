@@ -14,6 +14,7 @@ from scratchnet.training.evaluation import BATCH, cross_entropy, probabilities
 from scratchnet.training.inputs import Normalisation
 
 Score = tuple[float, ...]
+DRAW = 1  # random numbers of an epoch's variants; those of its order have no such word
 
 
 class Task(Protocol):
@@ -36,6 +37,19 @@ class Task(Protocol):
         """The larger, the better the weights."""
 
 
+def training_epochs(segments: Any, train: np.ndarray, seed: tuple[int, ...], draw: bool) -> Callable[[int], np.ndarray]:
+    """Epoch (from 1) -> indices of its training segments: `train`, or with `draw` one variant of each of its clips.
+
+    The draw depends on (seed, epoch) alone, so that a resumed run draws the same.
+    """
+    if not draw:
+        return lambda epoch: train
+    from scratchnet.data import Variants
+
+    variants = Variants(segments, train)
+    return lambda epoch: variants.draw(np.random.default_rng((*seed, epoch, DRAW)))
+
+
 class Classification:
     """Segments to classes; the best weights have the highest balanced validation accuracy, then the lowest loss."""
 
@@ -51,9 +65,11 @@ class Classification:
         seed: tuple[int, ...],
         balanced: bool = False,
         dropout_seed: int = 0,
+        draw: bool = False,
     ) -> None:
         self.loss = SoftmaxCrossEntropy()
-        self.segments, self.train, self.valid = segments, train, valid
+        self.segments, self.valid = segments, valid
+        self.train = training_epochs(segments, train, seed, draw)
         self.feature, self.norm = feature, norm
         self.batch_size, self.seed, self.balanced = batch_size, seed, balanced
         self.dropout_seed = dropout_seed
@@ -65,7 +81,7 @@ class Classification:
 
         return Batches(
             self.segments,
-            self.train,
+            self.train(epoch),
             self.batch_size,
             feature=self.feature,
             rng=np.random.default_rng((*self.seed, epoch)),
@@ -125,12 +141,14 @@ class Forcing:
         *,
         batch_size: int,
         seed: tuple[int, ...],
+        draw: bool = False,
     ) -> None:
         self.loss = MeanSquaredError()
-        self.segments, self.train, self.valid, self.norm = segments, train, valid, norm
+        self.segments, self.valid, self.norm = segments, valid, norm
+        self.train = training_epochs(segments, train, seed, draw)
         self.batch_size, self.seed = batch_size, seed
         self.waited = 0.0
-        self.steps = -(-len(train) // batch_size)
+        self.steps = -(-len(self.train(1)) // batch_size)
 
     def _pairs(self, indices: np.ndarray, batch_size: int, seed: tuple[int, ...] | None) -> Iterator[tuple[Any, Any]]:
         """(waveforms (b, 1, 20992), targets (b, 60, 41)): two readers that draw the same order."""
@@ -153,7 +171,7 @@ class Forcing:
 
     def batches(self, epoch: int, skip: int) -> Iterator[tuple[Any, Any]]:
         """See `Task`."""
-        for number, pair in enumerate(self._pairs(self.train, self.batch_size, (*self.seed, epoch))):
+        for number, pair in enumerate(self._pairs(self.train(epoch), self.batch_size, (*self.seed, epoch))):
             if number >= skip:
                 yield pair
 

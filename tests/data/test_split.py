@@ -11,7 +11,7 @@ from scratchnet.errors import InputError
 
 def folds(*values):
     values = np.array(values)
-    return SimpleNamespace(fold=np.repeat(values, 2), clip_fold=values)
+    return SimpleNamespace(fold=np.repeat(values, 2), clip_fold=values, variant=np.zeros(2 * len(values), int))
 
 
 def test_the_validation_fold_is_the_one_before():

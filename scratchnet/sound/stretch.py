@@ -1,0 +1,86 @@
+"""Time stretch and pitch shift by the phase vocoder (Flanagan & Golden 1966; Dolson 1986).
+
+Piczak's notebooks stretch with librosa's phase vocoder, so this is one too, of the same values. It is blamed for
+smeared attacks; methods that cut waves apart and join them where they match (WSOLA) keep attacks sharper, but double or
+swallow some, and break the hum of several pitches at once.
+
+    X[t, k]    the STFT, with hop length Z
+    Y[u, k] =  m[u, k] exp(i p[u, k])             the STFT of the stretched sound, with the same hop length
+    m[u]    =  |X| at the place u * rate between two frames, interpolated linearly
+    p[u+1]  =  p[u] + arg X[j+1] - arg X[j]       j = floor(u * rate); p[0] = arg X[0]
+
+The phase has to advance from one frame to the next as it does in the original within one hop, and that is what two
+neighbouring frames tell: whole turns between them do not matter, so that nothing has to be unwrapped.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchnet.sound.stft import fft_window, frames
+
+N_FFT, HOP_LENGTH = 2048, 512  # librosa's, and so Piczak's
+BLOCK_FRAMES = 256  # frames at a time: an hour of sound never has its whole spectrum in memory
+
+
+def time_stretch(x: np.ndarray, rate: float, n_fft: int = N_FFT, hop_length: int = HOP_LENGTH) -> np.ndarray:
+    """x (n,) played `rate` times as fast at the same pitch: (round(n / rate),), same float type.
+
+    The values of `librosa.effects.time_stretch`. Raises `ValueError` for a rate that is not above 0, or an empty x.
+    """
+    if not rate > 0:
+        raise ValueError(f"rate must be above 0, not {rate}")
+    length = round(len(x) / rate)
+    window = fft_window("hann", n_fft)
+    signal = frames(np.asarray(x, np.float64), n_fft, hop_length, center=True, pad_mode="constant")
+    places = np.arange(0, len(signal), rate)
+    total = n_fft + (len(places) - 1) * hop_length
+    out, weight = np.zeros(total), np.zeros(total)
+    phase: np.ndarray | float = 0.0  # of the first frame of a block
+    for first in range(0, len(places), BLOCK_FRAMES):
+        at = places[first : first + BLOCK_FRAMES]
+        spectrum = _spectrum(signal, window, int(at[0]), int(at[-1]) + 2)
+        if first == 0:
+            phase = np.angle(spectrum[0])
+        stretched, phase = _interpolate(spectrum, at - int(at[0]), phase)
+        pieces = np.fft.irfft(stretched, n_fft) * window
+        for number, piece in enumerate(pieces, first):
+            span = slice(number * hop_length, number * hop_length + n_fft)
+            out[span] += piece
+            weight[span] += window**2
+    # Overlapping windows were applied twice; where none of them reaches, there is no sound either.
+    out /= np.where(weight > np.finfo(np.float32).tiny, weight, 1.0)
+    out = out[n_fft // 2 :][:length]
+    return np.pad(out, (0, length - len(out))).astype(np.result_type(np.asarray(x).dtype, np.float32), copy=False)
+
+
+def _spectrum(signal: np.ndarray, window: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """X[start:stop], (stop - start, bins) complex128; frames behind the last are silent."""
+    found = np.fft.rfft(signal[start:stop] * window)
+    return np.pad(found, [(0, stop - start - len(found)), (0, 0)])
+
+
+def _interpolate(
+    spectrum: np.ndarray, at: np.ndarray, phase: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray | float]:
+    """Y at the places `at` (b,) between the frames of `spectrum`, and the phase of the place after them."""
+    left = at.astype(np.int64)
+    share = (at - left)[:, None]
+    size, angle = np.abs(spectrum), np.angle(spectrum)
+    magnitude = (1 - share) * size[left] + share * size[left + 1]
+    phases = phase + np.cumsum(np.concatenate([np.zeros_like(angle[:1]), angle[left + 1] - angle[left]]), axis=0)
+    return magnitude * np.exp(1j * phases[:-1]), phases[-1] % (2 * np.pi)
+
+
+def pitch_shift(x: np.ndarray, sample_rate: float, semitones: float) -> np.ndarray:
+    """x (n,) higher by so many semitones (lower where negative), of the same length and float type.
+
+    Stretched to the length at which playing it faster, that is resampling, gives the wanted pitch: the values of
+    `librosa.effects.pitch_shift`. Raises `ValueError` for an empty x.
+    """
+    import soxr
+
+    factor = 2.0 ** (semitones / 12)
+    slow = time_stretch(x, 1 / factor)
+    shifted = soxr.resample(slow, sample_rate * factor, sample_rate, quality="HQ")[: len(x)]
+    return np.pad(shifted, (0, len(x) - len(shifted)))
