@@ -35,7 +35,7 @@ setup(
     install_requires=[
         "numpy>=2.0",
         "scipy>=1.11",
-        "numba>=0.59",
+        "numba>=0.61",
         "soundfile>=0.12",
         "soxr>=0.3.7",
         "matplotlib>=3.8",

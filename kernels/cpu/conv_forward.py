@@ -49,11 +49,13 @@ def _pack(rows, bias, dtype):
     out_channels, taps = rows.shape
     width = 5 * lanes_of(dtype)
     count = -(-out_channels // width)
-    packed = np.zeros((1 + taps, count * width), dtype)
-    packed[1:, :out_channels] = rows.T
-    if bias is not None:
-        packed[0, :out_channels] = bias
-    return np.ascontiguousarray(packed.reshape(1 + taps, count, width).transpose(1, 0, 2))
+    packed = parallel.zeros((count, 1 + taps, width), dtype)
+    for panel, first in zip(packed, range(0, out_channels, width)):
+        part = slice(first, min(first + width, out_channels))
+        panel[1:, : part.stop - first] = rows[part].T
+        if bias is not None:
+            panel[0, : part.stop - first] = bias[part]
+    return packed
 
 
 def _convolve(buffer, offsets, runs, row_step, run_length, panels, conv_map):

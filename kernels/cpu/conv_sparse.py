@@ -18,7 +18,20 @@ from numba import njit
 
 from scratchnet.kernels.cpu import lowering, parallel
 from scratchnet.kernels.cpu.parallel import scratch
-from scratchnet.kernels.cpu.vectors import fma, lanes_of, load, splat, store
+from scratchnet.kernels.cpu.vectors import (
+    add,
+    fma,
+    is_place,
+    lanes_of,
+    load,
+    load_int,
+    scatter,
+    splat,
+    splat_int,
+    store,
+    where,
+    zeros,
+)
 
 STRETCH = 48  # winners of a channel taken at a time
 
@@ -28,30 +41,31 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
     n, channels, *size = x.shape
     out_channels = len(weight)
     geometry = lowering.lower(channels, tuple(size), weight.shape[2:], stride, padding)
-    dy = np.ascontiguousarray(dy.transpose(0, 2, 3, 1)).reshape(n, -1, out_channels)
-    argmax = np.ascontiguousarray(argmax.transpose(0, 2, 3, 1)).reshape(dy.shape)
+    dy, argmax = _at_least(lanes_of(x.dtype), dy, 0), _at_least(lanes_of(x.dtype), argmax, -1)
     starts, taps = _chunks(geometry, 5 * lanes_of(x.dtype))
     used = taps >= 0
-    kernels = np.ascontiguousarray(np.where(used, lowering.rows_of(weight)[:, taps], x.dtype.type(0)))
+    kernels = parallel.zeros((out_channels, len(taps)), x.dtype)
+    kernels[:, used] = lowering.rows_of(weight)[:, taps[used]]
     dx = parallel.empty((n, *size, channels), x.dtype).transpose(0, 3, 1, 2) if need_dx else None
-    dkernels = np.zeros((parallel.PARTS, *kernels.shape), x.dtype)
-    dbiases = np.zeros((parallel.PARTS, out_channels), x.dtype)
+    dkernels = parallel.zeros((parallel.PARTS, *kernels.shape), x.dtype)
+    dbiases = np.zeros((parallel.PARTS, dy.shape[2]), x.dtype)
+    rooms = np.arange(dy.shape[2], dtype=np.int32) * (1 + dy.shape[1])  # where each channel's list begins
     samples = geometry.piece(n)
 
     def part(i: int) -> None:
         begin, end = parallel.part(i, n)
         windows = geometry.buffer(samples, x.dtype)
         dwindows = geometry.buffer(samples, x.dtype, "gradient")
-        winners = scratch("winners", (2, out_channels, 1 + dy.shape[1]), np.int32)  # place of each, channel of each
+        winners = scratch("winners", (2, len(rooms), 1 + dy.shape[1]), np.int32)  # place of each, channel of each
         values = scratch("values", winners.shape, x.dtype)
-        counts, firsts = np.empty(out_channels, np.int32), np.empty(geometry.positions + 1, np.int32)
+        counts, firsts = np.empty(len(rooms), np.int32), np.empty(geometry.positions + 1, np.int32)
         for s in range(begin, end, samples):
             stop = min(s + samples, end)
             geometry.fill(windows, x[s:stop])
             dwindows[:] = 0
             _gradients(
                 dy[s:stop], argmax[s:stop], geometry.sample_size, geometry.offsets, starts, kernels,
-                need_dx, need_dweight, windows, dwindows, winners, values, counts, firsts, dkernels[i], dbiases[i],
+                need_dx, need_dweight, windows, dwindows, winners, values, rooms, counts, firsts, dkernels[i], dbiases[i],
             )  # fmt: skip
             if need_dx:
                 dx[s:stop] = geometry.image(dwindows, stop - s, size)
@@ -61,7 +75,16 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
         return dx, None, None
     dweight = np.empty((out_channels, used.sum()), x.dtype)
     dweight[:, taps[used]] = dkernels.sum(axis=0)[:, used]
-    return dx, lowering.weight_of(dweight, weight.shape), dbiases.sum(axis=0)
+    return dx, lowering.weight_of(dweight, weight.shape), dbiases.sum(axis=0)[:out_channels]
+
+
+def _at_least(lanes, maps, nothing):
+    """Maps (N, O, H', W') as (N, H' · W', O), with further channels of `nothing` where they do not fill a vector."""
+    n, channels = maps.shape[:2]
+    rows = np.ascontiguousarray(maps.transpose(0, 2, 3, 1)).reshape(n, -1, channels)
+    if channels >= lanes:
+        return rows
+    return np.pad(rows, ((0, 0), (0, 0), (0, lanes - channels)), constant_values=nothing)
 
 
 @lru_cache(maxsize=64)
@@ -79,25 +102,34 @@ def _chunks(geometry, width):
     return starts, taps.reshape(-1)
 
 
-def _collect(dy, argmax, places, values, counts, dbias):
+def _collect(dy, argmax, places, values, starts, counts, dbias):
     """For each channel the places that won and their gradients, from column 1 on; neighbouring windows that share
-    their winner are merged. Without branches: a slot is written again until the next winner comes."""
-    place_at, value_at, width = places.reshape(-1), values.reshape(-1), np.uintp(places.shape[1])
-    zero = dy.dtype.type(0)
-    for o in range(dy.shape[1]):
-        first = np.uintp(o) * width
-        slot, winner, gradient, total = first, np.int32(-1), zero, zero
-        for q in range(dy.shape[0]):
-            place = argmax[q, o]
-            g = dy[q, o] if place >= 0 else zero
-            new = (place != winner) & (place >= 0)
-            gradient = g if new else gradient + g
-            winner = place if new else winner
-            slot += np.uintp(new)
-            place_at[slot], value_at[slot] = winner, gradient
-            total += g
-        counts[o] = slot - first
-        dbias[o] += total
+    their winner are merged. A vector of channels at a time, without branches: a slot is written again until the next
+    winner comes. The last vector begins early enough to end with the last channel."""
+    gradient_at, winner_at = dy.reshape(-1), argmax.reshape(-1)
+    place_at, value_at = places.reshape(-1), values.reshape(-1)
+    channels, lanes = dy.shape[1], 64 // dy.itemsize
+    totals = np.empty(channels, dy.dtype)
+    zero = zeros(dy)
+    nothing = splat_int(zero, -1)
+    for c in range(0, channels, lanes):
+        o = min(c, channels - lanes)
+        winner, gradient, total = nothing, zero, zero
+        slot = load_int(zero, starts, o)
+        for q in range(o, dy.size, channels):
+            place = load_int(zero, winner_at, q)
+            new = is_place(place, winner)
+            g = where(is_place(place, nothing), load(gradient_at, q), zero)
+            winner, gradient = where(new, place, winner), where(new, g, add(gradient, g))
+            slot = add(slot, new)
+            scatter(place_at, slot, winner)
+            scatter(value_at, slot, gradient)
+            total = add(total, g)
+        store(counts, o, slot)
+        store(totals, o, total)
+    for o in range(channels):
+        counts[o] -= starts[o]
+        dbias[o] += totals[o]
 
 
 def _sort_by_place(places, values, counts, firsts, channels, sorted_values):
@@ -171,16 +203,17 @@ def _add_kernels(kernels, channels, values, firsts, offsets, starts, sample):
 
 def _gradients(
     dy, argmax, sample_size, offsets, starts, kernels, need_dx, need_dweight,
-    windows, dwindows, winners, values, counts, firsts, dkernels, dbias,
+    windows, dwindows, winners, values, rooms, counts, firsts, dkernels, dbias,
 ):  # fmt: skip
     """Both gradients for a few samples, whose windows lie one after the other."""
     for j in range(len(dy)):
         here = j * sample_size
-        _collect(dy[j], argmax[j], winners[0], values[0], counts, dbias)
+        _collect(dy[j], argmax[j], winners[0], values[0], rooms, counts, dbias)
+        lists = counts[: len(kernels)]
         if need_dweight:
-            _add_windows(windows[here:], winners[0], values[0], counts, offsets, starts, dkernels)
+            _add_windows(windows[here:], winners[0], values[0], lists, offsets, starts, dkernels)
         if need_dx:
-            _sort_by_place(winners[0], values[0], counts, firsts, winners[1], values[1])
+            _sort_by_place(winners[0], values[0], lists, firsts, winners[1], values[1])
             _add_kernels(kernels, winners[1], values[1], firsts, offsets, starts, dwindows[here:])
 
 

@@ -13,9 +13,9 @@ from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.vectors import fma, lanes_of, load, splat, store
 
-DENSITY = 0.25  # up to which share of non-zeros the sparse product is the faster one
+DENSITY = 0.4  # up to which share of non-zeros the sparse product is the faster one
 LEAST = 512  # rows, inner and columns from which it pays
-DEPTH = 64  # rows of the right factor worked on at a time: with 8 vectors each, they fit the first-level cache
+DEPTH = 80  # rows of the right factor worked on at a time: with 8 vectors each, they fit the first-level cache
 HEIGHT = 1024  # rows of the result worked on at a time: they fit the second-level cache
 COLUMNS = 640  # of a BLAS product per piece
 

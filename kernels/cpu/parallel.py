@@ -23,6 +23,7 @@ PARTS = 8  # a sum over the batch is made of this many partial sums, whatever th
 
 RECYCLED = 1 << 20  # bytes from which memory is used again
 ROOMS = 24  # how many such rooms are remembered
+LINE = 64  # bytes of a cache line
 
 _rooms: list[np.ndarray] = []
 _count: int | None = None
@@ -90,7 +91,7 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     rooms = _inside.__dict__.setdefault("rooms", {})
     if name not in rooms or rooms[name].nbytes < size:
-        rooms[name] = np.empty(size, np.uint8)
+        rooms[name] = _from_line(np.empty(size + LINE, np.uint8), size)
     return rooms[name][:size].view(dtype).reshape(shape)
 
 
@@ -102,16 +103,29 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < RECYCLED:
         return np.empty(shape, dtype)
+    needed = size + LINE
     with _lock:
         owners = _owners(_rooms)
-        free = [i for i, count in enumerate(owners) if count == _UNUSED and size <= _rooms[i].nbytes <= 2 * size]
+        free = [i for i, count in enumerate(owners) if count == _UNUSED and needed <= _rooms[i].nbytes <= 2 * needed]
         if free:
             room = _rooms.pop(min(free, key=lambda i: _rooms[i].nbytes))
         else:
-            room = np.empty(size, np.uint8)
+            room = np.empty(needed, np.uint8)
             del _rooms[:-ROOMS]
         _rooms.append(room)  # the most recently used last
-        return room[:size].view(dtype).reshape(shape)
+        return _from_line(room, size).view(dtype).reshape(shape)
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """`np.zeros` that begin with a cache line."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return _from_line(np.zeros(size + LINE, np.uint8), size).view(dtype).reshape(shape)
+
+
+def _from_line(room: np.ndarray, size: int) -> np.ndarray:
+    """`size` bytes of `room` from the start of a cache line: a vector across two lines takes twice as long to read."""
+    first = -room.ctypes.data % LINE
+    return room[first : first + size]
 
 
 def _owners(rooms: list[np.ndarray]) -> list[int]:

@@ -146,6 +146,68 @@ def where(typingctx, mask, x, y):
     return x(mask, x, y), codegen
 
 
+@intrinsic
+def load_int(typingctx, like, array, index):
+    """As many numbers of an int32 array as `like` has lanes, from array[index] on."""
+    vector = Vector(types.int32, like.lanes)
+
+    def codegen(context, builder, signature, args):
+        data = cgutils.create_struct_proxy(array)(context, builder, args[1]).data
+        value = builder.load(
+            builder.bitcast(builder.gep(data, [args[2]]), context.get_value_type(vector).as_pointer())
+        )
+        value.align = 4
+        return value
+
+    return vector(like, array, types.intp), codegen
+
+
+@intrinsic
+def add(typingctx, x, y):
+    """Lane by lane: x + y; a mask counts as 0 and 1."""
+
+    def codegen(context, builder, signature, args):
+        if y.element == types.boolean:
+            return builder.add(args[0], builder.zext(args[1], context.get_value_type(x)))
+        return (builder.fadd if isinstance(x.element, types.Float) else builder.add)(*args)
+
+    return x(x, y), codegen
+
+
+@intrinsic
+def is_place(typingctx, x, other):
+    """Lane by lane: x is not negative and differs from `other` (integers)."""
+    mask = Vector(types.boolean, x.lanes)
+
+    def codegen(context, builder, signature, args):
+        zero = ir.Constant(context.get_value_type(x), None)
+        return builder.and_(builder.icmp_signed(">=", args[0], zero), builder.icmp_signed("!=", *args))
+
+    return mask(x, other), codegen
+
+
+@intrinsic
+def scatter(typingctx, array, index, value):
+    """array[index[i]] = value[i] for every lane i."""
+
+    def codegen(context, builder, signature, args):
+        data = cgutils.create_struct_proxy(array)(context, builder, args[0]).data
+        places = builder.gep(data, [args[1]], source_etype=data.type.pointee)
+        places.type = ir.VectorType(data.type, value.lanes)
+        mask = ir.Constant(ir.VectorType(ir.IntType(1), value.lanes), [1] * value.lanes)
+        kind = context.get_value_type(value)
+        letter = "f" if isinstance(value.element, types.Float) else "i"
+        name = f"llvm.masked.scatter.v{value.lanes}{letter}{value.element.bitwidth}.v{value.lanes}p0"
+        function = ir.FunctionType(ir.VoidType(), [kind, places.type, ir.IntType(32), mask.type])
+        align = ir.Constant(ir.IntType(32), value.element.bitwidth // 8)
+        builder.call(
+            cgutils.get_or_insert_function(builder.module, function, name), [args[2], places, align, mask]
+        )
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), codegen
+
+
 def lanes_of(dtype) -> int:
     """How many numbers of this dtype a vector holds."""
     return BYTES // np.dtype(dtype).itemsize
@@ -181,3 +243,15 @@ if config.DISABLE_JIT:  # the same, for a debugger
         return (x > y) | (np.isnan(x) & ~np.isnan(y))
 
     where = np.where  # type: ignore[assignment]
+
+    def load_int(like, array, index):  # noqa: F811
+        return array[index : index + len(like)].copy()
+
+    def add(x, y):  # noqa: F811
+        return x + y
+
+    def is_place(x, other):  # noqa: F811
+        return (x >= 0) & (x != other)
+
+    def scatter(array, index, value):  # noqa: F811
+        array[index] = value
