@@ -2,7 +2,8 @@
 
 Piczak's notebooks stretch with librosa's phase vocoder, so this is one too, of the same values. It is blamed for
 smeared attacks; methods that cut waves apart and join them where they match (WSOLA) keep attacks sharper, but double or
-swallow some, and break the hum of several pitches at once.
+swallow some, and break the hum of several pitches at once. The other weakness: overlapping frames fit each other less
+well than they did, which costs noise up to half of its energy; a clip is scaled to full range afterwards.
 
     X[t, k]    the STFT, with hop length Z
     Y[u, k] =  m[u, k] exp(i p[u, k])             the STFT of the stretched sound, with the same hop length

@@ -34,7 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # deltas. He trained on every clip and ten variants of it, all of them in each of 300 epochs, in batches of 1000:
     # about 6000 steps. Here an epoch draws one of five, and is as short as without augmentation; batches of 1000 would
     # leave two or three steps of it, so the batch is smaller and the epochs are fewer.
-    # His own course: augment = 10, augment_epoch = "all", batch_size = 1000, epochs = 300, lr = 0.002, lr_final = "none".
+    # His own course: augment = 10, augment_epoch = "all", batch_size = 1000, epochs = 300, lr = 0.002, no lr_final.
     "piczak2015": {
         "augment": 4,
         "weight_init": "piczak2015",
