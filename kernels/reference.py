@@ -231,6 +231,55 @@ def dropout_forward(x, p, seed, offset):
     return np.where(dropout_mask(x.shape, p, seed, offset), x * x.dtype.type(1 / (1 - p)), x.dtype.type(0))
 
 
+# --- batch normalisation (Ioffe & Szegedy 2015), global average pooling (Lin et al. 2014) ----------------------------
+
+
+def _of_channels(x, values):
+    """values (C,), shaped to stand beside x (N, C, …)."""
+    return values.reshape(1, -1, *[1] * (x.ndim - 2))
+
+
+def batchnorm_statistics(x):
+    """mean[c] and var[c] (dividing by the count) over samples and positions, summed in float64.   x (N, C, …)"""
+    axes = (0, *range(2, x.ndim))
+    return tuple(moment(axis=axes, dtype=np.float64).astype(x.dtype) for moment in (x.mean, x.var))
+
+
+def batchnorm_forward(x, weight, bias, mean, var, eps):
+    """y = weight[c] · x̂ + bias[c],  x̂ = (x − mean[c]) / √(var[c] + eps).   x (N, C, …)"""
+    scale = weight / np.sqrt(var + x.dtype.type(eps))
+    return (x - _of_channels(x, mean)) * _of_channels(x, scale) + _of_channels(x, bias)
+
+
+def batchnorm_backward(dy, x, weight, mean, var, eps, from_batch, need_dx, need_dweight):
+    """dweight[c] = Σ dy · x̂,  dbias[c] = Σ dy,  dx = weight[c] / √(var[c] + eps) · (dy − [dbias + x̂ · dweight] / count)
+
+    The bracket is what x does to mean and var: there where they are the batch's own (`from_batch`), else 0.
+    → dx, dweight, dbias, None where not needed
+    """
+    axes, count = (0, *range(2, x.ndim)), x.dtype.type(x.size // x.shape[1])
+    inverse = _of_channels(x, 1 / np.sqrt(var + x.dtype.type(eps)))
+    normal = (x - _of_channels(x, mean)) * inverse
+    dbias = dy.sum(axis=axes, dtype=np.float64).astype(x.dtype)
+    dweight = (dy * normal).sum(axis=axes, dtype=np.float64).astype(x.dtype)
+    dx = None
+    if need_dx:
+        through = (_of_channels(x, dbias) + normal * _of_channels(x, dweight)) / count if from_batch else 0
+        dx = _of_channels(x, weight) * inverse * (dy - through)
+    return (dx, dweight, dbias) if need_dweight else (dx, None, None)
+
+
+def global_avgpool2d_forward(x):
+    """y[n, c] = mean over the map of x[n, c].   x (N, C, H, W) → y (N, C)"""
+    return x.mean(axis=(2, 3), dtype=np.float64).astype(x.dtype)
+
+
+def global_avgpool2d_backward(dy, size):
+    """dx[n, c, i, j] = dy[n, c] / (H · W).   → (N, C, H, W)"""
+    share = dy * dy.dtype.type(1 / (size[0] * size[1]))
+    return np.broadcast_to(share[:, :, None, None], (*dy.shape, *size)).copy()
+
+
 # --- losses ----------------------------------------------------------------------------------------------------------
 
 
@@ -275,12 +324,33 @@ def clip_by_norm(x, max_norm):
     return norm
 
 
+def squared_norms(groups):
+    """Σ x² over all arrays of each group, (number of groups,) float64."""
+    return np.array([sum(squared_norm(x) for x in group) for group in groups], np.float64)
+
+
+def clip_by_norms(groups, max_norm):
+    """`clip_by_norm` for each group of arrays: its arrays share one norm and one factor.   → the norms before"""
+    norms = squared_norms(groups) ** 0.5
+    for group, norm in zip(groups, norms):
+        if norm > max_norm:
+            for x in group:
+                x *= x.dtype.type(max_norm / norm)
+    return norms
+
+
 def nesterov_step(param, grad, velocity, lr, momentum, weight_decay):
     """Nesterov (Sutskever et al. 2013): g = grad + λ·param; v ← μ·v + g; param ← param − lr·(g + μ·v), in place"""
     g = grad + param.dtype.type(weight_decay) * param
     velocity *= param.dtype.type(momentum)
     velocity += g
     param -= param.dtype.type(lr) * (g + param.dtype.type(momentum) * velocity)
+
+
+def nesterov_steps(params, grads, velocities, lr, momentum, weight_decay):
+    """`nesterov_step` over lists of arrays."""
+    for arrays in zip(params, grads, velocities, strict=True):
+        nesterov_step(*arrays, lr, momentum, weight_decay)
 
 
 def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
@@ -290,6 +360,12 @@ def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
     m += real(1 - beta1) * (g - m)
     v += real(1 - beta2) * (g * g - v)
     param -= real(lr / (1 - beta1**t)) * m / (np.sqrt(v / real(1 - beta2**t)) + real(eps))
+
+
+def adam_steps(params, grads, ms, vs, t, lr, beta1, beta2, eps, weight_decay=0.0):
+    """`adam_step` over lists of arrays."""
+    for arrays in zip(params, grads, ms, vs, strict=True):
+        adam_step(*arrays, t, lr, beta1, beta2, eps, weight_decay)
 
 
 # --- blocks: what the fast backends do in one pass -------------------------------------------------------------------

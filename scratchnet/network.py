@@ -49,6 +49,11 @@ class Network:
         return {f"{name}.{key}": a for name, layer in self.layers.items() for key, a in layer.grads.items()}
 
     @property
+    def buffers(self) -> dict[str, Array]:
+        """The arrays that no gradient moves, such as the running statistics of a batch normalisation: name → array."""
+        return {f"{name}.{key}": a for name, layer in self.layers.items() for key, a in layer.buffers.items()}
+
+    @property
     def dtype(self) -> np.dtype:
         """The parameters' dtype."""
         return next(iter(self.params.values())).dtype
@@ -83,6 +88,7 @@ class Network:
     def freeze(self, group: str) -> None:
         """Train no parameter whose name starts with `group`, such as "piczak" or "piczak.conv1" (§2.3.1).
 
+        A frozen batch normalisation takes its running statistics, and leaves them as they are.
         Raises ValueError where no parameter's name does.
         """
         self._set_frozen(group, True)
@@ -92,15 +98,15 @@ class Network:
         self._set_frozen(group, False)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """A copy of all parameters in the host's memory: name → array."""
-        return {name: backend.to_numpy(a).copy() for name, a in self.params.items()}
+        """A copy of all parameters and buffers in the host's memory: name → array."""
+        return {name: backend.to_numpy(a).copy() for name, a in {**self.params, **self.buffers}.items()}
 
     def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> None:
-        """Copy parameters of these names in. With `strict`, every parameter must be there, and nothing else.
+        """Copy parameters and buffers of these names in. With `strict`, every one must be there, and nothing else.
 
         Raises KeyError for a missing or unknown name (unknown always), ValueError for a wrong shape.
         """
-        params = self.params
+        params = {**self.params, **self.buffers}
         wrong = sorted(set(state) - set(params)) + (sorted(set(params) - set(state)) if strict else [])
         if wrong:
             raise KeyError(f"missing or unknown parameters: {', '.join(wrong)}")
@@ -122,6 +128,7 @@ class Network:
         for layer in self.layers.values():
             move = backend.asarray if backend.current() == "cuda" else backend.to_numpy
             layer.params = {key: move(a) for key, a in layer.params.items()}
+            layer.buffers = {key: move(a) for key, a in layer.buffers.items()}
             layer.grads = {}
         return self
 

@@ -86,6 +86,16 @@ def _maxpool(graph: _Graph, layer: Any) -> None:
     graph.add("MaxPool", graph.value, kernel_shape=kernel, **how)
 
 
+def _batchnorm(graph: _Graph, layer: Any) -> None:
+    inputs = [graph.constant(name, value) for name, value in {**layer.params, **layer.buffers}.items()]
+    graph.add("BatchNormalization", graph.value, *inputs, epsilon=layer.eps)
+
+
+def _global_avgpool(graph: _Graph, layer: Any) -> None:
+    graph.add("GlobalAveragePool", graph.value)
+    graph.add("Flatten", graph.value)
+
+
 def _dense(graph: _Graph, layer: Any) -> None:
     inputs = [graph.value, *(graph.constant(name, value) for name, value in layer.params.items())]
     graph.add("Gemm", *inputs, transB=1)
@@ -126,12 +136,15 @@ def _standardize(graph: _Graph, layer: Any) -> None:
 
 RULES: dict[type[Layer], Callable[[_Graph, Any], Any]] = {
     layers.Abs: lambda graph, layer: graph.add("Abs", graph.value),
+    layers.BatchNorm1D: _batchnorm,
+    layers.BatchNorm2D: _batchnorm,
     layers.Conv1D: _conv,
     layers.Conv2D: _conv,
     layers.Decibel: _decibel,
     layers.Dense: _dense,
     layers.Dropout: _dropout,
     layers.Flatten: lambda graph, layer: graph.add("Flatten", graph.value),
+    layers.GlobalAveragePool2D: _global_avgpool,
     layers.Image: lambda graph, layer: graph.add("Unsqueeze", graph.value, graph.constant("axis", [1])),
     layers.MaxPool1D: _maxpool,
     layers.MaxPool2D: _maxpool,

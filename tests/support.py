@@ -187,6 +187,29 @@ def image(draw):
     return Case(lambda dtype="float64": layers.Image(), rng.standard_normal(shape), rng)
 
 
+@st.composite
+def batchnorm(draw, axes):
+    """Four values a channel at least: of fewer, hardly anything is left once mean and variance are taken off."""
+    count, seed = draw(st.sampled_from(axes)), draw(seeds)
+    shape = (draw(st.integers(4, 6)), draw(st.integers(1, 6)), *(draw(st.integers(1, 4)) for _ in range(count)))
+
+    def make(dtype="float64"):
+        layer = _filled((layers.BatchNorm2D if count == 2 else layers.BatchNorm1D)(shape[1], dtype=dtype), seed)
+        rng = np.random.default_rng(seed + 2)
+        layer.buffers = {name: rng.uniform(0.5, 2, shape[1]).astype(dtype) for name in layer.buffers}
+        return layer
+
+    rng = np.random.default_rng(seed + 1)
+    return Case(make, rng.standard_normal(shape), rng)
+
+
+@st.composite
+def global_avgpool(draw):
+    shape = tuple(draw(st.integers(1, 6)) for _ in range(4))
+    rng = np.random.default_rng(draw(seeds))
+    return Case(lambda dtype="float64": layers.GlobalAveragePool2D(), rng.standard_normal(shape), rng)
+
+
 LAYERS = {
     "Conv1D": conv1d(),
     "Conv2D": conv2d(),
@@ -200,6 +223,9 @@ LAYERS = {
     "Flatten": elementwise(layers.Flatten),
     "Standardize": elementwise(lambda: layers.Standardize(0.3, 2.5)),
     "Image": image(),
+    "BatchNorm1D": batchnorm([0, 1]),
+    "BatchNorm2D": batchnorm([2]),
+    "GlobalAveragePool2D": global_avgpool(),
     "Modulus": modulus(),
     "ReflectPad1D": reflect(),
     "Decibel": decibel(),
@@ -209,6 +235,7 @@ LAYERS = {
 def on_backend(layer):
     """The layer with its parameters moved to the backend in use."""
     layer.params = {name: backend.asarray(value) for name, value in layer.params.items()}
+    layer.buffers = {name: backend.asarray(value) for name, value in layer.buffers.items()}
     return layer
 
 

@@ -3,6 +3,12 @@
 What is not made faster here is taken from there: elementwise functions of small arrays, and the losses.
 """
 
+from scratchnet.kernels.cpu.batchnorm import (
+    batchnorm_backward,
+    batchnorm_forward,
+    batchnorm_statistics,
+    global_avgpool2d_forward,
+)
 from scratchnet.kernels.cpu.convolution import (
     conv1d_backward_input,
     conv1d_backward_weight,
@@ -25,6 +31,7 @@ from scratchnet.kernels.cpu.update import adam_step, clip_by_norm, nesterov_step
 from scratchnet.kernels.reference import (
     abs_backward,
     abs_forward,
+    global_avgpool2d_backward,
     mean_squared_error_backward,
     mean_squared_error_forward,
     relu_backward,
@@ -40,6 +47,9 @@ __all__ = [
     "abs_forward",
     "adam_step",
     "clip_by_norm",
+    "batchnorm_backward",
+    "batchnorm_forward",
+    "batchnorm_statistics",
     "conv1d_backward_input",
     "conv1d_backward_weight",
     "conv1d_forward",
@@ -54,6 +64,8 @@ __all__ = [
     "dense_block_forward",
     "dense_forward",
     "dropout_forward",
+    "global_avgpool2d_backward",
+    "global_avgpool2d_forward",
     "maxpool1d_backward",
     "maxpool1d_forward",
     "maxpool2d_backward",

@@ -13,6 +13,13 @@ from scratchnet.kernels.cuda.activations import (
     tanh_backward,
     tanh_forward,
 )
+from scratchnet.kernels.cuda.batchnorm import (
+    batchnorm_backward,
+    batchnorm_forward,
+    batchnorm_statistics,
+    global_avgpool2d_backward,
+    global_avgpool2d_forward,
+)
 from scratchnet.kernels.cuda.convolution import (
     conv1d_backward_input,
     conv1d_backward_weight,
@@ -55,6 +62,9 @@ __all__ = [
     "adam_step",
     "adam_steps",
     "available",
+    "batchnorm_backward",
+    "batchnorm_forward",
+    "batchnorm_statistics",
     "clip_by_norm",
     "clip_by_norms",
     "conv1d_backward_input",
@@ -72,6 +82,8 @@ __all__ = [
     "dense_forward",
     "dropout_forward",
     "gather_segments",
+    "global_avgpool2d_backward",
+    "global_avgpool2d_forward",
     "log_mel",
     "maxpool1d_backward",
     "maxpool1d_forward",

@@ -192,4 +192,5 @@ def _as_float64(layer: Any) -> Any:
     layer = copy.deepcopy(layer)
     for part in getattr(layer, "layers", {"": layer}).values():
         part.params = {name: value.astype(np.float64) for name, value in part.params.items()}
+        part.buffers = {name: value.astype(np.float64) for name, value in getattr(part, "buffers", {}).items()}
     return layer

@@ -78,6 +78,24 @@ def _maxpool(rng: np.random.Generator, layer: Any, axes: int) -> Iterator[Draw]:
             yield Draw(text, made, ramp(rng, (n, c, *size)))
 
 
+def _batchnorm(rng: np.random.Generator, layer: Any, *axes: int) -> Iterator[Draw]:
+    for count in axes:
+        for training in (True, False):
+            channels = _integer(rng, 1, 5)
+            shape = (_integer(rng, 4, 7), channels, *(_integer(rng, 1, 5) for _ in range(count)))
+            made = layer(channels, **FLOAT64)
+            for value in (*made.params.values(), *made.buffers.values()):
+                value[...] = backend.asarray(rng.uniform(0.5, 1.5, value.shape))
+            text = f"{shape}, {'training' if training else 'running statistics'}"
+            yield Draw(text, made, rng.standard_normal(shape), {"training": training})
+
+
+def _global_avgpool(rng: np.random.Generator) -> Iterator[Draw]:
+    for _ in range(3):
+        shape = tuple(_integer(rng, 1, 6) for _ in range(4))
+        yield Draw(str(shape), layers.GlobalAveragePool2D(), rng.standard_normal(shape))
+
+
 def _dense(rng: np.random.Generator) -> Iterator[Draw]:
     for bias in (True, False):
         for _ in range(3):
@@ -153,6 +171,9 @@ CASES: dict[str, Callable[[np.random.Generator], Iterator[Draw]]] = {
     "conv2d": lambda rng: _conv(rng, layers.Conv2D, 2),
     "maxpool1d": lambda rng: _maxpool(rng, layers.MaxPool1D, 1),
     "maxpool2d": lambda rng: _maxpool(rng, layers.MaxPool2D, 2),
+    "batchnorm1d": lambda rng: _batchnorm(rng, layers.BatchNorm1D, 0, 1),
+    "batchnorm2d": lambda rng: _batchnorm(rng, layers.BatchNorm2D, 2),
+    "globalaveragepool2d": _global_avgpool,
     "dense": _dense,
     "relu": lambda rng: _any_shape(rng, layers.ReLU),
     "tanh": lambda rng: _any_shape(rng, layers.Tanh),

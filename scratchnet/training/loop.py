@@ -115,12 +115,13 @@ class Trainer:
         self.dropout_seed, self.grad_norms = dropout_seed, grad_norms
         self.listener = listener or Listener()
         self.state = State()
-        self.trained = [name for name in net.params if not net.layers[name.rpartition(".")[0]].frozen]
+        state = {**net.params, **net.buffers}  # running statistics move with the weights beside them
+        self.trained = [name for name in state if not net.layers[name.rpartition(".")[0]].frozen]
         self.best = self._weights()
 
     def _weights(self) -> dict[str, np.ndarray]:
-        params = self.net.params
-        return {name: backend.to_numpy(params[name]).copy() for name in self.trained}
+        state = {**self.net.params, **self.net.buffers}
+        return {name: backend.to_numpy(state[name]).copy() for name in self.trained}
 
     # -- stopping and going on
 

@@ -88,8 +88,8 @@ def test_float32_is_float64_up_to_rounding(name, backend, data):
 @every_layer
 @given(data=st.data())
 def test_a_batch_is_its_samples(name, backend, data):
-    if name == "Dropout":
-        return  # a sample's mask depends on its place in the batch
+    if name == "Dropout" or name.startswith("BatchNorm"):
+        return  # a sample's mask depends on its place in the batch, its normalisation on the others in it
     case = data.draw(LAYERS[name])
     y, dx, grads = run(on_backend(case.make()), case.x)
     dy = case.rng.standard_normal(y.shape)
@@ -147,4 +147,6 @@ def test_frozen_layers_compute_no_parameter_gradients(name, backend, data):
     frozen.frozen = True
     _, dx, _ = run(layer, case.x)
     _, dx_frozen, grads = run(frozen, case.x)
-    assert grads == {} and np.array_equal(dx_frozen, dx)
+    assert grads == {}
+    if not name.startswith("BatchNorm"):  # which goes by its running statistics when it is frozen: test_batchnorm.py
+        assert np.array_equal(dx_frozen, dx)

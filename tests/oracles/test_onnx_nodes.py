@@ -14,8 +14,10 @@ from scratchnet.losses import SoftmaxCrossEntropy  # noqa: E402
 from scratchnet.optimizers import NesterovSGD  # noqa: E402
 from tests.support import assert_within, rounding  # noqa: E402
 
-FILES = ["abs", "adam", "conv", "gemm", "maxpool", "momentum", "relu", "softmax_cross_entropy_loss", "tanh"]
-OPERATIONS = {"Abs", "Adam", "Conv", "Gemm", "MaxPool", "Momentum", "Relu", "SoftmaxCrossEntropyLoss", "Tanh"}
+FILES = ["abs", "adam", "batch_normalization", "conv", "gemm", "globalaveragepool", "maxpool", "momentum", "relu"]
+FILES += ["softmax_cross_entropy_loss", "tanh"]
+OPERATIONS = {"Abs", "Adam", "BatchNormalization", "Conv", "Gemm", "GlobalAveragePool", "MaxPool", "Momentum", "Relu"}
+OPERATIONS |= {"SoftmaxCrossEntropyLoss", "Tanh"}
 
 
 def published_cases():
@@ -33,6 +35,7 @@ THREE_D = "three-dimensional: sound and its images have one or two"
 DILATED = "dilated windows: no network of the paper has them"
 STANDARD = "momentum without Nesterov's look-ahead: the paper trains with it (§2.3.3)"
 REDUCTION = "another reduction than the mean over the batch"
+BIASED = "a running variance that divides by the count: ours divides by the count less one, as PyTorch's"
 WEIGHTED = "class weights: the paper balances by sampling, if at all (§2.3.3)"
 IGNORED = "an ignored class: every segment has a label"
 OUT_OF_RANGE = {
@@ -45,6 +48,8 @@ OUT_OF_RANGE = {
     "test_maxpool_3d_dilations_use_ref_impl": THREE_D,
     "test_maxpool_3d_dilations_use_ref_impl_large": THREE_D,
     "test_gemm_default_matrix_bias": "a bias for every element: Dense has one for every output",
+    "test_batchnorm_example_training_mode": BIASED,
+    "test_batchnorm_epsilon_training_mode": BIASED,
     "test_momentum": STANDARD,
     "test_momentum_multiple": STANDARD,
     **{
@@ -81,6 +86,17 @@ def conv(given, x, weight):
     layer = layers.Conv2D(weight.shape[1], weight.shape[0], kernel, stride, padding, bias=False)
     layer.params["weight"] = weight
     return [forward(layer, x)]
+
+
+def batchnorm(given, x, scale, shift, mean, var):
+    layer = layers.BatchNorm2D(len(scale), eps=given.get("epsilon", 1e-5))
+    layer.params = {"weight": scale, "bias": shift}
+    layer.buffers = {"running_mean": backends.asarray(mean), "running_var": backends.asarray(var)}
+    return [forward(layer, x)]
+
+
+def global_avgpool(given, x):
+    return [forward(layers.GlobalAveragePool2D(), x)[:, :, None, None]]
 
 
 def maxpool(given, x):
@@ -140,8 +156,10 @@ def adam(given, rate, t, *tensors):
 RUN = {
     "Abs": lambda given, x: [forward(layers.Abs(), x)],
     "Adam": adam,
+    "BatchNormalization": batchnorm,
     "Conv": conv,
     "Gemm": gemm,
+    "GlobalAveragePool": global_avgpool,
     "MaxPool": maxpool,
     "Momentum": nesterov,
     "Relu": lambda given, x: [forward(layers.ReLU(), x)],

@@ -79,6 +79,18 @@ def test_two_dimensional_paddings(padding, tmp_path):
     assert np.abs(run(tmp_path / "net.onnx", x) - softmax(net.forward(x))).max() < PROBABILITY
 
 
+def test_batch_normalisation_and_global_average_pooling(tmp_path):
+    rng = np.random.default_rng(0)
+    group = [("conv", layers.Conv2D(2, 3, 3, rng=rng)), ("norm", layers.BatchNorm2D(3)), ("relu", layers.ReLU())]
+    top = [("pool", layers.GlobalAveragePool2D()), ("norm", layers.BatchNorm1D(3, eps=1e-3))]
+    net = Network([("a", group), ("b", top)])
+    for value in (*net.params.values(), *net.buffers.values()):
+        value[...] = rng.uniform(0.5, 1.5, value.shape)
+    x = rng.standard_normal((4, 2, 7, 8)).astype("float32")
+    export_onnx(net, tmp_path / "net.onnx", (2, 7, 8))
+    assert np.abs(run(tmp_path / "net.onnx", x) - softmax(net.forward(x))).max() < PROBABILITY
+
+
 def test_the_command(tmp_path, capsys):
     """A stored model, exported: the probabilities of `predict`, and what it needs to be used in the metadata."""
     import scratchnet

@@ -9,9 +9,20 @@ torch = pytest.importorskip("torch", reason="PyTorch is an oracle, not a depende
 
 from torch.nn import functional as F  # noqa: E402
 
-from scratchnet.layers import MaxPool1D, MaxPool2D, ReLU, Tanh  # noqa: E402
+from scratchnet.layers import BatchNorm1D, GlobalAveragePool2D, MaxPool1D, MaxPool2D, ReLU, Tanh  # noqa: E402
 from scratchnet.layers.geometry import pad_1d, pad_2d  # noqa: E402
-from tests.support import assert_within, conv1d, conv2d, dense, maxpool, on_backend, rounding, run, seeds  # noqa: E402
+from tests.support import (  # noqa: E402
+    assert_within,
+    batchnorm,
+    conv1d,
+    conv2d,
+    dense,
+    maxpool,
+    on_backend,
+    rounding,
+    run,
+    seeds,
+)
 
 # Sums of at most 200 products of size under 50, in another order than PyTorch's.
 REORDERED = rounding("float64", 200) * 200 * 50
@@ -54,6 +65,50 @@ def test_conv2d(backend, case):
 @given(case=dense())
 def test_dense(backend, case):
     against(case, lambda layer, x, p: F.linear(x, p["weight"], p.get("bias")))
+
+
+@given(case=batchnorm([0, 1, 2]), frozen=st.booleans())
+def test_batchnorm(backend, case, frozen):
+    """Ours takes PyTorch's numbers, and moves its running statistics as PyTorch does; frozen, as its eval()."""
+    layer = case.make()
+    names = "running_mean", "running_var", "weight", "bias"
+    theirs = (torch.nn.BatchNorm2d if case.x.ndim == 4 else torch.nn.BatchNorm1d)(layer.num_features).double()
+    theirs.load_state_dict(
+        {name: torch.from_numpy(({**layer.params, **layer.buffers})[name].copy()) for name in names}, strict=False
+    )
+    theirs.train(not frozen)
+    layer.frozen = frozen
+    leaf = torch.from_numpy(case.x.copy()).requires_grad_()
+    out = theirs(leaf)
+    dy = case.rng.standard_normal(case.x.shape)
+    out.backward(torch.from_numpy(dy))
+    y, dx, grads = run(on_backend(layer), case.x, dy)
+    assert_within(y, out.detach().numpy(), REORDERED)
+    assert_within(dx, leaf.grad.numpy(), REORDERED)
+    for name in ("running_mean", "running_var"):
+        assert_within(layer.buffers[name], theirs.state_dict()[name].numpy(), REORDERED)
+    for name, value in grads.items():
+        assert_within(value, getattr(theirs, name).grad.numpy(), REORDERED)
+    assert set(grads) == (set() if frozen else {"weight", "bias"})
+
+
+def test_batchnorm_has_their_defaults():
+    ours, theirs = BatchNorm1D(3), torch.nn.BatchNorm1d(3)
+    assert (ours.eps, ours.momentum) == (theirs.eps, theirs.momentum)
+    assert set(theirs.state_dict()) == {*ours.params, *ours.buffers, "num_batches_tracked"}
+
+
+@given(seed=seeds)
+def test_global_average_pool(backend, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((2, 3, *rng.integers(1, 7, 2)))
+    leaf = torch.from_numpy(x.copy()).requires_grad_()
+    theirs = F.adaptive_avg_pool2d(leaf, 1).flatten(1)
+    dy = rng.standard_normal((2, 3))
+    theirs.backward(torch.from_numpy(dy))
+    y, dx, _ = run(GlobalAveragePool2D(), x, dy)
+    assert_within(y, theirs.detach().numpy(), REORDERED)
+    assert_within(dx, leaf.grad.numpy(), REORDERED)
 
 
 def symmetric(case):

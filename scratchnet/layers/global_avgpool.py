@@ -1,0 +1,18 @@
+"""Global average pooling (Lin et al. 2014): what a map is on the whole, wherever in it things happen."""
+
+from __future__ import annotations
+
+from scratchnet.backend import kernels_of
+from scratchnet.layers.layer import Array, Layer, check_shape
+
+
+class GlobalAveragePool2D(Layer):
+    """y[n, c] = mean over H and W of x[n, c].   x (N, C, H, W) → y (N, C)"""
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        check_shape(self, x, 4, shape="(N, C, H, W)")
+        self._size = x.shape[2:]
+        return kernels_of(x).global_avgpool2d_forward(x)
+
+    def backward(self, dy: Array) -> Array:
+        return kernels_of(dy).global_avgpool2d_backward(dy, self._size)
