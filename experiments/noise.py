@@ -1,0 +1,255 @@
+"""Trained runs on noisy test sets:   python -m experiments.noise RUN [RUN…] [--data FOLDER] [--out DIR]
+
+Every test clip is mixed with white noise, pink noise, or another clip of its test fold and of another class, at signal
+to noise ratios of 20, 10, 5 and 0 dB; then it is normalised, cut and classified as any sound. The noise of a clip
+depends on its name and the seed alone: every network hears the same. Figures of a model are kept as noise.json in its
+run folder, and not made again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from experiments.table import SYSTEM, Row, find, markdown, percent, row_of, sha256, write_csv
+from scratchnet import backend, plots
+from scratchnet.cli import Parser, guard
+from scratchnet.data.source import Source
+from scratchnet.data.synthesis import noise as coloured
+from scratchnet.errors import InputError
+from scratchnet.model import Model, load
+from scratchnet.sound import load_clip
+from scratchnet.training import metrics, run
+from scratchnet.training.evaluation import BATCH
+from scratchnet.training.files import read_json, write_json, write_text
+from scratchnet.training.runfolder import MODEL, RESULT, RunFolder
+from scratchnet.training.screen import Screen
+
+NOISES = ("white", "pink", "background")
+SNRS = (20, 10, 5, 0)  # dB
+KEPT = "noise.json"
+SCORES = ("segment_balanced_accuracy", "clip_accuracy_probability")
+Clips = dict[str, tuple[np.ndarray, int]]  # path -> (waveform, class)
+
+
+def mix(signal: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
+    """signal + g · noise, (n,) both, g such that 10 log10(power of signal / power of g · noise) = snr.
+
+    Raises ValueError where the noise is silent.
+    """
+    power = np.mean(np.square(noise, dtype=np.float64))
+    if power == 0:
+        raise ValueError("silent noise reaches no signal-to-noise ratio")
+    wanted = np.mean(np.square(signal, dtype=np.float64)) / 10 ** (snr / 10)
+    return (signal + np.sqrt(wanted / power) * noise).astype(np.float32)
+
+
+def looped(x: np.ndarray, n: int, start: int) -> np.ndarray:
+    """n samples of x from `start` on, again from its beginning where it ends."""
+    return np.resize(np.roll(x, -start), n)
+
+
+def noise_for(kind: str, name: str, clips: Clips, seed: int) -> np.ndarray:
+    """The noise of clip `name`, as long as it: a pure function of these arguments.
+
+    Raises `InputError` where no clip of another class could be the background.
+    """
+    signal, label = clips[name]
+    rng = np.random.default_rng([seed, NOISES.index(kind), crc32(name.encode())])
+    if kind != "background":
+        return coloured(rng, len(signal), NOISES.index(kind))  # power falls with f^-0: white, f^-1: pink
+    others = [other for other, (_, its) in sorted(clips.items()) if its != label]
+    if not others:
+        raise InputError(f"{name}: the test fold has no clip of another class to be its background")
+    x, _ = clips[others[rng.integers(len(others))]]
+    part = looped(x, len(signal), int(rng.integers(len(x))))
+    return part if part.any() else x[: len(signal)]
+
+
+class Recordings:
+    """The test clips of a data source; those of the fold asked for last are kept in memory."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._last: tuple[Any, Clips] = (None, {})
+
+    def of(self, fold: int, model: Model) -> Clips:
+        """The waveforms of a test fold; files that cannot be read, and clips that the model's settings drop, left out.
+
+        Raises `InputError` where the source has other classes than the model, or no such fold.
+        """
+        settings, source = model.settings, self.source
+        if tuple(source.classes) != model.classes or fold not in source.folds:
+            raise InputError(f"{source.root}: not the data that the run was trained on; name that with --data")
+        least = settings.segment_length if settings.short == "drop" else 0
+        key = fold, settings.sample_rate, least
+        if self._last[0] != key:
+            self._last = key, dict(self._read(*key))
+        return self._last[1]
+
+    def _read(self, fold: int, sample_rate: int, least: int) -> Iterator[tuple[str, tuple[np.ndarray, int]]]:
+        for clip in self.source.clips:
+            if clip.fold == fold:
+                try:
+                    x = load_clip(self.source.root / clip.path, sample_rate, peak=False)
+                except InputError:
+                    continue
+                if len(x) >= least:
+                    yield clip.path, (x, clip.label)
+
+
+def figures(model: Model, clips: Clips, disturb: Callable[[str, np.ndarray], np.ndarray]) -> dict[str, float]:
+    """`SCORES` of a model on clips, each disturbed by its name and waveform."""
+    probs, label, number, waiting = [], [], [], []
+    for i, (name, (x, its)) in enumerate(clips.items()):
+        inputs, _ = model.inputs(disturb(name, x))
+        waiting.append(inputs)
+        label += [its] * len(inputs)
+        number += [i] * len(inputs)
+        if sum(map(len, waiting)) >= BATCH or i == len(clips) - 1:
+            probs.append(model.classify(np.concatenate(waiting)))
+            waiting.clear()
+    found = metrics.figures(np.concatenate(probs), np.array(label), np.array(number), model.classes)
+    return {score: found[score] for score in SCORES}
+
+
+def measure(model: Model, clips: Clips, seed: int) -> list[Row]:
+    """A row for the clean test set and for each noise and ratio."""
+    made: list[Row] = [{"noise": "none", "snr": None, **figures(model, clips, lambda name, x: x)}]
+    for kind in NOISES:
+        noises = {name: noise_for(kind, name, clips, seed) for name in clips}
+        for snr in SNRS:
+
+            def disturb(name: str, x: np.ndarray, noises: Any = noises, snr: float = snr) -> np.ndarray:
+                return mix(x, noises[name], snr)
+
+            made.append({"noise": kind, "snr": snr, **figures(model, clips, disturb)})
+    return made
+
+
+def rows_of(folder: Path, recordings: Recordings, seed: int, screen: Screen) -> list[Row]:
+    """The rows of one trained model, made now or found in its folder."""
+    about = {"seed": seed, "snrs": list(SNRS), "model": sha256(folder / MODEL)}
+    if (folder / KEPT).is_file():
+        found = read_json(folder / KEPT)
+        if {name: found.get(name) for name in about} == about:
+            return found["rows"]
+    fold = read_json(folder / RESULT)["test_fold"]
+    screen.say(f"noise    {folder}: fold {fold}, {len(NOISES)} noises at {', '.join(map(str, SNRS))} dB")
+    model = load(folder)
+    rows = measure(model, recordings.of(fold, model), seed)
+    write_json(folder / KEPT, {**about, "rows": rows})
+    return rows
+
+
+def gather(models: Iterable[tuple[str, list[Row]]]) -> list[Row]:
+    """Models (the system's name, its rows) of the same name: mean and sample deviation per noise and ratio."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for name, rows in models:
+        for row in rows:
+            groups.setdefault((name, row["noise"], row["snr"]), []).append(row)
+    made = []
+    for key, rows in groups.items():
+        row = dict(zip(("system", "noise", "snr"), key)) | {"models": len(rows)}
+        for score in SCORES:
+            values = [r[score] for r in rows]
+            row[score] = float(np.mean(values))
+            row[f"{score}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        made.append(row)
+    return made
+
+
+def noise_markdown(rows: Sequence[Row], score: str = SCORES[1]) -> str:
+    """A line per system and noise, a column per ratio: clip accuracy by mean probability."""
+    table: dict[tuple[str, str], dict[Any, str]] = {}
+    for row in rows:
+        cells = table.setdefault((row["system"], row["noise"]), {})
+        cells[row["snr"]] = percent(row[score], row[f"{score}_sd"])
+    heads = ["system", "noise", "clean (%)", *(f"{snr} dB (%)" for snr in SNRS)]
+    lines = [
+        [name, kind, table[name, "none"][None], *(cells[snr] for snr in SNRS)]
+        for (name, kind), cells in table.items()
+        if kind != "none"
+    ]
+    return markdown(heads, lines)
+
+
+def write(out: Path, rows: Sequence[Row], classes: int) -> None:
+    """noise.csv, noise.md, noise.png."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(out / "noise.csv", rows)
+    write_text(out / "noise.md", noise_markdown(rows) + "\n")
+    draw(out / "noise.png", rows, classes)
+
+
+# Okabe & Ito's palette, and as many markers and dashes: lines can be told apart in grey, too.
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#CC79A7")
+MARKERS, DASHES = "osD^vPX", ("-", "-", "-", "--", "--", ":", ":")
+PANELS = {"white": "white noise", "pink": "pink noise", "background": "another clip as background"}
+
+
+def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) -> None:
+    """Clip accuracy over the ratio, a panel a noise, a line a system; bars reach a sample deviation up and down."""
+    figure, axes = plots.new_figure(1, len(PANELS), (9, 4), sharey=True)
+    places = {None: 0, **{snr: i for i, snr in enumerate(SNRS, 1)}}
+    systems = list(dict.fromkeys(row["system"] for row in rows))
+    for axis, (kind, title) in zip(axes[0], PANELS.items()):
+        for number, system in enumerate(systems):
+            mine = [r for r in rows if r["system"] == system and r["noise"] in ("none", kind)]
+            x = [places[r["snr"]] + 0.05 * (number - (len(systems) - 1) / 2) for r in mine]
+            look = number % len(COLOURS)
+            style: dict[str, Any] = {"color": COLOURS[look], "marker": MARKERS[look], "linestyle": DASHES[look]}
+            spread = [r[f"{score}_sd"] or 0 for r in mine]
+            axis.errorbar(
+                x, [r[score] for r in mine], spread, label=system, markersize=4, linewidth=1.2, elinewidth=0.6, **style
+            )
+        axis.axhline(1 / classes, color="0.4", linewidth=0.8, linestyle=":")
+        axis.set_title(title)
+        axis.set_xticks(range(len(places)), ["clean", *map(str, SNRS)])
+        axis.set(xlabel="signal-to-noise ratio in dB", ylim=(0, 1.02))
+        axis.grid(axis="y", color="0.92")
+    axes[0, 0].set_ylabel("accuracy of clips, by mean probability")
+    axes[0, 0].text(0, 1 / classes + 0.01, "chance", fontsize=8, color="0.3")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    plots.save_figure(figure, path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Test in noise, print the table, write table and picture; returns the exit status."""
+    return guard(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    parser = Parser(prog="python -m experiments.noise", description="Test trained runs in noise.")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folders, or folders of them")
+    parser.add_argument("--data", metavar="FOLDER", help="the recordings, where they have moved")
+    parser.add_argument("--out", metavar="DIR", help="write noise.csv, noise.md and noise.png there")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default 0)")
+    parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
+    options = parser.parse(argv)
+    backend.use(options.backend)
+    screen = Screen()
+    folders = find(options.runs)
+    config = RunFolder.open(folders[0])[1]
+    recordings = Recordings(run.open_data(config.with_(data=options.data or config.data), screen))
+    rows = gather((name_of(folder), rows_of(folder, recordings, options.seed, screen)) for folder in folders)
+    print(noise_markdown(rows))
+    if options.out:
+        write(Path(options.out), rows, len(recordings.source.classes))
+    return 0
+
+
+def name_of(folder: Path) -> str:
+    """What the run trained, in a few words."""
+    row = row_of(folder, hashed=False)
+    return " ".join(str(row[name]) for name in SYSTEM if name != "data" and row[name])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

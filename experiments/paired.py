@@ -1,0 +1,176 @@
+"""Two systems compared clip by clip and fold by fold:   python -m experiments.paired A B
+
+A and B are run folders of the same data and test folds (one split, or a cross-validation), or folders of such runs with
+several seeds. Per seed: McNemar's exact test on the pooled test clips, whose question is whether one system is right
+where the other is wrong more often than the other way round; and the paired t-test and Wilcoxon's signed-rank test of
+the folds' accuracies. With several seeds, the folds' means over the seeds are tested too, as seed "mean".
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.table import SCORES, TITLES, find, markdown, row_of
+from scratchnet.cli import Parser, guard
+from scratchnet.errors import InputError
+from scratchnet.training.runfolder import PREDICTIONS
+
+VOTES = {"clip_accuracy_majority": "majority", "clip_accuracy_probability": "probability"}
+Row = dict[str, Any]
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """The exact two-sided p-value of McNemar's test: of `only_a + only_b` clips that exactly one system got right,
+    each falls to A or B like a fair coin. 1 where there is none (McNemar 1947).
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
+
+
+def paired_t(a: np.ndarray, b: np.ndarray) -> float | None:
+    """The two-sided p-value of the paired t-test over folds; None for fewer than two; 1 where nothing differs."""
+    from scipy.stats import ttest_rel
+
+    if len(a) < 2:
+        return None
+    if np.ptp(a - b) == 0:  # the same difference everywhere: the test has no spread to measure it by
+        return 1.0 if a[0] == b[0] else 0.0
+    return float(ttest_rel(a, b).pvalue)
+
+
+def wilcoxon(a: np.ndarray, b: np.ndarray) -> float | None:
+    """The two-sided p-value of Wilcoxon's signed-rank test over folds; None for fewer than two; 1 where none differs.
+
+    Five folds can reach no less than 2 / 2^5 = 0.0625.
+    """
+    from scipy.stats import wilcoxon as test
+
+    if len(a) < 2:
+        return None
+    return float(test(a, b).pvalue) if (a != b).any() else 1.0
+
+
+def right(path: Path, vote: str) -> dict[str, bool]:
+    """Clip -> whether the model in this run folder got it right by that vote.
+
+    Raises `InputError` where the folder keeps no predictions.
+    """
+    try:
+        with open(path / PREDICTIONS, newline="", encoding="utf-8") as file:
+            return {row["clip"]: row["label"] == row[vote] for row in csv.DictReader(file)}
+    except OSError:
+        raise InputError(f"{path}: keeps no {PREDICTIONS}; train it again") from None
+
+
+class Runs:
+    """One system's models by seed and fold."""
+
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        self.name = ", ".join(map(str, paths))
+        self.rows: dict[int, dict[int, Row]] = {}
+        for folder in find(paths):
+            row = row_of(folder, hashed=False)
+            if row["fold"] in self.rows.setdefault(row["seed"], {}):
+                raise InputError(f"{self.name}: more than one run of seed {row['seed']} on fold {row['fold']}")
+            self.rows[row["seed"]][row["fold"]] = row
+
+    def scores(self, seed: int, folds: Sequence[int], score: str) -> np.ndarray:
+        """One accuracy per fold."""
+        return np.array([self.rows[seed][fold][score] for fold in folds])
+
+    def right(self, seed: int, folds: Sequence[int], vote: str) -> dict[str, bool]:
+        """Clip -> whether it was right, over all folds."""
+        return {clip: r for fold in folds for clip, r in right(Path(self.rows[seed][fold]["run"]), vote).items()}
+
+
+def compare(a: Runs, b: Runs) -> list[Row]:
+    """A row for each seed and accuracy: both means, their difference with its deviation over folds, the p-values.
+
+    Raises `InputError` where A and B share no seed and fold, or were tested on other clips.
+    """
+    seeds = sorted(set(a.rows) & set(b.rows))
+    if not seeds:
+        raise InputError(f"{a.name} and {b.name} share no seed")
+    folds = sorted(set.intersection(*(set(runs.rows[seed]) for runs in (a, b) for seed in seeds)))
+    if not folds:
+        raise InputError(f"{a.name} and {b.name} share no test fold")
+    made = []
+    for score in SCORES:
+        both = np.array([[runs.scores(seed, folds, score) for seed in seeds] for runs in (a, b)])
+        for number, seed in enumerate(seeds):
+            made.append(_row(seed, score, *both[:, number]) | _mcnemar(a, b, seed, folds, score))
+        if len(seeds) > 1:
+            made.append(_row("mean", score, *both.mean(axis=1)) | dict.fromkeys(COUNTS))
+    return made
+
+
+COUNTS = ("clips", "only_a", "only_b", "p_mcnemar")
+
+
+def _row(seed: int | str, score: str, a: np.ndarray, b: np.ndarray) -> Row:
+    return {
+        "seed": seed,
+        "score": score,
+        "folds": len(a),
+        "a": float(a.mean()),
+        "b": float(b.mean()),
+        "difference": float((a - b).mean()),
+        "difference_sd": float(np.std(a - b, ddof=1)) if len(a) > 1 else None,
+        "p_t": paired_t(a, b),
+        "p_wilcoxon": wilcoxon(a, b),
+    }
+
+
+def _mcnemar(a: Runs, b: Runs, seed: int, folds: Sequence[int], score: str) -> Row:
+    if score not in VOTES:  # segments of a clip are no independent observations
+        return dict.fromkeys(COUNTS)
+    of_a, of_b = (runs.right(seed, folds, VOTES[score]) for runs in (a, b))
+    if of_a.keys() != of_b.keys():
+        raise InputError(f"{a.name} and {b.name} were tested on other clips: no pairs can be made")
+    only_a = sum(of_a[clip] and not of_b[clip] for clip in of_a)
+    only_b = sum(of_b[clip] and not of_a[clip] for clip in of_a)
+    return dict(zip(COUNTS, (len(of_a), only_a, only_b, mcnemar(only_a, only_b))))
+
+
+def comparison_markdown(rows: Sequence[Row]) -> str:
+    """The rows of `compare` as Markdown."""
+
+    def p(value: float | None) -> str:
+        return "" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+    cells = []
+    for row in rows:
+        sd = "" if row["difference_sd"] is None else f" ± {100 * row['difference_sd']:.1f}"
+        clips = "" if row["clips"] is None else f"{row['only_a']} : {row['only_b']} of {row['clips']}"
+        cells.append(
+            [f"{row['seed']}", TITLES[row["score"]], f"{100 * row['a']:.1f}", f"{100 * row['b']:.1f}",
+             f"{100 * row['difference']:+.1f}{sd}", f"{row['folds']}", p(row["p_t"]), p(row["p_wilcoxon"]), clips,
+             p(row["p_mcnemar"])]
+        )  # fmt: skip
+    heads = ["seed", "accuracy", "A (%)", "B (%)", "A − B (points)", "folds", "p, paired t", "p, Wilcoxon"]
+    return markdown([*heads, "right: A alone : B alone", "p, McNemar"], cells)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the comparison; returns the exit status."""
+    return guard(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    parser = Parser(prog="python -m experiments.paired", description="Compare two systems clip by clip, fold by fold.")
+    for name in "AB":
+        parser.add_argument(name, metavar=name, help="run folder, or folder of runs with several seeds")
+    options = parser.parse(argv)
+    print(comparison_markdown(compare(Runs([options.A]), Runs([options.B]))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

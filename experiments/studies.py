@@ -1,0 +1,210 @@
+"""Every experiment as data: a question, and the systems whose runs answer it.
+
+A system states only what differs from its scale; a scale says how much effort there is. `experiments.reproduce` runs
+them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from scratchnet.errors import InputError
+from scratchnet.training import config as configuration
+from scratchnet.training.config import Config, nearest
+
+
+class Scale(NamedTuple):
+    """How much effort: settings of every run, and seeds (`many` where a study lives on them)."""
+
+    about: str
+    settings: Mapping[str, Any]
+    seeds: int
+    many: int
+
+
+SCALES = {
+    "paper": Scale(
+        "the published setting: 300/100/100/100 epochs, batches of 1000, every fold, three seeds; for a GPU",
+        {"preset": "paper", "split": "cv"},
+        seeds=3,
+        many=3,
+    ),
+    # Batches of 50 and few epochs go with the standardised input and the rates of Piczak's preset: the paper's unscaled
+    # decibels diverge at such rates. Deltas and augmentation are left to the study that asks about them.
+    "short": Scale(
+        "Piczak's preset: 40/10/10/10 epochs, batches of 50, every fold, one seed; for a CPU",
+        {"preset": "piczak2015", "deltas": None, "augment": 0, "split": "cv"},
+        seeds=1,
+        many=3,
+    ),
+    "tiny": Scale(
+        "one epoch, one fold, one seed: whether everything runs; the figures mean nothing",
+        {"preset": "piczak2015", "deltas": None, "augment": 0, "epochs": 1, "batch_size": 8, "forcing_batch_size": 8},
+        seeds=1,
+        many=2,
+    ),
+}
+
+
+class System(NamedTuple):
+    """What is trained: its name in tables, and its settings where they differ from the scale's.
+
+    `lr_times` is no setting of a run: it multiplies all learning rates of the scale, those of forcing apart.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+PICZAKNET = System("PiczakNet", {"net": "piczaknet"})
+HEURINET = System("HeuriNet, IceBreaker", {"net": "heurinet"})
+MSTNET = System("MSTNet, IceBreaker", {"net": "mstnet", "grad_norms": True})
+HEURINET_RANDOM = System("HeuriNet, random init", {"net": "heurinet", "init": "random"})
+MSTNET_RANDOM = System("MSTNet, random init", {"net": "mstnet", "init": "random", "grad_norms": True})
+MELNET = System("MelNet, |·|²", {"net": "melnet", "mel_power": 2, "grad_norms": True})
+MELNET_MODULUS = System("MelNet, |·|", {"net": "melnet", "mel_power": 1, "grad_norms": True})
+FIVE = (PICZAKNET, HEURINET, MSTNET, HEURINET_RANDOM, MSTNET_RANDOM)
+
+
+def _piczak2015(name: str, deltas: str | None, augment: int) -> System:
+    return System(name, {"net": "piczaknet", "preset": "piczak2015", "deltas": deltas, "augment": augment})
+
+
+PLAIN = _piczak2015("Piczak 2015, neither", None, 0)
+DELTAS = _piczak2015("Piczak 2015, deltas", "librosa031", 0)
+AUGMENTED = _piczak2015("Piczak 2015, augmentation", None, 10)
+BOTH = _piczak2015("Piczak 2015, deltas and augmentation", "librosa031", 10)
+
+
+def _versions(base: System, **values: tuple[Any, ...]) -> tuple[System, ...]:
+    """`base` and, for each value of a setting, a system with it."""
+    changed = [
+        System(f"{base.name}, {name} {value}", {**base.settings, name: value})
+        for name, those in values.items()
+        for value in those
+    ]
+    return (base, *changed)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question of the paper. `pairs`: names of systems to test against each other; `noise`: its systems are tested in
+    noise too; `many`: it lives on several seeds; `phases`: its figures need the weights of every phase.
+    """
+
+    question: str
+    systems: tuple[System, ...]
+    pairs: tuple[tuple[System, System], ...] = ()
+    many: bool = False
+    noise: bool = False
+    phases: bool = False
+
+
+RATES = _versions(HEURINET, lr_times=(0.25, 4.0))
+WIDTHS = _versions(HEURINET, conv1_kernel=(55, 310))
+COUNTS = _versions(HEURINET, conv1_channels=(40, 160))
+
+STUDIES = {
+    "systems": Study(
+        "Does a learned front end do as well as the Mel-spectrogram, and does it need the IceBreaker? (fig. 4)",
+        FIVE,
+        pairs=((HEURINET, PICZAKNET), (MSTNET, PICZAKNET)),
+        noise=True,
+        phases=True,
+    ),
+    "icebreaker": Study(
+        "IceBreaker or random initialisation, over several seeds",
+        FIVE[1:],
+        pairs=((HEURINET, HEURINET_RANDOM), (MSTNET, MSTNET_RANDOM)),
+        many=True,
+    ),
+    "piczak2015": Study(
+        "What do Piczak's deltas and his augmentation bring to his network?",
+        (PLAIN, DELTAS, AUGMENTED, BOTH),
+        pairs=((DELTAS, PLAIN), (AUGMENTED, PLAIN), (BOTH, PLAIN)),
+    ),
+    "forcing": Study(
+        "How near does MSTNet's front end come to the Mel-spectrogram when forced, by the target's normalisation?",
+        _versions(MSTNET, forcing_target=("minmax", "paper", "code"))[1:],
+    ),
+    "melnet": Study(
+        "H2: does a front end that starts as the Mel transform beat it? Does its square make gradients explode?",
+        (PICZAKNET, MELNET, MELNET_MODULUS),
+        pairs=((MELNET, PICZAKNET), (MELNET_MODULUS, PICZAKNET), (MELNET, MELNET_MODULUS)),
+        noise=True,
+    ),
+    "heurinet": Study(
+        "Hyper-parameters of HeuriNet: learning rate, width and number of the first layer's kernels",
+        (*RATES, *WIDTHS[1:], *COUNTS[1:]),
+        pairs=tuple((system, HEURINET) for system in (*RATES[1:], *WIDTHS[1:], *COUNTS[1:])),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: the folder's name is what it is. `keep`: weights of every phase are wanted, not of the last alone."""
+
+    name: str
+    config: Config
+    keep: bool = False
+
+
+def choose(names: list[str] | None) -> dict[str, Study]:
+    """The studies of these names, all where there are none. Raises `InputError` for an unknown name."""
+    for name in names or ():
+        if name not in STUDIES:
+            raise InputError(f"--only {name}: no such study{nearest(name, STUDIES)} (one of {', '.join(STUDIES)})")
+    return {name: study for name, study in STUDIES.items() if not names or name in names}
+
+
+def job(system: System, scale: str, seed: int, changes: Mapping[str, Any] | None = None) -> Job:
+    """The run of a system at a scale; `changes`: what the user asks of all runs. Equal runs have equal names."""
+    common = {**SCALES[scale].settings, **(changes or {})}
+    settings = {**system.settings}
+    times = settings.pop("lr_times", 1.0)
+    config = configuration.resolve(({**common, **settings, "seed": seed}, None))
+    plain = configuration.resolve(({**common, "net": config.net, "preset": config.preset}, None))
+    name = "-".join(_words(config, plain, SCALES[scale].settings["preset"], times))
+    if times != 1.0:
+        rates = [name for name in config.to_dict() if name.startswith("lr_")]
+        scaled = {name: getattr(config, name) * times for name in rates if getattr(config, name) is not None}
+        config = config.with_(**scaled)
+    return Job(name, config)
+
+
+UNNAMED = ("init", "seed", "grad_norms")  # named first or last; what is recorded changes no result
+
+
+def _words(config: Config, plain: Config, preset: str, times: float) -> Iterator[str]:
+    """heurinet, icebreaker, conv1_kernel, 55, seed2: what the run is, where it is not what its preset makes of it."""
+    yield config.net
+    if config.net != "piczaknet":
+        yield config.init
+    if config.preset != preset:
+        yield config.preset
+    for name, value in config.to_dict().items():
+        if name not in UNNAMED and value != getattr(plain, name):
+            yield f"{name}-{value}"
+    if times != 1.0:
+        yield f"lr_times-{times:g}"
+    yield f"seed{config.seed}"
+
+
+def seeds(study: Study, scale: str, told: int | None = None) -> range:
+    """The seeds of a study's runs."""
+    return range(told or (SCALES[scale].many if study.many else SCALES[scale].seeds))
+
+
+def jobs(studies: Mapping[str, Study], scale: str, told: int | None, changes: Mapping[str, Any]) -> Iterator[Job]:
+    """Every run of these studies once, first seeds first: a stopped reproduction has a bit of everything."""
+    plan: dict[str, Job] = {}
+    for study in studies.values():
+        for system in study.systems:
+            for seed in seeds(study, scale, told):
+                made = job(system, scale, seed, changes)
+                keep = (study.phases and seed == 0) or (made.name in plan and plan[made.name].keep)
+                plan[made.name] = Job(made.name, made.config, keep)
+    return iter(sorted(plan.values(), key=lambda made: made.config.seed))

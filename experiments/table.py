@@ -1,0 +1,188 @@
+"""The results of many runs in one table:   python -m experiments.table RUN_OR_FOLDER… [--out DIR]
+
+Prints the systems (runs that differ in seed and fold alone, gathered) as Markdown; with --out, writes runs.csv (one
+trained model a row), systems.csv and systems.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scratchnet.cli import Parser, guard
+from scratchnet.errors import InputError
+from scratchnet.training import config as configuration
+from scratchnet.training.config import Config
+from scratchnet.training.files import read_json, write_text
+from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder
+
+SCORES = ("segment_accuracy", "segment_balanced_accuracy", "clip_accuracy_majority", "clip_accuracy_probability")
+TITLES = {
+    "segment_accuracy": "segments, plain",
+    "segment_balanced_accuracy": "segments, balanced",
+    "clip_accuracy_majority": "clips, majority",
+    "clip_accuracy_probability": "clips, probability",
+}
+# Settings that say where and how a run was made, not what it is, or that have a column of their own.
+APART = {"data", "out", "backend", "threads", "strict", "quiet", "split", "seed", "test_fold", "valid_fold"}
+APART |= {"net", "init", "back_end", "preset", "grad_norms"}
+Row = dict[str, Any]
+
+
+def find(paths: Iterable[str | Path]) -> list[Path]:
+    """The folders of all finished runs at or below these paths; of a cross-validation, those of its folds.
+
+    Raises `InputError` where a path is missing, or no run is finished.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if not path.is_dir():
+            raise InputError(f"{path}: no such folder; name run folders, or folders of them")
+        results = sorted(result.parent for result in path.rglob(RESULT) if (result.parent / CONFIG).is_file())
+        found |= dict.fromkeys(folder for folder in results if "folds" not in read_json(folder / RESULT))
+    if not found:
+        raise InputError(f"{', '.join(map(str, paths))}: no finished run here (no {RESULT})")
+    return list(found)
+
+
+def row_of(path: Path, *, hashed: bool = True) -> Row:
+    """One trained model: what it is, its figures on its test fold, what made it; `hashed`: and its weights' SHA-256."""
+    folder, config = RunFolder.open(path)
+    result = read_json(path / RESULT)
+    versions = folder.about("versions")
+    return {
+        "net": config.net,
+        "init": config.init if config.net != "piczaknet" else "random",
+        "back_end": getattr(config, "back_end", "piczak"),
+        "preset": config.preset,
+        "settings": differences(config),
+        "data": folder.about("data_name"),
+        "seed": config.seed,
+        "fold": result["test_fold"],
+        **{score: result["test"][score] for score in SCORES},
+        "training_seconds": result["training_seconds"],
+        "backend": folder.about("used_backend"),
+        "commit": versions.get("commit", ""),
+        "version": versions["scratchnet"],
+        "python": versions["python"],
+        "platform": versions["platform"],
+        "sha256": sha256(path / MODEL) if hashed else None,
+        "run": str(path),
+    }
+
+
+def sha256(path: Path) -> str | None:
+    """The hash of a file, as sha256sum prints it; None where it is not there."""
+    if not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def differences(config: Config) -> str:
+    """Where the settings differ from the preset's: `lr=0.01 deltas=savgol`."""
+    known = {"net": config.net, "preset": config.preset}
+    plain = configuration.resolve((known, None)).to_dict()
+    return " ".join(f"{k}={v}" for k, v in config.to_dict().items() if k not in APART and v != plain[k])
+
+
+SYSTEM = ("net", "init", "back_end", "preset", "settings", "data")
+
+
+def gather(rows: Sequence[Row]) -> list[Row]:
+    """Rows that are the same system, with other seeds or folds, in one: mean and sample deviation over all of them."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in SYSTEM), []).append(row)
+    return [{**dict(zip(SYSTEM, key)), **summary(group)} for key, group in groups.items()]
+
+
+def summary(rows: Sequence[Row]) -> Row:
+    """Mean, sample deviation (none for a single model), counts and times of models of one system."""
+    made: Row = {"models": len(rows), "folds": len({r["fold"] for r in rows}), "seeds": len({r["seed"] for r in rows})}
+    for score in SCORES:
+        values = [row[score] for row in rows]
+        made[score] = float(np.mean(values))
+        made[f"{score}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    made["training_seconds"] = sum(row["training_seconds"] for row in rows)
+    made["backend"] = ", ".join(sorted({row["backend"] for row in rows}))
+    made["commit"] = ", ".join(sorted({row["commit"] for row in rows}))
+    return made
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """`rows` as a CSV file with the first row's names as heads; None is left empty."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def percent(mean: float, sd: float | None) -> str:
+    """81.5 ± 6.1"""
+    return f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
+
+
+def minutes(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def figures_of(made: Row) -> list[str]:
+    """The cells of a gathered system that every table has: see `HEADS`."""
+    scores = [percent(made[score], made[f"{score}_sd"]) for score in SCORES]
+    return [*scores, f"{made['folds']} × {made['seeds']}", minutes(made["training_seconds"])]
+
+
+HEADS = [*(f"{title} (%)" for title in TITLES.values()), "folds × seeds", "training time"]
+
+
+def systems_markdown(systems: Sequence[Row]) -> str:
+    """The gathered systems as Markdown."""
+    heads = ["network", "init", "back end", "preset, and what differs", *HEADS]
+    rows = [
+        [s["net"], s["init"], s["back_end"], f"{s['preset']} {s['settings']}".strip(), *figures_of(s)] for s in systems
+    ]
+    return markdown(heads, rows)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print or write the tables; returns the exit status."""
+    return guard(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    parser = Parser(prog="python -m experiments.table", description="The results of many runs in one table.")
+    parser.add_argument("paths", metavar="RUN_OR_FOLDER", nargs="+", help="run folders, or folders of them")
+    parser.add_argument("--out", metavar="DIR", help="write runs.csv, systems.csv and systems.md there")
+    options = parser.parse(argv)
+    rows = [row_of(path) for path in find(options.paths)]
+    systems = gather(rows)
+    print(systems_markdown(systems))
+    if options.out:
+        out = Path(options.out)
+        out.mkdir(parents=True, exist_ok=True)
+        write_csv(out / "runs.csv", rows)
+        write_csv(out / "systems.csv", systems)
+        write_text(out / "systems.md", systems_markdown(systems) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
