@@ -27,14 +27,17 @@ class Optimizer:
     def step(self, params: dict[str, Array], grads: dict[str, Array]) -> None:
         """One step, in place."""
         self.steps += 1
-        for name, grad in grads.items():
-            param = params[name]
-            for slot in self.slots:
-                if name not in self._state[slot]:
-                    self._state[slot][name] = param * 0
-            self._update(param, grad, *(self._state[slot][name] for slot in self.slots))
+        moved = {name: params[name] for name in grads}
+        for state in self._state.values():
+            for name, param in moved.items():
+                if name not in state:
+                    state[name] = param * 0
+        if moved:
+            state_lists = ([state[name] for name in moved] for state in self._state.values())
+            self._update(list(moved.values()), list(grads.values()), *state_lists)
 
-    def _update(self, param: Array, grad: Array, *state: Array) -> None:
+    def _update(self, params: list[Array], grads: list[Array], *state: list[Array]) -> None:
+        """Change `params` and, for each of `slots`, the arrays kept for them: all at once."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -66,8 +69,8 @@ class NesterovSGD(Optimizer):
         super().__init__(lr, weight_decay)
         self.momentum = momentum
 
-    def _update(self, param: Array, grad: Array, *state: Array) -> None:
-        kernels_of(param).nesterov_step(param, grad, *state, self.lr, self.momentum, self.weight_decay)
+    def _update(self, params: list[Array], grads: list[Array], *state: list[Array]) -> None:
+        kernels_of(params[0]).nesterov_steps(params, grads, *state, self.lr, self.momentum, self.weight_decay)
 
 
 class Adam(Optimizer):
@@ -90,7 +93,7 @@ class Adam(Optimizer):
         super().__init__(lr, weight_decay)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
 
-    def _update(self, param: Array, grad: Array, *state: Array) -> None:
-        kernels_of(param).adam_step(
-            param, grad, *state, self.steps, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay
+    def _update(self, params: list[Array], grads: list[Array], *state: list[Array]) -> None:
+        kernels_of(params[0]).adam_steps(
+            params, grads, *state, self.steps, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay
         )

@@ -27,7 +27,16 @@ from scratchnet.kernels.cpu.maxpool import (
     maxpool2d_backward,
     maxpool2d_forward,
 )
-from scratchnet.kernels.cpu.update import adam_step, clip_by_norm, nesterov_step, squared_norm
+from scratchnet.kernels.cpu.update import (
+    adam_step,
+    adam_steps,
+    clip_by_norm,
+    clip_by_norms,
+    nesterov_step,
+    nesterov_steps,
+    squared_norm,
+    squared_norms,
+)
 from scratchnet.kernels.reference import (
     abs_backward,
     abs_forward,
@@ -46,7 +55,9 @@ __all__ = [
     "abs_backward",
     "abs_forward",
     "adam_step",
+    "adam_steps",
     "clip_by_norm",
+    "clip_by_norms",
     "batchnorm_backward",
     "batchnorm_forward",
     "batchnorm_statistics",
@@ -73,11 +84,13 @@ __all__ = [
     "mean_squared_error_backward",
     "mean_squared_error_forward",
     "nesterov_step",
+    "nesterov_steps",
     "relu_backward",
     "relu_forward",
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
     "squared_norm",
+    "squared_norms",
     "tanh_backward",
     "tanh_forward",
 ]

@@ -1,4 +1,7 @@
-"""One training step's last part: norms, clipping, Nesterov and Adam, each one pass over the weights."""
+"""One training step's last part: norms, clipping, Nesterov and Adam, each one pass over the weights.
+
+The functions in the plural take lists of arrays: the pieces of all of them are worked off together.
+"""
 
 from __future__ import annotations
 
@@ -22,37 +25,64 @@ def squared_norm(x):
     return float(sums.sum())
 
 
+def squared_norms(groups):
+    """See `reference.squared_norms`."""
+    return np.array([sum(squared_norm(x) for x in group) for group in groups], np.float64)
+
+
 def clip_by_norm(x, max_norm):
     """See `reference.clip_by_norm`."""
-    norm = squared_norm(x) ** 0.5
-    if norm > max_norm:
-        x *= x.dtype.type(max_norm / norm)
-    return norm
+    return clip_by_norms([[x]], max_norm)[0]
+
+
+def clip_by_norms(groups, max_norm):
+    """See `reference.clip_by_norms`."""
+    norms = [square**0.5 for square in squared_norms(groups).tolist()]
+    for group, norm in zip(groups, norms):
+        if norm > max_norm:
+            for x in group:
+                x *= x.dtype.type(max_norm / norm)
+    return np.array(norms)
 
 
 def nesterov_step(param, grad, velocity, lr, momentum, weight_decay):
     """See `reference.nesterov_step`."""
-    _in_pieces(_nesterov, (param, grad, velocity), (lr, momentum, weight_decay))
+    nesterov_steps([param], [grad], [velocity], lr, momentum, weight_decay)
+
+
+def nesterov_steps(params, grads, velocities, lr, momentum, weight_decay):
+    """See `reference.nesterov_steps`."""
+    _in_pieces(_nesterov, (params, grads, velocities), (lr, momentum, weight_decay))
 
 
 def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
     """See `reference.adam_step`."""
+    adam_steps([param], [grad], [m], [v], t, lr, beta1, beta2, eps, weight_decay)
+
+
+def adam_steps(params, grads, ms, vs, t, lr, beta1, beta2, eps, weight_decay=0.0):
+    """See `reference.adam_steps`."""
     numbers = lr / (1 - beta1**t), 1 - beta1, 1 - beta2, 1 - beta2**t, eps, weight_decay
-    _in_pieces(_adam, (param, grad, m, v), numbers)
+    _in_pieces(_adam, (params, grads, ms, vs), numbers)
 
 
-def _in_pieces(kernel, arrays, numbers):
-    """kernel over stretches of the arrays, flat, with the numbers in their type."""
-    flat = [a.reshape(-1) for a in arrays]  # a view, or a copy where the memory is not contiguous
-    numbers = [flat[0].dtype.type(number) for number in numbers]
+def _in_pieces(kernel, lists, numbers):
+    """kernel over stretches of the arrays that stand side by side in the lists, with the numbers in their type."""
+    work = []  # (the flat arrays, the first number of a stretch)
+    copies = []  # (an array whose memory is not contiguous, its flat copy)
+    for arrays in zip(*lists, strict=True):
+        flat = [a.reshape(-1) for a in arrays]
+        copies += [(a, b) for a, b in zip(arrays, flat) if a.flags.writeable and not a.flags.c_contiguous]
+        work += [(flat, first) for first in range(0, flat[0].size, PIECE)]
 
     def piece(i: int) -> None:
-        kernel(*(a[i * PIECE : (i + 1) * PIECE] for a in flat), *numbers)
+        flat, first = work[i]
+        real = flat[0].dtype.type
+        kernel(*(a[first : first + PIECE] for a in flat), *(real(number) for number in numbers))
 
-    parallel.run(piece, -(-flat[0].size // PIECE))
-    for a, b in zip(arrays, flat):
-        if a.flags.writeable and not a.flags.c_contiguous:
-            a[...] = b.reshape(a.shape)
+    parallel.run(piece, len(work))
+    for a, b in copies:
+        a[...] = b.reshape(a.shape)
 
 
 def _squared_norm(x):

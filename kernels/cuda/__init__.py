@@ -53,6 +53,7 @@ from scratchnet.kernels.cuda.optimizers import (
     nesterov_step,
     nesterov_steps,
     squared_norm,
+    squared_norms,
 )
 from scratchnet.kernels.cuda.pooling import maxpool1d_backward, maxpool1d_forward, maxpool2d_backward, maxpool2d_forward
 
@@ -98,6 +99,7 @@ __all__ = [
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
     "squared_norm",
+    "squared_norms",
     "tanh_backward",
     "tanh_forward",
     "use_tf32",

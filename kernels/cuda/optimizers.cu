@@ -1,11 +1,11 @@
 // Clipping and the optimizer's step: one launch over all arrays of a network, however many there are.
 //
 // A block takes a chunk of one array; `chunks` lists them, `pointers` holds the arrays' addresses, first all params,
-// then all gradients, and so on (as many as the kernel needs).
+// then all gradients, and so on (as many as the kernel needs). Arrays of one `group` are clipped by their common norm.
 #include "reduce.cuh"
 
 struct Chunk {
-    index_t array, start, size;
+    index_t array, start, size, group;
 };
 
 #define FOR_EACH_OF(i, chunk) for (index_t i = (chunk).start + threadIdx.x; i < (chunk).start + (chunk).size; i += blockDim.x)
@@ -53,8 +53,8 @@ extern "C" __global__ void chunk_squares(real* const* __restrict__ pointers, con
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// squares[array] = Σ of its chunks, in order: one block an array.
-extern "C" __global__ void array_squares(const double* __restrict__ partial, const index_t* __restrict__ first_chunk,
+// squares[group] = Σ of its chunks, in order: one block a group.
+extern "C" __global__ void group_squares(const double* __restrict__ partial, const index_t* __restrict__ first_chunk,
                                          double* __restrict__ squares) {
     double sum = 0;
     for (index_t i = first_chunk[blockIdx.x] + threadIdx.x; i < first_chunk[blockIdx.x + 1]; i += blockDim.x) sum += partial[i];
@@ -62,11 +62,11 @@ extern "C" __global__ void array_squares(const double* __restrict__ partial, con
     if (threadIdx.x == 0) squares[blockIdx.x] = sum;
 }
 
-// Scale each array whose norm is above max_norm down to it.
+// Scale the arrays of each group whose norm is above max_norm down to it.
 extern "C" __global__ void clip(real* const* __restrict__ pointers, const Chunk* __restrict__ chunks, const double* __restrict__ squares,
                                 double max_norm) {
     const Chunk chunk = chunks[blockIdx.x];
-    const double norm = sqrt(squares[chunk.array]);
+    const double norm = sqrt(squares[chunk.group]);
     if (!(norm > max_norm)) return;
     real* __restrict__ x = pointers[chunk.array];
     const real scale = (real)(max_norm / norm);

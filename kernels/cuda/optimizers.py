@@ -10,26 +10,37 @@ from functools import lru_cache
 import numpy as np
 
 from scratchnet.kernels.cuda import device
-from scratchnet.kernels.cuda.arrays import BLOCK, int64, is_dense, real_name
+from scratchnet.kernels.cuda.arrays import BLOCK, in_one_order, int64, is_dense, real_name
 
 CHUNK = 8192  # elements that a block takes
 
 
 def squared_norm(x):
     """Σ x², summed in float64; an array of no dimension on the device."""
-    return _squares([x])[0]
+    return squared_norms([[x]])[0]
+
+
+def squared_norms(groups):
+    """Σ x² over all arrays of each group, (number of groups,) float64, on the device."""
+    arrays = [x for group in groups for x in group]
+    return _squares(groups, _dense(arrays))
 
 
 def clip_by_norm(x, max_norm):
     """Scale x in place so that its L2 norm is at most `max_norm`; returns the norm before, on the device."""
-    return clip_by_norms([x], max_norm)[0]
+    return clip_by_norms([[x]], max_norm)[0]
 
 
-def clip_by_norms(arrays, max_norm):
-    """`clip_by_norm` for each array by itself; returns the norms before, (number of arrays,) on the device."""
-    squares = _squares(arrays)
-    chunks, _ = _chunks(device.current(), tuple(a.size for a in arrays))
-    _launch("clip", arrays, [], chunks, squares, np.float64(max_norm))
+def clip_by_norms(groups, max_norm):
+    """`clip_by_norm` for each group of arrays, which share one norm and one factor.
+
+    → the norms before, (number of groups,) on the device
+    """
+    arrays = [x for group in groups for x in group]
+    dense = _dense(arrays)
+    squares = _squares(groups, dense)
+    _launch("clip", dense, _chunks_of(groups)[0], squares, np.float64(max_norm))
+    _copy_back(arrays, dense)
     return squares**0.5
 
 
@@ -40,10 +51,7 @@ def nesterov_step(param, grad, velocity, lr, momentum, weight_decay):
 
 def nesterov_steps(params, grads, velocities, lr, momentum, weight_decay):
     """`nesterov_step` over lists of arrays, in one launch."""
-    chunks, _ = _chunks(device.current(), tuple(a.size for a in params))
-    real = params[0].dtype.type
-    arrays = [*params, *_like(grads, params), *velocities]
-    _launch("nesterov", arrays, [int64(len(params))], chunks, real(lr), real(momentum), real(weight_decay))
+    _update("nesterov", params, (grads, velocities), (lr, momentum, weight_decay))
 
 
 def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
@@ -53,47 +61,65 @@ def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
 
 def adam_steps(params, grads, ms, vs, t, lr, beta1, beta2, eps, weight_decay=0.0):
     """`adam_step` over lists of arrays, in one launch."""
-    chunks, _ = _chunks(device.current(), tuple(a.size for a in params))
     numbers = lr / (1 - beta1**t), 1 - beta2**t, 1 - beta1, 1 - beta2, eps, weight_decay
-    arrays = [*params, *_like(grads, params), *ms, *vs]
-    _launch("adam", arrays, [int64(len(params))], chunks, *(params[0].dtype.type(n) for n in numbers))
+    _update("adam", params, (grads, ms, vs), numbers)
 
 
-def _squares(arrays):
-    """Σ x² of each array, float64."""
+def _update(kernel, params, others, numbers):
+    """One launch over all parameters and the arrays that stand beside them; gradients are read alone."""
+    rows = [in_one_order(*arrays) for arrays in zip(params, *others, strict=True)]
+    lists = list(zip(*rows))
+    real = params[0].dtype.type
+    chunks, _ = _chunks_of([params])
+    arrays = [a for one in lists for a in one]
+    _launch(kernel, arrays, chunks, int64(len(params)), *(real(n) for n in numbers))
+    for written, worked_on in zip((params, *others[1:]), (lists[0], *lists[2:])):
+        _copy_back(written, worked_on)
+
+
+def _squares(groups, dense):
     gpu = device.current()
-    chunks, first = _chunks(gpu, tuple(a.size for a in arrays))
+    chunks, first = _chunks_of(groups)
     partial = gpu.empty((max(len(chunks), 1),), np.float64)
-    _launch("chunk_squares", arrays, [], chunks, partial)
-    squares = gpu.empty((len(arrays),), np.float64)
+    _launch("chunk_squares", dense, chunks, partial)
+    squares = gpu.empty((len(groups),), np.float64)
     args = partial, first, squares
-    gpu.launch("optimizers.cu", "array_squares", len(arrays), BLOCK, args, {"REAL": real_name(arrays[0].dtype)})
+    gpu.launch("optimizers.cu", "group_squares", len(groups), BLOCK, args, {"REAL": real_name(dense[0].dtype)})
     return squares
 
 
-def _launch(kernel, arrays, counts, chunks, *args):
+def _launch(kernel, arrays, chunks, *args):
     gpu = device.current()
     for a in arrays:
-        if a.dtype != arrays[0].dtype or not is_dense(a):
-            raise ValueError(f"{kernel} works in place on dense arrays of one type: {a.dtype} of strides {a.strides}")
+        if a.dtype != arrays[0].dtype:
+            raise ValueError(f"{kernel} takes arrays of one type, not {arrays[0].dtype} and {a.dtype}")
     if len(chunks):
-        args = gpu.pointers(arrays), chunks, *counts, *args
+        args = gpu.pointers(arrays), chunks, *args
         gpu.launch("optimizers.cu", kernel, len(chunks), BLOCK, args, {"REAL": real_name(arrays[0].dtype)})
 
 
-def _like(grads, params):
-    """The gradients in the memory order of their parameters."""
-    return [
-        g if g.strides == p.strides else device.current().xp.ascontiguousarray(g)
-        for g, p in zip(grads, params, strict=True)
-    ]
+def _dense(arrays):
+    """The arrays, or copies of those with gaps."""
+    return [a if is_dense(a) else device.current().xp.ascontiguousarray(a) for a in arrays]
+
+
+def _copy_back(arrays, worked_on):
+    for a, b in zip(arrays, worked_on):
+        if a is not b:
+            a[...] = b
+
+
+def _chunks_of(groups):
+    return _chunks(device.current(), tuple(tuple(a.size for a in group) for group in groups))
 
 
 @lru_cache(maxsize=64)
-def _chunks(gpu, sizes):
-    """(array, start, size) of every chunk, and the first chunk of each array."""
-    rows, first = [], [0]
-    for array, size in enumerate(sizes):
-        rows += [(array, start, min(CHUNK, size - start)) for start in range(0, size, CHUNK)]
-        first.append(len(rows))
-    return gpu.upload(np.array(rows, np.int64).reshape(-1, 3)), gpu.upload(np.array(first, np.int64))
+def _chunks(gpu, groups):
+    """(array, start, size, group) of every chunk of arrays of these sizes, and the first chunk of each group."""
+    rows = []
+    sizes = [(size, number) for number, group in enumerate(groups) for size in group]
+    for array, (size, number) in enumerate(sizes):
+        rows += [(array, start, min(CHUNK, size - start), number) for start in range(0, size, CHUNK)]
+    rows = np.array(rows, np.int64).reshape(-1, 4)
+    first = np.searchsorted(rows[:, 3], np.arange(len(groups) + 1))
+    return gpu.upload(rows), gpu.upload(first.astype(np.int64))

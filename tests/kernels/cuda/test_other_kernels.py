@@ -160,12 +160,16 @@ SIZES = ((1,), (3, 4), (8192,), (9000,), (2, 5, 7))
 @REALS
 def test_clipping(host, dtype):
     arrays = [draw(shape, dtype, seed) for seed, shape in enumerate(SIZES)]
-    expected = [a.copy() for a in arrays]
-    norms = cuda.clip_by_norms(arrays, 2.0)
-    for a, b, norm in zip(arrays, expected, norms):
-        exact = reference.clip_by_norm(b, 2.0)
-        assert_within(norm, exact, 2.0**-40 * exact)  # float64 sums of up to 9000 terms
-        assert_within(a, b, 2 * UNIT[dtype] * np.abs(b))  # one factor, rounded, on either side
+    for groups in ([[a] for a in arrays], [arrays[:1], arrays[1:3], arrays[3:]]):
+        groups = [[a.copy() for a in group] for group in groups]
+        expected = [[a.copy() for a in group] for group in groups]
+        assert_within(cuda.squared_norms(groups), reference.squared_norms(expected), 2.0**-40 * 2e4)
+        norms = cuda.clip_by_norms(groups, 2.0)
+        exact = reference.clip_by_norms(expected, 2.0)
+        assert (exact < 2).any() and (exact > 2).any()
+        assert_within(norms, exact, 2.0**-40 * exact)  # float64 sums of up to 18,000 terms
+        for a, b in zip(sum(groups, []), sum(expected, [])):
+            assert_within(a, b, 2 * UNIT[dtype] * np.abs(b))  # one factor, rounded, on either side
     assert_within(cuda.squared_norm(arrays[3]), reference.squared_norm(arrays[3]), 2.0**-40 * 4.1)
     assert_within(cuda.clip_by_norm(np.zeros(5, dtype), 1.0), 0.0, 0.0)
 
@@ -206,8 +210,24 @@ def test_one_step_of_one_array(host):
     reference.nesterov_step(*copies, 0.1, 0.9, 0.0)
     assert_within(param, copies[0], 12 * 2.0**-24 * (1 + np.abs(copies[0])) * 5)
     assert not np.array_equal(param, draw(50))
-    with pytest.raises(ValueError, match="dense"):
-        cuda.nesterov_step(np.zeros(8, np.float32)[::2], grad[:4], velocity[:4], 0.1, 0.9, 0.0)
+    with pytest.raises(ValueError, match="one type"):
+        cuda.nesterov_step(param, grad.astype(np.float64), velocity, 0.1, 0.9, 0.0)
+
+
+def test_arrays_with_gaps_and_in_any_order_change_in_place(host):
+    """Parameters and what stands beside them need not lie in memory alike."""
+    large, grad, velocity = draw((4, 6)), draw((4, 3), seed=1), draw((3, 4), seed=2).T
+    copies = large[:, 1:4].copy(), grad.copy(), velocity.copy()
+    cuda.nesterov_step(large[:, 1:4], grad, velocity, 0.1, 0.9, 0.0)
+    reference.nesterov_step(*copies, 0.1, 0.9, 0.0)
+    assert_within(large[:, 1:4], copies[0], 12 * 2.0**-24 * 5)
+    assert_within(velocity, copies[2], 12 * 2.0**-24 * 5)
+    np.testing.assert_array_equal(large[:, [0, 4, 5]], draw((4, 6))[:, [0, 4, 5]])
+    part = large[:, ::2]
+    expected = part.copy()
+    cuda.clip_by_norm(part, 1.0)
+    reference.clip_by_norm(expected, 1.0)
+    assert_within(part, expected, 2 * 2.0**-24)
 
 
 @pytest.mark.parametrize(
