@@ -84,9 +84,9 @@ def save_confusion(path: Path, confusion: np.ndarray, names: Sequence[str], titl
 def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> None:
     """Confusion matrices (K, K) of counts by title, side by side: shades are shares of the row, numbers the counts."""
     count = len(names)
-    size = min(12.0, 2.6 + 0.42 * count)
-    figure, axes = new_figure(1, len(matrices), (size * len(matrices) + 0.6, size), sharey=True)
     long = max(map(len, names)) > 3
+    size = min(12.0, 1.0 + 0.8 * long + 0.31 * count)
+    figure, axes = new_figure(1, len(matrices), ((size - 0.4) * len(matrices) + 1.0, size), sharey=True)
     for axis, (title, confusion) in zip(axes[0], matrices.items()):
         image = _draw_confusion(axis, confusion)
         axis.set_xticks(range(count), names, rotation=45 if long else 0, ha="right" if long else "center")
@@ -104,7 +104,7 @@ def _draw_confusion(axis: Any, confusion: np.ndarray) -> Any:
         for (row, column), value in np.ndenumerate(confusion):
             if value:
                 color = "black" if share[row, column] > 0.55 else "white"
-                axis.text(column, row, int(value), ha="center", va="center", color=color, fontsize=8)
+                axis.text(column, row, int(value), ha="center", va="center", color=color, fontsize=7)
     return image
 
 
@@ -163,10 +163,16 @@ def save_time_kernels(
     save_figure(figure, path)
 
 
-def _image_kernels(path: Path, kernels: np.ndarray, sound: Mapping[str, Any]) -> None:
-    """(K, Mel bins, frames): all to one scale, on a grid in one image."""
+def mel_bins(hertz: Any, sound: Mapping[str, Any]) -> np.ndarray:
+    """Where frequencies lie among the Mel bins (the first is 0); `sound`: sample_rate and n_mels."""
     from scratchnet.sound.mel import hz_to_mel
 
+    top = hz_to_mel(sound["sample_rate"] / 2)
+    return hz_to_mel(hertz) / top * (sound["n_mels"] + 1) - 1  # at whole numbers the triangles have their centres
+
+
+def _image_kernels(path: Path, kernels: np.ndarray, sound: Mapping[str, Any]) -> None:
+    """(K, Mel bins, frames): all to one scale, on a grid in one image."""
     count, height, width = kernels.shape
     columns = 20
     rows = math.ceil(count / columns)
@@ -179,9 +185,8 @@ def _image_kernels(path: Path, kernels: np.ndarray, sound: Mapping[str, Any]) ->
     axis = axes[0, 0]
     flat = mosaic.reshape(rows * (height + 4), columns * (width + 2))
     image = axis.imshow(flat, cmap="PuOr_r", vmin=-bound, vmax=bound, origin="lower", aspect="auto")
-    top = hz_to_mel(sound["sample_rate"] / 2)
     hertz = np.array([300, 1000, 3000, 9000])
-    bins = hz_to_mel(hertz) / top * (sound["n_mels"] + 1) - 1  # where the triangles' centres lie
+    bins = mel_bins(hertz, sound)
     low = np.flatnonzero((bins >= 0) & (bins < height))
     axis.set_yticks(
         [row * (height + 4) + bins[n] for row in range(rows) for n in low], [f"{hertz[n]}" for n in low] * rows

@@ -1,0 +1,106 @@
+"""The runs that a figure is drawn from: given one by one, as cross-validations, or as folders of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.figures import style
+from scratchnet import plots
+from scratchnet.data.source import codes
+from scratchnet.errors import InputError
+from scratchnet.training.config import Config
+from scratchnet.training.files import read_arrays
+from scratchnet.training.phases import phases_of
+from scratchnet.training.runfolder import CONFIG, MODEL, RunFolder
+
+
+class Run(NamedTuple):
+    """One run over one split of the data: its folder and its settings."""
+
+    folder: RunFolder
+    config: Config
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.folder.path
+
+    @property
+    def system(self) -> str:
+        """Which of the paper's systems it trained, in words."""
+        name = style.title(self.config.net)
+        if self.config.net == "piczaknet":
+            return f"{name} with deltas" if self.config.deltas else name
+        return f"{name}, {'IceBreaker' if self.config.init == 'icebreaker' else 'random init'}"
+
+    def result(self) -> dict[str, Any]:
+        """result.json. Raises `InputError` where the run is not finished."""
+        result = self.folder.result()
+        if result is None:
+            raise InputError(f"{self.path}: not finished; go on with python -m scratchnet.train --resume {self.path}")
+        return result
+
+    def labels(self) -> list[str]:
+        """The classes as pictures call them: the paper's two-letter codes where they are the paper's classes."""
+        classes = self.result()["test"]["classes"]
+        return list(plots.class_labels(self.folder.about("data_name"), classes, codes(classes)))
+
+    def weights(self, phase: str | None = None) -> dict[str, np.ndarray]:
+        """The best weights of the last phase, or of the one named."""
+        if phase is None:
+            return read_arrays(self.path / MODEL)[0]
+        named = {str(p.name): p for p in phases_of(self.config.net, self.config.init)}
+        if phase not in named:
+            raise InputError(f"{self.path}: this run has no phase {phase} (it has {', '.join(named)})")
+        return self.folder.weights_of(named[phase])
+
+    def kernels(self, phase: str | None = None) -> np.ndarray:
+        """The kernels (K, width) of the layer that hears the waveform. Raises `InputError` where none does."""
+        weights = self.weights(phase)
+        if "deepfourier.conv1.weight" not in weights:
+            raise InputError(f"{self.path}: {self.system} hears no waveform; name a run of HeuriNet, MSTNet or MelNet")
+        return weights["deepfourier.conv1.weight"][:, 0]
+
+
+def find(paths: Iterable[Path]) -> list[Run]:
+    """Every run in these folders; a cross-validation is as many as it has folds. Raises `InputError` for none."""
+    runs = []
+    for path in paths:
+        if not path.is_dir():
+            raise InputError(f"{path}: no such folder")
+        found = list(_under(path))
+        if not found:
+            raise InputError(f"{path}: no run folder, and none in it (a run folder has a {CONFIG})")
+        runs += found
+    return runs
+
+
+def _under(path: Path) -> Iterator[Run]:
+    if (path / CONFIG).is_file():
+        folder, config = RunFolder.open(path)
+        if not config.cv:
+            yield Run(folder, config)
+            return
+    inside = [child for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    for child in sorted(inside, key=lambda child: (len(child.name), child.name)):  # fold2 before fold10
+        yield from _under(child)
+
+
+def by_system(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs of each system, in the order in which the systems come."""
+    systems: dict[str, list[Run]] = {}
+    for run in runs:
+        systems.setdefault(run.system, []).append(run)
+    return systems
+
+
+def one(path: Path) -> Run:
+    """The one run in this folder. Raises `InputError` where there are several."""
+    runs = find([path])
+    if len(runs) > 1:
+        raise InputError(f"{path}: holds {len(runs)} runs; name one of them, such as {runs[0].path}")
+    return runs[0]

@@ -1,0 +1,52 @@
+"""How the figures look: sizes of a printed page, colours that the colour-blind can tell apart, axes in hertz."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scratchnet import plots
+
+COLUMN, PAGE = 3.5, 7.0  # widths in inches: of a column of two, of a page
+MAP = plots.MAP
+# Okabe & Ito's palette (without its yellow, too light for lines), and dashes for those who print in grey.
+BLUE, ORANGE, GREEN, PURPLE, SKY, RUST, BLACK = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000",
+)  # fmt: skip
+PALETTE = (BLUE, RUST, GREEN, PURPLE, ORANGE, SKY, BLACK, "#999999")
+OF_NET = {"piczaknet": GREEN, "heurinet": BLUE, "mstnet": RUST, "melnet": PURPLE}  # fig. 3: HeuriNet blue, MSTNet red
+TITLES = {"piczaknet": "PiczakNet", "heurinet": "HeuriNet", "mstnet": "MSTNet", "melnet": "MelNet"}
+HERTZ = (300, 1000, 3000, 9000)
+
+
+def colour(net: str, others: int = 0) -> str:
+    """A network's colour; one that is not of the paper takes the next of the palette."""
+    return OF_NET.get(net, PALETTE[(4 + others) % len(PALETTE)])
+
+
+def title(net: str) -> str:
+    """A network's name as the paper writes it."""
+    return TITLES.get(net, net)
+
+
+def new_figure(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Any, Any]:
+    """Figure and axes (rows, columns) of so many inches; `options` are those of `Figure.subplots`."""
+    return plots.new_figure(rows, columns, (width, height), **options)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write the figure."""
+    plots.save_figure(figure, path)
+
+
+def mel_axis(axis: Any, sound: Mapping[str, Any]) -> None:
+    """Hertz on the y axis of an image whose rows are Mel bins."""
+    bins = plots.mel_bins(HERTZ, sound)
+    axis.set_yticks(bins, [f"{hertz:g}" for hertz in HERTZ])
+
+
+def hertz_axis(axis: Any) -> None:
+    """Frequencies in hertz on the y axis, from 0."""
+    axis.set_ylabel("frequency in hertz")
+    axis.yaxis.set_major_formatter("{x:.0f}")
