@@ -179,6 +179,8 @@ def _write(
                 skipped.append((clip.path, str(cut)))
                 continue
             for variant, (x, starts, scale, spectrograms) in enumerate(cut):
+                if len(starts) == 0:  # played faster, it is shorter than a segment, and short="drop"
+                    continue
                 parts.append((starts + position, scale))
                 owners.append((len(clips), variant))
                 position += _append(waveform, x) // 4
