@@ -1,6 +1,6 @@
 """Convolution + bias + ReLU + max-pool in one pass over a few samples, without im2col.
 
-The register kernel keeps 4 positions × 5 vectors of output channels in registers and walks once along the four
+The register kernel keeps 4 positions × a row of 3 to 5 vectors of output channels in registers and walks once along the four
 windows; the windows overlap in memory and are read where they lie. The convolution's map of a few samples stays in the
 cache until it is pooled; only the pooled values and their places are written out.
 """
@@ -12,7 +12,7 @@ from numba import njit
 
 from scratchnet.kernels.cpu import lowering, parallel
 from scratchnet.kernels.cpu.parallel import scratch
-from scratchnet.kernels.cpu.vectors import exceeds, fma, lanes_of, load, splat, splat_int, store, where
+from scratchnet.kernels.cpu.vectors import exceeds, fma, lanes_of, load, row, splat, splat_int, store, where
 
 
 def forward(x, weight, bias, stride, padding, relu, pool, turned=False):
@@ -27,7 +27,9 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False):
     rows, columns = (geometry.rows - kernel[0]) // step[0] + 1, (geometry.columns - kernel[1]) // step[1] + 1
     y = parallel.empty((n, rows, columns, out_channels), x.dtype)
     argmax = parallel.empty(y.shape, np.int32)
-    panels = _pack(lowering.rows_of(weight), bias, x.dtype)
+    vectors = _vectors(-(-out_channels // lanes_of(x.dtype)))
+    like = (0,) * vectors  # tells the kernel at compile time
+    panels = _pack(lowering.rows_of(weight), bias, vectors * lanes_of(x.dtype), x.dtype)
     walk = (kernel[0], geometry.columns), (kernel[1], 1)  # through a window: how many, how far apart; outer, inner
     window = np.array([geometry.columns, *step, relu, *walk[turned], *walk[not turned]])
     samples = geometry.piece(n)
@@ -38,16 +40,20 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False):
         geometry.fill(buffer, x[part])
         conv_map = scratch("map", (len(geometry.offsets), len(panels) * panels.shape[2]), x.dtype)
         shape = np.array([geometry.sample_size, geometry.runs, geometry.row_step, geometry.run_length])
-        _block(buffer, shape, geometry.offsets, panels, conv_map, window, y[part], argmax[part])
+        _block(buffer, shape, geometry.offsets, panels, like, conv_map, window, y[part], argmax[part])
 
     parallel.run(piece, -(-n // samples))
     return y.transpose(0, 3, 1, 2), argmax.transpose(0, 3, 1, 2)
 
 
-def _pack(rows, bias, dtype):
-    """Weights (O, K) and bias as panels of 5 vectors of channels: (panels, 1 + K, width), the bias first."""
+def _vectors(needed):
+    """How many vectors of channels a panel has, of 3, 4 or 5: as few idle lanes as can be, then as many as can be."""
+    return min((5, 4, 3), key=lambda v: (-needed % v, -v))
+
+
+def _pack(rows, bias, width, dtype):
+    """Weights (O, K) and bias as panels of `width` channels: (panels, 1 + K, width), the bias first."""
     out_channels, taps = rows.shape
-    width = 5 * lanes_of(dtype)
     count = -(-out_channels // width)
     packed = parallel.zeros((count, 1 + taps, width), dtype)
     for panel, first in zip(packed, range(0, out_channels, width)):
@@ -58,49 +64,31 @@ def _pack(rows, bias, dtype):
     return packed
 
 
-def _convolve(buffer, offsets, runs, row_step, run_length, panels, conv_map):
-    """conv_map[p, o] = bias[o] + Σ over the window at offsets[p]; 4 positions × 5 vectors at a time."""
-    lanes = 64 // buffer.itemsize
-    width = 5 * lanes
+def _convolve(buffer, offsets, runs, row_step, run_length, panels, like, conv_map):
+    """conv_map[p, o] = bias[o] + Σ over the window at offsets[p]; 4 positions × a row of channels at a time."""
+    width = panels.shape[2]
     out = conv_map.reshape(-1)
     for g in range(len(panels)):
         panel = panels[g].reshape(-1)
         for p in range(0, len(offsets), 4):
-            a0, a1, a2 = load(panel, 0), load(panel, lanes), load(panel, 2 * lanes)
-            a3, a4 = load(panel, 3 * lanes), load(panel, 4 * lanes)
-            b0, b1, b2, b3, b4 = a0, a1, a2, a3, a4
-            c0, c1, c2, c3, c4 = a0, a1, a2, a3, a4
-            d0, d1, d2, d3, d4 = a0, a1, a2, a3, a4
-            w = width
+            a = b = c = d = row(panel, 0, like)
+            at = width
             for run in range(runs):
                 shift = run * row_step
                 ia, ib = offsets[p] + shift, offsets[p + 1] + shift
                 ic, id = offsets[p + 2] + shift, offsets[p + 3] + shift
                 for k in range(run_length):
-                    w0, w1, w2 = load(panel, w), load(panel, w + lanes), load(panel, w + 2 * lanes)
-                    w3, w4 = load(panel, w + 3 * lanes), load(panel, w + 4 * lanes)
-                    w += width
-                    x = splat(buffer[ia + k])
-                    a0, a1, a2, a3, a4 = fma(x, w0, a0), fma(x, w1, a1), fma(x, w2, a2), fma(x, w3, a3), fma(x, w4, a4)
-                    x = splat(buffer[ib + k])
-                    b0, b1, b2, b3, b4 = fma(x, w0, b0), fma(x, w1, b1), fma(x, w2, b2), fma(x, w3, b3), fma(x, w4, b4)
-                    x = splat(buffer[ic + k])
-                    c0, c1, c2, c3, c4 = fma(x, w0, c0), fma(x, w1, c1), fma(x, w2, c2), fma(x, w3, c3), fma(x, w4, c4)
-                    x = splat(buffer[id + k])
-                    d0, d1, d2, d3, d4 = fma(x, w0, d0), fma(x, w1, d1), fma(x, w2, d2), fma(x, w3, d3), fma(x, w4, d4)
-            o = p * conv_map.shape[1] + g * width
-            for v0, v1, v2, v3, v4 in (
-                (a0, a1, a2, a3, a4),
-                (b0, b1, b2, b3, b4),
-                (c0, c1, c2, c3, c4),
-                (d0, d1, d2, d3, d4),
-            ):
-                store(out, o, v0)
-                store(out, o + lanes, v1)
-                store(out, o + 2 * lanes, v2)
-                store(out, o + 3 * lanes, v3)
-                store(out, o + 4 * lanes, v4)
-                o += conv_map.shape[1]
+                    weights = row(panel, at, like)
+                    at += width
+                    a = fma(splat(buffer[ia + k]), weights, a)
+                    b = fma(splat(buffer[ib + k]), weights, b)
+                    c = fma(splat(buffer[ic + k]), weights, c)
+                    d = fma(splat(buffer[id + k]), weights, d)
+            first, step = p * conv_map.shape[1] + g * width, conv_map.shape[1]
+            store(out, first, a)
+            store(out, first + step, b)
+            store(out, first + 2 * step, c)
+            store(out, first + 3 * step, d)
 
 
 _convolve = njit(nogil=True, cache=True)(_convolve)
@@ -137,11 +125,11 @@ def _pool(conv_map, window, y, argmax):
 _pool = njit(nogil=True, cache=True)(_pool)
 
 
-def _block(buffer, shape, offsets, panels, conv_map, window, y, argmax):
+def _block(buffer, shape, offsets, panels, like, conv_map, window, y, argmax):
     """Convolution and pool, sample by sample."""
     sample_size, runs, row_step, run_length = shape
     for s in range(len(y)):
-        _convolve(buffer[s * sample_size :], offsets, runs, row_step, run_length, panels, conv_map)
+        _convolve(buffer[s * sample_size :], offsets, runs, row_step, run_length, panels, like, conv_map)
         _pool(conv_map, window, y[s], argmax[s])
 
 

@@ -25,6 +25,7 @@ from scratchnet.kernels.cpu.vectors import (
     lanes_of,
     load,
     load_int,
+    row,
     scatter,
     splat,
     splat_int,
@@ -33,6 +34,7 @@ from scratchnet.kernels.cpu.vectors import (
     zeros,
 )
 
+FIVE = (0,) * 5  # vectors in a row
 STRETCH = 48  # winners of a channel taken at a time
 
 
@@ -42,7 +44,7 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
     out_channels = len(weight)
     geometry = lowering.lower(channels, tuple(size), weight.shape[2:], stride, padding)
     dy, argmax = _at_least(lanes_of(x.dtype), dy, 0), _at_least(lanes_of(x.dtype), argmax, -1)
-    starts, taps = _chunks(geometry, 5 * lanes_of(x.dtype))
+    starts, taps = _chunks(geometry, len(FIVE) * lanes_of(x.dtype))
     used = taps >= 0
     kernels = parallel.zeros((out_channels, len(taps)), x.dtype)
     kernels[:, used] = lowering.rows_of(weight)[:, taps[used]]
@@ -65,7 +67,8 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
             dwindows[:] = 0
             _gradients(
                 dy[s:stop], argmax[s:stop], geometry.sample_size, geometry.offsets, starts, kernels,
-                need_dx, need_dweight, windows, dwindows, winners, values, rooms, counts, firsts, dkernels[i], dbiases[i],
+                need_dx, need_dweight, windows, dwindows, winners, values, rooms, counts, firsts,
+                dkernels[i], dbiases[i],
             )  # fmt: skip
             if need_dx:
                 dx[s:stop] = geometry.image(dwindows, stop - s, size)
@@ -155,50 +158,32 @@ def _sort_by_place(places, values, counts, firsts, channels, sorted_values):
 def _add_windows(sample, places, values, counts, offsets, starts, dkernels):
     """dkernels[o] += Σ values · window(place). A stretch of every list at a time: its windows overlap, and what they
     have in common stays in the first-level cache."""
-    lanes = 64 // sample.itemsize
+    width = dkernels.shape[1] // len(starts)
     out = dkernels.reshape(-1)
     for begin in range(1, counts.max() + 1, STRETCH):
         for o in range(len(counts)):
             for c in range(len(starts)):
-                d = o * dkernels.shape[1] + c * 5 * lanes
-                a0, a1, a2 = load(out, d), load(out, d + lanes), load(out, d + 2 * lanes)
-                a3, a4 = load(out, d + 3 * lanes), load(out, d + 4 * lanes)
+                d = o * dkernels.shape[1] + c * width
+                total = row(out, d, FIVE)
                 for t in range(begin, min(begin + STRETCH, counts[o] + 1)):
-                    g = splat(values[o, t])
-                    s = offsets[places[o, t]] + starts[c]
-                    a0, a1 = fma(g, load(sample, s), a0), fma(g, load(sample, s + lanes), a1)
-                    a2, a3 = fma(g, load(sample, s + 2 * lanes), a2), fma(g, load(sample, s + 3 * lanes), a3)
-                    a4 = fma(g, load(sample, s + 4 * lanes), a4)
-                store(out, d, a0)
-                store(out, d + lanes, a1)
-                store(out, d + 2 * lanes, a2)
-                store(out, d + 3 * lanes, a3)
-                store(out, d + 4 * lanes, a4)
+                    total = fma(splat(values[o, t]), row(sample, offsets[places[o, t]] + starts[c], FIVE), total)
+                store(out, d, total)
 
 
 def _add_kernels(kernels, channels, values, firsts, offsets, starts, sample):
     """window(p) += Σ values · kernels[o], chunk by chunk; what a chunk has beyond the window is zero."""
-    lanes = 64 // sample.itemsize
-    rows, width = kernels.reshape(-1), kernels.shape[1]
+    rows, width = kernels.reshape(-1), kernels.shape[1] // len(starts)
     index, gradients = channels.reshape(-1), values.reshape(-1)
     for c in range(len(starts)):
         for p in range(len(firsts) - 1):
             if firsts[p] == firsts[p + 1]:
                 continue
             d = offsets[p] + starts[c]
-            a0, a1, a2 = load(sample, d), load(sample, d + lanes), load(sample, d + 2 * lanes)
-            a3, a4 = load(sample, d + 3 * lanes), load(sample, d + 4 * lanes)
+            total = row(sample, d, FIVE)
             for t in range(firsts[p], firsts[p + 1]):
-                g = splat(gradients[t])
-                s = index[t] * width + c * 5 * lanes
-                a0, a1 = fma(g, load(rows, s), a0), fma(g, load(rows, s + lanes), a1)
-                a2, a3 = fma(g, load(rows, s + 2 * lanes), a2), fma(g, load(rows, s + 3 * lanes), a3)
-                a4 = fma(g, load(rows, s + 4 * lanes), a4)
-            store(sample, d, a0)
-            store(sample, d + lanes, a1)
-            store(sample, d + 2 * lanes, a2)
-            store(sample, d + 3 * lanes, a3)
-            store(sample, d + 4 * lanes, a4)
+                k = index[t] * kernels.shape[1] + c * width
+                total = fma(splat(gradients[t]), row(rows, k, FIVE), total)
+            store(sample, d, total)
 
 
 def _gradients(

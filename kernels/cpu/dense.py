@@ -11,12 +11,13 @@ from numba import njit
 
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.parallel import scratch
-from scratchnet.kernels.cpu.vectors import fma, lanes_of, load, splat, store
+from scratchnet.kernels.cpu.vectors import fma, lanes_of, row, splat, store
 
 DENSITY = 0.4  # up to which share of non-zeros the sparse product is the faster one
 LEAST = 512  # rows, inner and columns from which it pays
 DEPTH = 80  # rows of the right factor worked on at a time: with 8 vectors each, they fit the first-level cache
 HEIGHT = 1024  # rows of the result worked on at a time: they fit the second-level cache
+EIGHT = (0,) * 8  # vectors in a row
 COLUMNS = 640  # of a BLAS product per piece
 
 
@@ -65,7 +66,7 @@ def sparse_product(a, b, out):
     """
     m, k = a.shape
     n = b.shape[1]
-    width = 8 * lanes_of(a.dtype)
+    width = len(EIGHT) * lanes_of(a.dtype)
     depths = -(-k // DEPTH)
     room = m * DEPTH
     index, value = np.empty((depths, room), np.int32), np.empty((depths, room), a.dtype)
@@ -76,8 +77,8 @@ def sparse_product(a, b, out):
         _compress(block, width, index[d], value[d], firsts[d])
 
     def tile(i: int) -> None:
-        row, column = divmod(i, -(-n // width))
-        top, left = row * HEIGHT, column * width
+        vertical, across = divmod(i, -(-n // width))
+        top, left = vertical * HEIGHT, across * width
         height, right = min(HEIGHT, m - top), min(width, n - left)
         sums, block = scratch("sums", (height, width), a.dtype), scratch("block", (DEPTH, width), a.dtype)
         sums[:], block[:] = 0, 0
@@ -105,41 +106,23 @@ def column_sums(dy):
 def _compress(block, width, index, value, firsts):
     """Row by row the non-zeros of `block`, and where what they multiply starts in a flat (DEPTH, width) array."""
     count = 0
-    for row in range(block.shape[0]):
-        firsts[row] = count
+    for i in range(block.shape[0]):
+        firsts[i] = count
         for k in range(block.shape[1]):
             index[count] = k * width
-            value[count] = block[row, k]
-            count += block[row, k] != 0
+            value[count] = block[i, k]
+            count += block[i, k] != 0
     firsts[block.shape[0]] = count
 
 
 def _add_rows(index, value, firsts, block, sums):
-    """sums[row] += Σ value · block[index] over the row's list."""
-    lanes = 64 // sums.itemsize
+    """sums[i] += Σ value · block[index] over the i-th list."""
     rows, out = block.reshape(-1), sums.reshape(-1)
-    for row in range(len(firsts) - 1):
-        d = row * 8 * lanes
-        a0, a1, a2, a3 = load(out, d), load(out, d + lanes), load(out, d + 2 * lanes), load(out, d + 3 * lanes)
-        d += 4 * lanes
-        b0, b1, b2, b3 = load(out, d), load(out, d + lanes), load(out, d + 2 * lanes), load(out, d + 3 * lanes)
-        for t in range(firsts[row], firsts[row + 1]):
-            v = splat(value[t])
-            s = np.intp(index[t])
-            a0, a1 = fma(v, load(rows, s), a0), fma(v, load(rows, s + lanes), a1)
-            a2, a3 = fma(v, load(rows, s + 2 * lanes), a2), fma(v, load(rows, s + 3 * lanes), a3)
-            s += 4 * lanes
-            b0, b1 = fma(v, load(rows, s), b0), fma(v, load(rows, s + lanes), b1)
-            b2, b3 = fma(v, load(rows, s + 2 * lanes), b2), fma(v, load(rows, s + 3 * lanes), b3)
-        store(out, d, b0)
-        store(out, d + lanes, b1)
-        store(out, d + 2 * lanes, b2)
-        store(out, d + 3 * lanes, b3)
-        d -= 4 * lanes
-        store(out, d, a0)
-        store(out, d + lanes, a1)
-        store(out, d + 2 * lanes, a2)
-        store(out, d + 3 * lanes, a3)
+    for i in range(len(firsts) - 1):
+        total = row(out, i * sums.shape[1], EIGHT)
+        for t in range(firsts[i], firsts[i + 1]):
+            total = fma(splat(value[t]), row(rows, np.intp(index[t]), EIGHT), total)
+        store(out, i * sums.shape[1], total)
 
 
 _compress = njit(nogil=True, cache=True)(_compress)

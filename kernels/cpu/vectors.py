@@ -8,7 +8,13 @@ With these few functions a kernel says so in plain Python:
         total = fma(splat(weight[k]), load(x, k * stride), total)
     store(y, 0, total)
 
-An array is indexed flat. `NUMBA_DISABLE_JIT=1` gives the same functions on NumPy slices, for a debugger.
+`row` gives several vectors side by side, as many as the tuple that it is given has members: with
+
+    total = row(bias, 0, FIVE)
+    for k in range(n):
+        total = fma(splat(x[k]), row(weight, k * stride, FIVE), total)
+
+five registers are summed at a time. An array is indexed flat. `NUMBA_DISABLE_JIT=1` gives the same functions on NumPy slices, for a debugger.
 """
 
 from __future__ import annotations
@@ -34,10 +40,28 @@ class Vector(types.Type):
         return self.element, self.lanes
 
 
+class Row(types.Type):
+    """`count` vectors side by side."""
+
+    def __init__(self, vector: Vector, count: int) -> None:
+        self.vector, self.count = vector, count
+        super().__init__(name=f"row({vector} x {count})")
+
+    @property
+    def key(self):
+        return self.vector, self.count
+
+
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager, vector):
         super().__init__(manager, vector, ir.VectorType(manager[vector.element].get_value_type(), vector.lanes))
+
+
+@register_model(Row)
+class _RowModel(models.PrimitiveModel):
+    def __init__(self, manager, row):
+        super().__init__(manager, row, ir.ArrayType(manager[row.vector].get_value_type(), row.count))
 
 
 def _vector_of(array: types.Array) -> Vector:
@@ -66,15 +90,41 @@ def load(typingctx, array, index):
 
 
 @intrinsic
-def store(typingctx, array, index, value):
-    """array[index : index + lanes] = value"""
+def row(typingctx, array, index, like):
+    """As many vectors from array[index] on as the tuple `like` has members."""
+    vector = _vector_of(array)
+    kind = Row(vector, len(like))
 
     def codegen(context, builder, signature, args):
-        pointer = _pointer(context, builder, signature, *args[:2], value)
-        builder.store(args[2], pointer).align = array.dtype.bitwidth // 8
+        value = ir.Constant(context.get_value_type(kind), ir.Undefined)
+        for i in range(kind.count):
+            at = builder.add(args[1], ir.Constant(args[1].type, i * vector.lanes))
+            part = builder.load(_pointer(context, builder, signature, args[0], at, vector))
+            part.align = array.dtype.bitwidth // 8
+            value = builder.insert_value(value, part, i)
+        return value
+
+    return kind(array, types.intp, like), codegen
+
+
+@intrinsic
+def store(typingctx, array, index, value):
+    """array[index : index + lanes] = value, a vector or a row of them."""
+    vector = value.vector if isinstance(value, Row) else value
+
+    def codegen(context, builder, signature, args):
+        for i, part in enumerate(_parts(builder, value, args[2])):
+            at = builder.add(args[1], ir.Constant(args[1].type, i * vector.lanes))
+            pointer = _pointer(context, builder, signature, args[0], at, vector)
+            builder.store(part, pointer).align = array.dtype.bitwidth // 8
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), codegen
+
+
+def _parts(builder, kind, value):
+    """The vectors that a row is made of; a vector is made of itself."""
+    return [builder.extract_value(value, i) for i in range(kind.count)] if isinstance(kind, Row) else [value]
 
 
 @intrinsic
@@ -101,16 +151,20 @@ def splat(typingctx, value):
 
 @intrinsic
 def fma(typingctx, x, y, z):
-    """x · y + z, rounded once."""
+    """x · y + z, rounded once; y and z may be rows."""
 
     def codegen(context, builder, signature, args):
         kind = context.get_value_type(x)
         name = f"llvm.fma.v{x.lanes}f{x.element.bitwidth}"
-        return builder.call(
-            cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name), args
-        )
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+        if not isinstance(z, Row):
+            return builder.call(function, args)
+        value = ir.Constant(context.get_value_type(z), ir.Undefined)
+        for i, (b, c) in enumerate(zip(_parts(builder, y, args[1]), _parts(builder, z, args[2]))):
+            value = builder.insert_value(value, builder.call(function, [args[0], b, c]), i)
+        return value
 
-    return x(x, y, z), codegen
+    return z(x, y, z), codegen
 
 
 @intrinsic
@@ -224,7 +278,11 @@ if config.DISABLE_JIT:  # the same, for a debugger
     def load(array, index):  # noqa: F811
         return array[index : index + lanes_of(array.dtype)].copy()
 
+    def row(array, index, like):  # noqa: F811
+        return array[index : index + len(like) * lanes_of(array.dtype)].copy().reshape(len(like), -1)
+
     def store(array, index, value):  # noqa: F811
+        value = value.reshape(-1)
         array[index : index + len(value)] = value
 
     def zeros(array):  # noqa: F811
