@@ -15,7 +15,7 @@ import numpy as np
 from scratchnet import backend
 from scratchnet.data.synthetic import CLASSES
 from scratchnet.data.urban_sounds import children_playing
-from scratchnet.layers import Conv1D, Conv2D, Dense, Layer, MaxPool1D, MaxPool2D, ReLU, Tanh
+from scratchnet.layers import Conv1D, Conv2D, Decibel, Dense, Layer, MaxPool1D, MaxPool2D, Modulus, ReLU, Tanh
 from scratchnet.nets import heurinet, melnet, mstnet
 from scratchnet.network import Network
 
@@ -36,7 +36,7 @@ def stages(net: Network, group: str, x: np.ndarray) -> list[Stage]:
     drawn: list[Stage] = []
     for _, layer in net.groups[group]:
         x = layer.forward(x)
-        if isinstance(layer, (ReLU, Tanh)):
+        if isinstance(layer, (ReLU, Tanh, Modulus, Decibel)):
             drawn[-1] = Stage(f"{drawn[-1].operation}\n{type(layer).__name__}", x.shape[1:])
         elif words := describe(layer):
             drawn.append(Stage(words, x.shape[1:]))

@@ -1,7 +1,7 @@
 """Gradient norms of every layer over the epochs:   python -m experiments.figures.gradients RUN --out FILE.png
 
-The L2 norms, before clipping, are means over an epoch's mini-batches, recorded in runs trained with --grad-norms. Solid:
-weights; dotted: biases.
+The L2 norms, before clipping, are means over an epoch's mini-batches, recorded in runs trained with --grad-norms.
+Solid: weights; dotted: biases.
 """
 
 from __future__ import annotations

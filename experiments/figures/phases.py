@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def accuracies(runs: Sequence[Run], phase: str, measure: str) -> np.ndarray:
-    """(runs, epochs) of one phase; NaN after the end of a run that stopped early, (runs, 0) where none has the phase."""
+    """(runs, epochs) of one phase; NaN after the end of a run that stopped early, (runs, 0) without the phase."""
     rows = [[row[measure] for row in run.folder.metrics() if str(row["phase"]) == phase] for run in runs]
     table = np.full((len(runs), max(map(len, rows))), np.nan)
     for line, values in zip(table, rows):

@@ -15,7 +15,6 @@ import numpy as np
 from experiments.figures import command, style
 from experiments.figures.runs import find
 
-
 MAX_ROWS = 130
 
 
