@@ -6,12 +6,12 @@ swallow some, and break the hum of several pitches at once. The other weakness: 
 well than they did, which costs noise up to half of its energy; a clip is scaled to full range afterwards.
 
     X[t, k]    the STFT, with hop length Z
-    Y[u, k] =  m[u, k] exp(i p[u, k])             the STFT of the stretched sound, with the same hop length
+    Y[u, k] =  m[u, k] p[u, k]                    the STFT of the stretched sound, with the same hop length
     m[u]    =  |X| at the place u * rate between two frames, interpolated linearly
-    p[u+1]  =  p[u] + arg X[j+1] - arg X[j]       j = floor(u * rate); p[0] = arg X[0]
+    p[u+1]  =  p[u] s[j+1] / s[j]                 s = X / |X|, j = floor(u * rate); p[0] = s[0]
 
-The phase has to advance from one frame to the next as it does in the original within one hop, and that is what two
-neighbouring frames tell: whole turns between them do not matter, so that nothing has to be unwrapped.
+A bin has to turn from one frame to the next as it does in the original within one hop, and that is what two neighbouring
+frames tell: p is of size 1, whole turns between frames do not matter, and no angle has to be taken or unwrapped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from scratchnet.sound.stft import fft_window, frames
 
 N_FFT, HOP_LENGTH = 2048, 512  # librosa's, and so Piczak's
-BLOCK_FRAMES = 256  # frames at a time: an hour of sound never has its whole spectrum in memory
+BLOCK_FRAMES = 32  # frames at a time: they stay in the cache, and an hour of sound has no spectrum in memory
 
 
 def time_stretch(x: np.ndarray, rate: float, n_fft: int = N_FFT, hop_length: int = HOP_LENGTH) -> np.ndarray:
@@ -37,12 +37,12 @@ def time_stretch(x: np.ndarray, rate: float, n_fft: int = N_FFT, hop_length: int
     places = np.arange(0, len(signal), rate)
     total = n_fft + (len(places) - 1) * hop_length
     out, weight = np.zeros(total), np.zeros(total)
-    phase: np.ndarray | float = 0.0  # of the first frame of a block
+    phase = np.empty(0)  # of the first frame of a block
     for first in range(0, len(places), BLOCK_FRAMES):
         at = places[first : first + BLOCK_FRAMES]
         spectrum = _spectrum(signal, window, int(at[0]), int(at[-1]) + 2)
         if first == 0:
-            phase = np.angle(spectrum[0])
+            phase = _direction(spectrum[:1], np.abs(spectrum[:1]))[0]
         stretched, phase = _interpolate(spectrum, at - int(at[0]), phase)
         pieces = np.fft.irfft(stretched, n_fft) * window
         for number, piece in enumerate(pieces, first):
@@ -61,16 +61,21 @@ def _spectrum(signal: np.ndarray, window: np.ndarray, start: int, stop: int) -> 
     return np.pad(found, [(0, stop - start - len(found)), (0, 0)])
 
 
-def _interpolate(
-    spectrum: np.ndarray, at: np.ndarray, phase: np.ndarray | float
-) -> tuple[np.ndarray, np.ndarray | float]:
+def _direction(spectrum: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """X / |X|, and 1 where X is 0."""
+    return np.divide(spectrum, size, out=np.ones_like(spectrum), where=size > 0)
+
+
+def _interpolate(spectrum: np.ndarray, at: np.ndarray, phase: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Y at the places `at` (b,) between the frames of `spectrum`, and the phase of the place after them."""
     left = at.astype(np.int64)
     share = (at - left)[:, None]
-    size, angle = np.abs(spectrum), np.angle(spectrum)
+    size = np.abs(spectrum)
+    direction = _direction(spectrum, size)
+    turns = direction[1:] * direction[:-1].conj()
+    phases = np.cumprod(np.concatenate([phase[None], turns[left]]), axis=0)
     magnitude = (1 - share) * size[left] + share * size[left + 1]
-    phases = phase + np.cumsum(np.concatenate([np.zeros_like(angle[:1]), angle[left + 1] - angle[left]]), axis=0)
-    return magnitude * np.exp(1j * phases[:-1]), phases[-1] % (2 * np.pi)
+    return magnitude * phases[:-1], phases[-1] / np.abs(phases[-1])  # so that its size never drifts from 1
 
 
 def pitch_shift(x: np.ndarray, sample_rate: float, semitones: float) -> np.ndarray:
