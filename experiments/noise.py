@@ -68,7 +68,7 @@ def noise_for(kind: str, name: str, clips: Clips, seed: int) -> np.ndarray:
         raise InputError(f"{name}: the test fold has no clip of another class to be its background")
     x, _ = clips[others[rng.integers(len(others))]]
     part = looped(x, len(signal), int(rng.integers(len(x))))
-    return part if part.any() else x[: len(signal)]
+    return part if part.any() else looped(x, len(signal), int(np.abs(x).argmax()))
 
 
 class Recordings:
@@ -209,7 +209,7 @@ def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) 
                 x, [r[score] for r in mine], spread, label=system, markersize=4, linewidth=1.2, elinewidth=0.6, **style
             )
         axis.axhline(1 / classes, color="0.4", linewidth=0.8, linestyle=":")
-        axis.set_title(title)
+        axis.set_title(title, fontsize=9)
         axis.set_xticks(range(len(places)), ["clean", *map(str, SNRS)])
         axis.set(xlabel="signal-to-noise ratio in dB", ylim=(0, 1.02))
         axis.grid(axis="y", color="0.92")

@@ -201,10 +201,10 @@ def seeds(study: Study, scale: str, told: int | None = None) -> range:
 def jobs(studies: Mapping[str, Study], scale: str, told: int | None, changes: Mapping[str, Any]) -> Iterator[Job]:
     """Every run of these studies once, first seeds first: a stopped reproduction has a bit of everything."""
     plan: dict[str, Job] = {}
+    drawn = {job(s, scale, 0, changes).name for study in STUDIES.values() if study.phases for s in study.systems}
     for study in studies.values():
         for system in study.systems:
             for seed in seeds(study, scale, told):
                 made = job(system, scale, seed, changes)
-                keep = (study.phases and seed == 0) or (made.name in plan and plan[made.name].keep)
-                plan[made.name] = Job(made.name, made.config, keep)
+                plan[made.name] = Job(made.name, made.config, keep=made.name in drawn)
     return iter(sorted(plan.values(), key=lambda made: made.config.seed))

@@ -1,0 +1,221 @@
+"""Every experiment, one command:   python -m experiments.reproduce --data PATH [--scale paper|short|tiny]
+
+Trains every system of `experiments.studies` on every fold and seed, then writes tables, tests and figures. A finished
+run (its folder has a result.json) is never repeated, an interrupted one goes on where it stopped, one that fails does
+not stop the others: the same command again does what is left.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from experiments.estimate import Estimate
+from experiments.studies import SCALES, STUDIES, Job, Study, choose, jobs, seeds
+from experiments.table import minutes
+from scratchnet.cli import Parser, guard
+from scratchnet.data.source import Source
+from scratchnet.errors import InputError
+from scratchnet.training import config as configuration
+from scratchnet.training import run
+from scratchnet.training.config import Config
+from scratchnet.training.files import read_json, write_json
+from scratchnet.training.runfolder import CONFIG, RESULT, RunFolder
+from scratchnet.training.screen import Screen
+
+ABOUT = "experiments.json"  # in OUT: what its runs have in common
+FAILED = "failed.txt"  # in a run's folder: why it failed
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the experiments; returns the exit status: 1 where a run failed."""
+    return guard(lambda: _main(argv))
+
+
+def parser() -> Parser:
+    """The options."""
+    made = Parser(prog="python -m experiments.reproduce", description="Run every experiment of the paper.")
+    made.add_argument("--data", metavar="FOLDER", help="recordings; none: the synthetic urban sounds")
+    made.add_argument("--subset", metavar="esc10", help="part of the data set: esc10 of an ESC-50 folder")
+    scales = "; ".join(f"{name}: {scale.about}" for name, scale in SCALES.items())
+    made.add_argument("--scale", default="short", metavar="|".join(SCALES), help=f"effort (default short). {scales}")
+    made.add_argument("--only", action="append", metavar="STUDY", help="this study alone; may be given again")
+    made.add_argument("--out", metavar="DIR", help="where all goes; none: runs/reproduce-DATA-SCALE")
+    made.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1 of every system, whatever the scale says")
+    made.add_argument("--split", metavar="single|cv", help="test on the last fold, or on every fold in turn")
+    made.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
+    made.add_argument("--threads", metavar="N", help="CPU threads; none: all cores")
+    made.add_argument("--list", action="store_true", help="print the studies and their questions")
+    made.add_argument("--plan", action="store_true", help="print what is to do and how long it will take")
+    made.add_argument("--quiet", action="store_true", help="print a line a run alone")
+    return made
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    options = parser().parse(argv)
+    if options.list:
+        for name, study in STUDIES.items():
+            print(f"{name:<12} {study.question}")
+        return 0
+    if options.scale not in SCALES:
+        raise InputError(f"--scale {options.scale}: unknown (one of {', '.join(SCALES)})")
+    if options.seeds is not None and options.seeds < 1:
+        raise InputError(f"--seeds {options.seeds}: at least 1")
+    studies = choose(options.only)
+    asked = {name: getattr(options, name) for name in ("subset", "split", "backend", "threads")}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    if options.data is not None:
+        changes["data"] = str(Path(options.data).resolve())
+    plan = list(jobs(studies, options.scale, options.seeds, changes))
+    try:
+        return _reproduce(Reproduction(plan, studies, options, changes), options.plan)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; the same command goes on where it stopped") from None
+
+
+class Reproduction:
+    """The runs of some studies on one data source, in one folder."""
+
+    def __init__(self, plan: list[Job], studies: Mapping[str, Study], options: Any, changes: Mapping[str, Any]) -> None:
+        self.plan, self.studies, self.scale, self.changes = plan, studies, options.scale, changes
+        self.seeds = {name: seeds(study, options.scale, options.seeds) for name, study in studies.items()}
+        self.screen = Screen(options.quiet)
+        self.used = run.choose_backend(plan[0].config)
+        self.source = run.open_data(plan[0].config, self.screen)
+        self.out = Path(options.out or f"runs/reproduce-{self.source.name}-{options.scale}")
+        self.about = {"scale": options.scale, "split": plan[0].config.split, "data": digest(self.source)}
+
+    def claim(self, make: bool = True) -> None:
+        """See that the folder is ours, and make it. Raises `InputError` where it holds experiments of another sort."""
+        file = self.out / ABOUT
+        if file.is_file():
+            there = read_json(file)
+            for name, value in self.about.items():
+                if there.get(name) != value:
+                    what = "other data" if name == "data" else f"--{name} {there.get(name)}"
+                    raise InputError(f"--out {self.out}: holds experiments with {what}; name another folder")
+        if file.is_file() or not make:
+            return
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            write_json(file, {**self.about, "data_name": self.source.name})
+        except OSError as error:
+            raise InputError(f"--out {self.out}: cannot be written ({error.strerror})") from None
+
+    def path(self, job: Job) -> Path:
+        """The run's folder."""
+        return self.out / "runs" / job.name
+
+    def finished(self, job: Job) -> bool:
+        """Whether the run is done. Raises `InputError` where its folder holds a run with other settings."""
+        path = self.path(job)
+        if not (path / CONFIG).is_file():
+            return False
+        _, there = RunFolder.open(path)
+        ours, theirs = (settings(config) for config in (job.config, there))
+        other = [name for name in ours if ours[name] != theirs[name]]
+        if other:
+            raise InputError(f"{path}: holds a run with another {configuration.option(other[0])}; move it away")
+        return (path / RESULT).is_file()
+
+    def train(self, job: Job) -> None:
+        """Train what is not trained yet; the weights of earlier phases go, unless a figure will ask for them."""
+        path = self.path(job)
+        if not (path / CONFIG).is_file():
+            folder = RunFolder(path)
+            folder.checkpoint.mkdir(parents=True, exist_ok=True)
+            folder.describe(job.config.with_(out=str(path)))
+        ours = {name: getattr(job.config, name) for name in ("data", "backend", "threads")}
+        run.resume(path, {**ours, "quiet": self.screen.quiet})
+        (path / FAILED).unlink(missing_ok=True)
+        if not job.keep:
+            for weights in path.rglob("checkpoint/phase-*.safetensors"):
+                weights.unlink()
+
+
+def digest(source: Source) -> str:
+    """What the data is by name: equal for a copy elsewhere."""
+    clips = [(clip.path, clip.label, clip.fold) for clip in source.clips]
+    return sha256(json.dumps([source.name, source.classes, clips]).encode()).hexdigest()[:32]
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """What decides a run's result."""
+    apart = {*run.MAY_CHANGE, "out", "grad_norms"}
+    return {name: value for name, value in config.to_dict().items() if name not in apart}
+
+
+def _reproduce(work: Reproduction, plan_only: bool) -> int:
+    work.claim(make=not plan_only)
+    failed: dict[str, str] = {}
+    to_do = []
+    for job in work.plan:
+        try:
+            if not work.finished(job):
+                to_do.append(job)
+        except InputError as error:
+            failed[job.name] = str(error)
+    times = say_plan(work, to_do)
+    if plan_only:
+        return 0
+    failed |= train_all(work, to_do, times)
+    from experiments.results import write
+
+    for what, why in write(work).items():
+        failed[what] = why
+    for name, why in failed.items():
+        print(f"failed: {name}: {why}", flush=True)
+    done = sum(job.name not in failed for job in work.plan)
+    print(f"{done} of {len(work.plan)} runs finished; read {work.out / 'results.md'}", flush=True)
+    return 1 if failed else 0
+
+
+def say_plan(work: Reproduction, to_do: list[Job]) -> dict[str, float]:
+    """Print what is to do and about how long it will take; returns the estimated seconds of each run."""
+    print(f"{len(work.plan)} runs for {', '.join(work.studies)}; {len(work.plan) - len(to_do)} finished already")
+    if not to_do:
+        return {}
+    segments = run.prepare_data(to_do[0].config, work.source, work.screen)
+    estimate = Estimate(len(segments), len(work.source.folds), len(segments.classes))
+    work.screen.say("timing a mini-batch of each network")
+    times = {job.name: estimate.seconds(job.config) for job in to_do}
+    for job in to_do:
+        print(f"  {minutes(times[job.name]):>8}  {job.name}")
+    room = sum(estimate.bytes(job.config, job.keep) for job in to_do) / 1e9
+    print(
+        f"about {minutes(sum(times.values()))} of training on {work.used}, {room:.1f} GB of models, in {work.out}",
+        flush=True,
+    )
+    return times
+
+
+def train_all(work: Reproduction, to_do: list[Job], times: Mapping[str, float]) -> dict[str, str]:
+    """Train them; returns why each one that failed did."""
+    failed: dict[str, str] = {}
+    left, took = sum(times.values()), []
+    for number, job in enumerate(to_do, 1):
+        pace = sum(real for real, _ in took) / sum(guess for _, guess in took) if took else 1.0
+        print(f"[{number}/{len(to_do)}] {job.name}; about {minutes(left * pace)} left", flush=True)
+        try:
+            work.train(job)
+        except KeyboardInterrupt:
+            raise
+        except Exception as error:  # whatever it is, the other runs are not to blame
+            failed[job.name] = " ".join(str(error).split()) or type(error).__name__
+            print(f"failed: {job.name}: {failed[job.name]}", flush=True)
+            (work.path(job) / FAILED).write_text(traceback.format_exc(), encoding="utf-8")
+        else:
+            took.append((read_json(work.path(job) / RESULT)["training_seconds"], times[job.name]))
+        left -= times[job.name]
+        gc.collect()  # a failed run's arrays hang on its traceback
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,274 @@
+"""What came out of `experiments.reproduce`: results.md, CSV tables and figures, from its finished runs alone.
+
+results.md          every study: its question, a table of its systems, the paired tests
+systems.csv         the same tables; paired.csv the same tests
+runs.csv            one trained model a row, with its weights' hash and the commit that made it
+noise.csv, .md, .png  the systems on noisy test sets
+figures/            the paper's figures, of the runs with seed 0
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from experiments import noise
+from experiments.paired import Runs, compare, comparison_markdown
+from experiments.studies import (
+    FIVE,
+    HEURINET,
+    MELNET,
+    MELNET_MODULUS,
+    MSTNET,
+    PICZAKNET,
+    SCALES,
+    STUDIES,
+    Study,
+    System,
+    job,
+)
+from experiments.table import HEADS, Row, figures_of, find, markdown, row_of, summary, write_csv
+from scratchnet.errors import InputError
+from scratchnet.training.files import read_json, write_text
+from scratchnet.training.runfolder import MODEL, RESULT, RunFolder
+
+if TYPE_CHECKING:
+    from experiments.reproduce import Reproduction
+
+
+def write(work: Reproduction) -> dict[str, str]:
+    """Write all of it; returns what could not be made, and why."""
+    done = Finished(work)
+    failed: dict[str, str] = {}
+    if not done.rows:
+        return failed
+    write_csv(work.out / "runs.csv", [row for rows in done.rows.values() for row in rows])
+    systems, pairs, sections = [], [], []
+    for name, study in work.studies.items():
+        mine, text = study_section(name, study, done)
+        systems += mine
+        tests, test_text = paired_section(name, study, done)
+        pairs += tests
+        sections.append(text + test_text)
+    for table, rows in (("systems.csv", systems), ("paired.csv", pairs)):
+        if rows:
+            write_csv(work.out / table, rows)
+    heard = noise_section(done, failed)
+    drawn = figures_section(done, failed)
+    write_text(work.out / "results.md", "\n".join([heading(work, done), *sections, heard, drawn]))
+    return failed
+
+
+class Finished:
+    """The finished runs of a reproduction, by system and seed."""
+
+    def __init__(self, work: Reproduction) -> None:
+        self.work = work
+        self.rows: dict[str, list[Row]] = {}
+        for planned in work.plan:
+            path = work.path(planned)
+            if (path / RESULT).is_file():
+                made = [row_of(folder) for folder in find([path])]
+                self.rows[planned.name] = [{**row, "run": str(Path(row["run"]).relative_to(work.out))} for row in made]
+
+    def name(self, system: System, seed: int) -> str:
+        """The run's folder name."""
+        return job(system, self.work.scale, seed, self.work.changes).name
+
+    def paths(self, system: System, seeds: range) -> list[Path]:
+        """The folders of a system's finished runs."""
+        names = (self.name(system, seed) for seed in seeds)
+        return [self.work.out / "runs" / name for name in names if name in self.rows]
+
+    def of(self, system: System, seeds: range) -> list[Row]:
+        """The rows of a system's finished runs."""
+        return [row for path in self.paths(system, seeds) for row in self.rows[path.name]]
+
+
+def heading(work: Reproduction, done: Finished) -> str:
+    """What was run, on what, by what."""
+    from experiments.bench.machine import describe
+    from scratchnet import backend
+
+    machine = describe(backend.threads() if work.used == "cpu" else 1)
+    rows = [row for rows in done.rows.values() for row in rows]
+    commits = ", ".join(sorted({row["commit"] or f"version {row['version']}" for row in rows}))
+    only = "" if len(work.studies) == len(STUDIES) else "".join(f" --only {name}" for name in work.studies)
+    return f"""# Results on {work.source.name}
+
+Scale `{work.scale}`: {SCALES[work.scale].about}.
+Split: {"every fold in turn" if work.about["split"] == "cv" else "the last fold alone"}; figures are means ± sample \
+standard deviations over folds and seeds.
+Made by `python -m experiments.reproduce --data PATH --scale {work.scale}{only}` at {commits},
+{len(rows)} trained models on {work.used}; these tables were written on {machine["processor"]}, \
+{machine["cores"]} cores.
+"""
+
+
+# -- tables
+
+
+def study_section(name: str, study: Study, done: Finished) -> tuple[list[Row], str]:
+    """A study's systems, gathered, and its part of results.md."""
+    made, lines = [], []
+    for system in study.systems:
+        rows = done.of(system, done.work.seeds[name])
+        if rows:
+            made.append({"study": name, "system": system.name, **summary(rows)})
+            lines.append([system.name, *figures_of(made[-1])])
+        else:
+            lines.append([system.name, "not finished", *[""] * (len(HEADS) - 1)])
+    text = f"\n## {name}\n\n{study.question}\n\n{markdown(['system', *HEADS], lines)}\n"
+    for title, table in EXTRAS.get(name, ()):
+        text += f"\n{title}\n\n{table(name, study, done)}\n"
+    return made, text
+
+
+def paired_section(name: str, study: Study, done: Finished) -> tuple[list[Row], str]:
+    """A study's paired tests, and their part of results.md."""
+    made, text = [], ""
+    for a, b in study.pairs:
+        folders = [done.paths(system, done.work.seeds[name]) for system in (a, b)]
+        if not all(folders):
+            continue
+        rows = compare(*(Runs(paths) for paths in folders))
+        made += [{"study": name, "system_a": a.name, "system_b": b.name, **row} for row in rows]
+        text += f"\nA: {a.name}. B: {b.name}.\n\n{comparison_markdown(rows)}\n"
+    return made, text
+
+
+def forcing_table(name: str, study: Study, done: Finished) -> str:
+    """How near the forced front end came to its target on the validation fold."""
+    lines = []
+    for system in study.systems:
+        errors, decibels = [], []
+        for row in done.of(system, done.work.seeds[name]):
+            folder = RunFolder(done.work.out / row["run"])
+            best = min(line["valid_loss"] for line in folder.metrics() if line["phase"] == "forcing")
+            errors.append(best)
+            decibels.append(np.sqrt(best) * about_model(folder.path)["scale"])
+        if errors:
+            lines.append([system.name, f"{np.mean(errors):.2e}", f"{np.mean(decibels):.2f}"])
+    return markdown(["system", "mean square error", "its root in decibels"], lines)
+
+
+def gradient_table(name: str, study: Study, done: Finished) -> str:
+    """Norms of the gradients in the phases that train the front end: means of an epoch, over all folds and seeds."""
+    lines = []
+    for system in study.systems:
+        norms: dict[str, list[float]] = {}
+        for row in done.of(system, done.work.seeds[name]):
+            for line in RunFolder(done.work.out / row["run"]).metrics():
+                if line["phase"] in (1, 2, 3, "random"):
+                    for parameter, norm in (line.get("grad_norms") or {}).items():
+                        norms.setdefault(parameter, []).append(float("inf") if norm is None else norm)
+        for parameter, values in norms.items():
+            if parameter.startswith("deepfourier."):
+                cells = [f"{value:.3g}" for value in (np.median(values), max(values))]
+                lines.append([system.name, parameter, *cells])
+    return markdown(["system", "parameter", "median", "largest"], lines)
+
+
+def about_model(path: Path) -> dict[str, Any]:
+    """What a model.safetensors says of itself; its arrays stay on disk."""
+    from safetensors import safe_open
+
+    with safe_open(path / MODEL, framework="numpy") as file:
+        return {name: json.loads(value) for name, value in file.metadata().items()}
+
+
+Table = Callable[[str, Study, Finished], str]
+EXTRAS: dict[str, tuple[tuple[str, Table], ...]] = {
+    "forcing": (("The front end alone, at its best on the validation fold:", forcing_table),),
+    "melnet": (("Gradient norms of the front end, epoch means in Phases 1 to 3:", gradient_table),),
+}
+
+
+# -- noise
+
+
+def noise_section(done: Finished, failed: dict[str, str]) -> str:
+    """The systems of the studies that ask for it, in noise."""
+    systems = {
+        system.name: (system, done.work.seeds[name])
+        for name, study in done.work.studies.items()
+        if study.noise
+        for system in study.systems
+    }
+    recordings = noise.Recordings(done.work.source)
+    rows: list[tuple[str, list[Row]]] = []
+    for name, (system, seeds) in systems.items():
+        for row in done.of(system, seeds):
+            folder = done.work.out / row["run"]
+            try:
+                rows.append((name, noise.rows_of(folder, recordings, 0, done.work.screen)))
+            except (InputError, OSError) as error:
+                failed[f"noise on {folder}"] = str(error)
+    if not rows:
+        return ""
+    gathered = noise.gather(rows)
+    noise.write(done.work.out, gathered, len(done.work.source.classes))
+    text = noise.noise_markdown(gathered)
+    return f"\n## noise\n\nClips right, by mean probability, on noisy test sets:\n\n{text}\n\n![noise](noise.png)\n"
+
+
+# -- figures
+
+
+class Figure(NamedTuple):
+    """A figure's file, its command, the systems it shows; `one`: it takes one trained model, the first fold's."""
+
+    file: str
+    title: str
+    module: str
+    systems: tuple[System, ...]
+    one: bool = False
+    data: bool = False
+
+
+FIGURES = (
+    Figure("fig2-confusion.png", "fig. 2: PiczakNet's confusion matrix", "confusion", (PICZAKNET,)),
+    Figure("fig3-phases.png", "fig. 3: accuracies over the phases", "phases", (HEURINET, MSTNET)),
+    Figure("fig4-systems.png", "fig. 4: the five systems", "systems", FIVE),
+    Figure("fig5-heurinet.png", "fig. 5, 9, 10: before PiczakNet, HeuriNet", "activations", (HEURINET,), True, True),
+    Figure("fig6-mstnet.png", "fig. 6, 11, 12: before PiczakNet, MSTNet", "activations", (MSTNET,), True, True),
+    Figure("fig7-kernels.png", "fig. 7: HeuriNet's first kernels", "kernels", (HEURINET,), True),
+    Figure("fig8-spectra.png", "fig. 8: spectra of the first kernels", "spectra", (HEURINET, MSTNET), True),
+    Figure("gradients-mstnet.png", "gradient norms, MSTNet", "gradients", (MSTNET,), True),
+    Figure("gradients-melnet2.png", "gradient norms, MelNet with |·|²", "gradients", (MELNET,), True),
+    Figure("gradients-melnet1.png", "gradient norms, MelNet with |·|", "gradients", (MELNET_MODULUS,), True),
+)
+
+
+def figures_section(done: Finished, failed: dict[str, str]) -> str:
+    """Draw every figure whose systems are finished."""
+    lines = []
+    for figure in FIGURES:
+        paths = [done.paths(system, range(1)) for system in figure.systems]
+        if not all(paths):
+            continue
+        status = _draw(figure, [path for (path,) in paths], done)
+        if status == 0:
+            lines.append(f"![{figure.title}](figures/{figure.file})\n")
+        else:
+            failed[f"figures/{figure.file}"] = "see the line above"
+    return "\n## figures\n\nOf the runs with seed 0.\n\n" + "\n".join(lines) if lines else ""
+
+
+def _draw(figure: Figure, paths: list[Path], done: Finished) -> int:
+    runs = [find([path])[0] if figure.one else path for path in paths]
+    arguments = [*map(str, runs), "--out", str(done.work.out / "figures" / figure.file)]
+    if figure.data:
+        arguments += ["--backend", done.work.used]
+        arguments += ["--data", done.work.changes["data"]] if "data" in done.work.changes else []
+        tested = np.sum(read_json(runs[0] / RESULT)["test"]["confusion"], axis=1)
+        arguments += ["--classes", *(str(place) for place, count in enumerate(tested, 1) if count)]
+    status = import_module(f"experiments.figures.{figure.module}").main(arguments)
+    if status == 130:
+        raise KeyboardInterrupt
+    return status
