@@ -10,8 +10,8 @@ well than they did, which costs noise up to half of its energy; a clip is scaled
     m[u]    =  |X| at the place u * rate between two frames, interpolated linearly
     p[u+1]  =  p[u] s[j+1] / s[j]                 s = X / |X|, j = floor(u * rate); p[0] = s[0]
 
-A bin has to turn from one frame to the next as it does in the original within one hop, and that is what two neighbouring
-frames tell: p is of size 1, whole turns between frames do not matter, and no angle has to be taken or unwrapped.
+A bin has to turn from one frame to the next as it does in the original within one hop, and that is what two
+neighbouring frames tell: p is of size 1, whole turns do not matter, and no angle has to be taken or unwrapped.
 """
 
 from __future__ import annotations

@@ -309,6 +309,12 @@ def check(config: Config) -> None:
         raise InputError(
             f"--n-mels {config.n_mels} --n-frames {config.n_frames}: PiczakNet takes 60 Mel bins by 41 frames"
         )
+    if not config.center and config.segment_length < (least := config.n_fft + 40 * config.hop_length):
+        raise InputError(
+            f"--no-center: 41 windows take {least} samples, not {config.segment_length}; they need --net piczaknet "
+            f"--segment-length {least}"
+        )
+    config.sound()  # raises what is wrong with it before there is a run folder
     if config.cv and (config.test_fold is not None or config.valid_fold is not None):
         raise InputError("--cv tests every fold in turn: leave out --test-fold and --valid-fold")
     if config.test_fold is not None and config.test_fold == config.valid_fold:

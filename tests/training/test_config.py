@@ -4,7 +4,7 @@ import pytest
 
 from scratchnet.errors import InputError
 from scratchnet.nets import NETS
-from scratchnet.sound import SoundSettings
+from scratchnet.sound import Augmentation, SoundSettings
 from scratchnet.training import config
 from scratchnet.training.config import Config, from_dict, from_toml, resolve
 from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
@@ -38,6 +38,7 @@ def test_the_paper_preset_is_the_published_setting():
 def test_piczaks_preset_is_piczaks():
     made = resolve(({"preset": "piczak2015", "net": "piczaknet"}, None))
     assert (made.weight_init, made.pool_ceil, made.weight_decay) == ("piczak2015", True, 0.001)
+    assert (made.augment, made.augment_epoch, made.augment_limits) == (4, "draw", "class")
     assert (made.deltas, resolve(({"preset": "piczak2015", "net": "heurinet"}, None)).deltas) == ("librosa031", None)
 
 
@@ -64,6 +65,51 @@ def test_sound_settings_have_the_same_defaults_and_pass_through():
     assert resolve(({"silence_db": "none", "peak": "segment"}, None)).sound() == SoundSettings(
         silence_db=None, peak="segment"
     )
+
+
+def test_augmentation_is_among_the_settings():
+    assert Config().augmentation() is None
+    given = {"augment": 3, "augment_limits": "one", "augment_pitch": 5, "augment_stretch": 0.2, "augment_shift": 0.5}
+    made = resolve((given | {"augment_pitch_draw": "highest"}, "own.toml"))
+    assert made.augmentation() == Augmentation(3, "one", 5, 0.2, 0.5, "highest")
+    assert resolve(({"augment": 4}, None)).augmentation() == Augmentation()
+
+
+# What may be read otherwise, with the reading that is not taken unasked: the paper's, its code's, or Piczak's.
+READINGS = {
+    "segments of Piczak's length": {"segment_length": 20480, "segment_hop": 10240},
+    "windows not centred, as eq. 1 has them": {"center": False, "segment_length": 21504},
+    "no window function, as eq. 1 has none": {"window": "rectangular"},
+    "no floor under the decibels, as eq. 2 has none": {"top_db": "none"},
+    "peak of every segment": {"peak": "segment"},
+    "silent segments stay": {"silence_db": "none"},
+    "short clips go": {"short": "drop"},
+    "spectrograms as they are": {"standardize": "none"},
+    "deltas of librosa today": {"deltas": "savgol"},
+    "Piczak's deltas": {"deltas": "librosa031"},
+    "Piczak's augmentation": {"augment": 10, "augment_epoch": "all"},
+    "his slip in it": {"augment": 10, "augment_pitch_draw": "highest"},
+    "the paper's forcing target": {"net": "mstnet", "forcing_target": "paper"},
+    "its code's": {"net": "mstnet", "forcing_target": "code"},
+    "a longer forcing that stops early": {"net": "mstnet", "forcing_epochs": 800, "forcing_patience": 50},
+    "forcing in small batches": {"net": "mstnet", "forcing_batch_size": 100},
+    "gradients clipped per layer": {"net": "mstnet", "clip_norm": 3.0, "clip_per": "layer"},
+    "a rate that decays": {"lr_final": 1e-4},
+    "all weights trained at once from random ones": {"net": "mstnet", "init": "random"},
+    "cross-validation": {"split": "cv"},
+    "classes equally frequent": {"balanced": True},
+}
+
+
+@pytest.mark.parametrize("given", READINGS.values(), ids=READINGS)
+def test_every_reading_is_a_line_of_toml_and_stands_in_config_json(given, tmp_path):
+    file = tmp_path / "reading.toml"
+    file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in given.items()))
+    made = resolve(({"net": "piczaknet"}, "a preset"), (from_toml(file), "reading.toml"))
+    stored = json.loads(json.dumps(made.to_dict()))
+    for name, value in given.items():
+        assert stored[name] == config.convert(name, value) != config.default(name)
+    assert from_dict(stored) == made
 
 
 def test_toml(tmp_path):
@@ -125,6 +171,13 @@ def test_a_missing_toml_file_is_named(tmp_path):
         ({"test_fold": "3", "valid_fold": "3"}, ["--valid-fold 3"]),
         ({"lr": "0.01", "lr_final": "0.1"}, ["--lr-final"]),
         ({"mel_power": "3"}, ["--mel-power"]),
+        ({"augment": "-1"}, ["--augment", "0 or more"]),
+        ({"augment_pitch": "25"}, ["--augment-pitch", "from 0 to 24"]),
+        ({"augment_stretch": "0.9"}, ["--augment-stretch", "from 0 to 0.5"]),
+        ({"augment_shift": "-1"}, ["--augment-shift"]),
+        ({"augment_epoch": "some"}, ["--augment-epoch", "draw, all"]),
+        ({"center": False}, ["--no-center", "--segment-length 21504"]),
+        ({"net": "piczaknet", "segment_length": "20000"}, ["n_frames 41", "20000"]),
     ],
 )
 def test_settings_that_no_run_could_use_are_named(given, words):
