@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Seque
     for axis, (title, confusion) in zip(axes[0], matrices.items()):
         image = _draw_confusion(axis, confusion)
         axis.set_xticks(range(count), names, rotation=45 if long else 0, ha="right" if long else "center")
-        axis.set(xlabel="predicted class", title=title)
+        axis.set(xlabel="predicted class", title="\n".join(textwrap.wrap(title, max(24, int(11 * size)))))
     axes[0, 0].set_yticks(range(count), names)
     axes[0, 0].set_ylabel("true class")
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
@@ -116,7 +117,8 @@ def save_kernels(path: Path, weights: Mapping[str, np.ndarray], sound: Mapping[s
     if "deepfourier.conv1.weight" in weights:
         _time_kernels(path, weights["deepfourier.conv1.weight"][:, 0], sound["sample_rate"])
     else:
-        _image_kernels(path, weights["piczak.conv1.weight"][:, 0], sound)
+        first = next(name for name in weights if name.endswith(".conv1.weight"))
+        _image_kernels(path, weights[first][:, 0], sound)
 
 
 def _time_kernels(path: Path, kernels: np.ndarray, sample_rate: int) -> None:
@@ -196,7 +198,7 @@ def _image_kernels(path: Path, kernels: np.ndarray, sound: Mapping[str, Any]) ->
     axis.set(
         xlabel="time in seconds, of each kernel", ylabel="frequency in hertz (kernels at the lowest of their places)"
     )
-    axis.set_title(f"{count} kernels of PiczakNet's first layer")
+    axis.set_title(f"{count} kernels of the first layer")
     for side in ("left", "bottom"):
         axis.spines[side].set_visible(False)
     figure.colorbar(image, ax=axis, shrink=0.7, label="weight", fraction=0.02)

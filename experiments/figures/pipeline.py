@@ -19,7 +19,7 @@ from experiments.picture import Stage, by, draw_stages, stages
 from scratchnet import backend
 from scratchnet.data.urban_sounds import street_music
 from scratchnet.network import Network
-from scratchnet.sound import log_melspectrogram
+from scratchnet.sound import delta, log_melspectrogram
 
 LEFT, BLOCK, ROW = 16.0, 10.5, 23.0  # room for the input, for a layer, for a group of them, in tenths of an inch
 NAMES = {"deepfourier": "DeepFourier", "piczak": "PiczakNet"}
@@ -50,7 +50,7 @@ def example(channels: int | None) -> np.ndarray:
     if channels is None:
         return waveform[None, None]
     spectrogram = log_melspectrogram(waveform, sr=22050, n_fft=1024, hop_length=512, n_mels=60)[:, :41]
-    return np.repeat(spectrogram[None, None], channels, axis=1).astype(np.float32)
+    return np.stack([spectrogram, delta(spectrogram)][:channels])[None].astype(np.float32)
 
 
 def _draw(arguments: Namespace) -> None:
@@ -71,12 +71,13 @@ def _draw(arguments: Namespace) -> None:
     axes.text(width / 2, height - 0.8, headline, ha="center", va="top", fontsize=10, weight="bold")
     for number, (group, (entering, found)) in enumerate(drawn.items()):
         middle = height - 3 - ROW * (number + 0.5)
-        what = "image" if number else ("waveform" if entering.ndim == 3 else "Mel-spectrogram")
+        spectrogram = "Mel-spectrogram" + " and Δ" * (entering.shape[1] > 1)
+        what = "image" if number else ("waveform" if entering.ndim == 3 else spectrogram)
         _draw_input(figure, axes, entering, middle, what)
         colour = style.colour(name) if group == "deepfourier" else style.GREEN
         end = LEFT + BLOCK * len(found)
         draw_stages(axes, found, LEFT, end, middle, colour)
-        axes.text(2, middle + 6.5, NAMES.get(group, group), fontsize=9, weight="bold", color=colour)
+        axes.text(2, middle + 7.2, NAMES.get(group, group), fontsize=9, weight="bold", color=colour)
         after = "image\n(below)" if number < len(drawn) - 1 else f"{found[-1].shape[0]}\nclasses"
         axes.text(end + 0.5, middle, after, va="center", fontsize=9)
     style.save_figure(figure, arguments.out)

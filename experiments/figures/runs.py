@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,8 +87,13 @@ def _under(path: Path) -> Iterator[Run]:
             yield Run(folder, config)
             return
     inside = [child for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")]
-    for child in sorted(inside, key=lambda child: (len(child.name), child.name)):  # fold2 before fold10
+    for child in sorted(inside, key=_natural):
         yield from _under(child)
+
+
+def _natural(path: Path) -> list[tuple[str, int]]:
+    """A key that sorts fold2 before fold10."""
+    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", path.name)]
 
 
 def by_system(runs: Iterable[Run]) -> dict[str, list[Run]]:

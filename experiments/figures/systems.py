@@ -20,7 +20,7 @@ MEASURES = {
     "segment_accuracy": "accuracy of segments",
     "segment_balanced_accuracy": "balanced accuracy of segments",
     "clip_accuracy_majority": "accuracy of clips, by majority",
-    "clip_accuracy_probability": "accuracy of clips, by mean probability",
+    "clip_accuracy_probability": "accuracy of clips, by probability",
     "clip_balanced_accuracy_probability": "balanced accuracy of clips",
 }
 ORDER = ("piczaknet", "heurinet", "mstnet", "melnet")
@@ -85,7 +85,7 @@ def _draw(arguments: Namespace) -> None:
     axis.axhline(1 / classes, color="0.4", linewidth=0.8, linestyle=":")
     axis.text(len(drawn) - 0.48, 1 / classes, "chance", va="center", fontsize=8, color="0.3")
     axis.set_xticks(range(len(drawn)), [bar.name.replace(", ", "\n").replace(" with", "\nwith") for bar in drawn])
-    axis.set(ylim=(0, 1), xlim=(-0.5, len(drawn) - 0.5), ylabel=f"{MEASURES[arguments.measure]}, test")
+    axis.set(ylim=(0, 1), xlim=(-0.5, len(drawn) - 0.5), ylabel=MEASURES[arguments.measure])
     axis.grid(axis="y", color="0.92")
     axis.set_axisbelow(True)
     style.save_figure(figure, arguments.out)
