@@ -13,6 +13,7 @@ from scratchnet.kernels.cuda.activations import (
     tanh_backward,
     tanh_forward,
 )
+from scratchnet.kernels.cuda.batches import gather_segments
 from scratchnet.kernels.cuda.batchnorm import (
     batchnorm_backward,
     batchnorm_forward,
@@ -38,7 +39,7 @@ from scratchnet.kernels.cuda.dense import (
     dense_forward,
 )
 from scratchnet.kernels.cuda.device import available, use_tf32
-from scratchnet.kernels.cuda.front_end import gather_segments, log_mel
+from scratchnet.kernels.cuda.front_end import log_mel
 from scratchnet.kernels.cuda.losses import (
     mean_squared_error_backward,
     mean_squared_error_forward,

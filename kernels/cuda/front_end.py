@@ -1,4 +1,4 @@
-"""The log-Mel-spectrogram and mini-batches on the device: launchers of log_mel.cu and batches.cu."""
+"""The log-Mel-spectrogram on the device: the launcher of log_mel.cu."""
 
 from __future__ import annotations
 
@@ -48,18 +48,6 @@ def log_mel(x, filters, window, hop_length, *, center=True, n_frames=None, amin=
         args = db, int64(n_mels * frames), x.dtype.type(top_db)
         gpu.launch("log_mel.cu", "floor_under_peak", rows, BLOCK, args, defines)
     return db
-
-
-def gather_segments(samples, start, indices, length, mean=0.0, std=1.0):
-    """batch[b] = (samples[start[indices[b]] :][:length] − mean) / std → (B, length) float32: a mini-batch of a data set
-    that lies on the device. samples (n,) float32, start and indices int64, all on the device."""
-    gpu = device.current()
-    batch = gpu.empty((len(indices), length), np.float32)
-    if batch.size:
-        grid = -(-length // BLOCK)
-        args = samples, start, indices, batch, int64(len(indices)), int64(length), np.float32(mean), np.float32(1 / std)
-        gpu.launch("batches.cu", "gather_segments", grid, BLOCK, args, {"REAL": "float"})
-    return batch
 
 
 @lru_cache(maxsize=8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 
 import numpy as np
@@ -23,7 +23,8 @@ class Batches:
     "logmel" is standardised: (logmel - mean) / std.
 
     x is a buffer that is used again: it holds its values until the next batch is asked for. `prefetch` batches wait
-    ready; `waited` is how many seconds the last epoch's consumer stood waiting for one.
+    ready; `waited` is how many seconds the last epoch's consumer stood waiting for one. `empty(shape, dtype)` makes the
+    buffers.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Batches:
         std: float = 1.0,
         balanced: bool = False,
         prefetch: int = 2,
+        empty: Callable[..., np.ndarray] = np.empty,
     ) -> None:
         if feature not in FEATURES:
             raise ValueError(f"feature must be one of {FEATURES}, not {feature!r}")
@@ -49,6 +51,7 @@ class Batches:
         self.indices = np.asarray(indices, np.int64)
         self.feature, self.mean, self.std = feature, float(mean), float(std)
         self.rng, self.balanced = rng, balanced
+        self.empty = empty
         self.waited = 0.0
         self._spare: list[np.ndarray] = []  # buffers of past epochs
         self._count = int(sum(self._copies().values())) if balanced else len(self.indices)
@@ -61,7 +64,7 @@ class Batches:
         labels, counts = np.unique(self.segments.label[self.indices], return_counts=True)
         return {int(label): int(counts.max()) for label in labels}
 
-    def _epoch(self) -> np.ndarray:
+    def order(self) -> np.ndarray:
         """The segments of one epoch in their order."""
         order = self.indices
         if self.balanced:
@@ -86,12 +89,12 @@ class Batches:
     def _buffer(self) -> np.ndarray:
         settings = self.segments.settings
         if self.feature == "waveform":
-            return np.empty((self.batch_size, 1, settings.segment_length), np.float32)
-        return np.empty((self.batch_size, settings.channels, settings.n_mels, settings.n_frames), np.float32)
+            return self.empty((self.batch_size, 1, settings.segment_length), np.float32)
+        return self.empty((self.batch_size, settings.channels, settings.n_mels, settings.n_frames), np.float32)
 
     def __iter__(self) -> Iterator[Batch]:
         """One epoch. An exception of the background thread comes out here; leaving early ends the thread."""
-        order = self._epoch()
+        order = self.order()
         self.waited = 0.0
         # Buffers go round: free -> filled by the thread -> ready -> with the consumer -> free. None says stop.
         free: SimpleQueue[np.ndarray | None] = SimpleQueue()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet import backend
+from scratchnet.training.feed import mini_batches
 from scratchnet.training.inputs import Normalisation
 
 BATCH = 250  # fixed, so that an evaluation gives the same bits whatever the run's batch size was
@@ -39,12 +40,11 @@ def probabilities(
 
     parts = []
     batches = Batches(segments, indices, BATCH, feature=feature, mean=norm.offset, std=norm.scale)
-    for number, (x, _) in enumerate(batches):
+    for number, (x, _) in enumerate(mini_batches(batches)):
         net.reseed(dropout_seed, MASKS + number)
-        logits = net.forward(backend.asarray(x))
-        parts.append(softmax(backend.to_numpy(logits)))
+        parts.append(net.forward(x))  # read at the end: reading waits for a GPU
         checkpoint()
-    return np.concatenate(parts)
+    return np.concatenate([softmax(backend.to_numpy(logits)) for logits in parts])
 
 
 def cross_entropy(probs: np.ndarray, label: np.ndarray) -> float:

@@ -206,8 +206,8 @@ class _Reporter(Listener):
     def __init__(self, phase: PhaseName, folder: RunFolder, screen: Screen) -> None:
         self.phase, self.folder, self.screen = phase, folder, screen
 
-    def step(self, state: State, steps: int, loss: float) -> None:
-        self.screen.step(state, steps, loss)
+    def step(self, state: State, steps: int) -> None:
+        self.screen.step(state, steps)
 
     def epoch(self, row: dict[str, Any], best: bool) -> None:
         self.folder.append({"phase": self.phase, **row})

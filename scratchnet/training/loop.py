@@ -19,10 +19,12 @@ import numpy as np
 
 from scratchnet import backend
 from scratchnet.errors import InputError
+from scratchnet.training.sums import Sums
 from scratchnet.training.tasks import Score, Task
 from scratchnet.training.updates import Updates
 
 CHECKPOINT_SECONDS = 60.0  # a killed run loses at most this and an epoch
+LOOK_SECONDS = 1.0  # how often a GPU is asked within an epoch how training goes: asking waits for it
 
 
 class Interrupted(KeyboardInterrupt):
@@ -67,7 +69,10 @@ def stop_on_signal() -> Iterator[Stop]:
 
 @dataclass
 class State:
-    """Where a phase stands: `batch` mini-batches of `epoch` (from 1) are done, with these sums over its segments."""
+    """Where a phase stands: `batch` mini-batches of `epoch` (from 1) are done, with these sums over its segments.
+
+    The sums are those of the last look at them.
+    """
 
     epoch: int = 1
     batch: int = 0
@@ -84,8 +89,8 @@ class State:
 class Listener:
     """What the loop tells; every method may be overridden."""
 
-    def step(self, state: State, steps: int, loss: float) -> None:
-        """A mini-batch was learned."""
+    def step(self, state: State, steps: int) -> None:
+        """A mini-batch was learned; on a GPU this is told about once a second, not for each."""
 
     def epoch(self, row: dict[str, Any], best: bool) -> None:
         """An epoch ended: its line of metrics.jsonl."""
@@ -114,7 +119,7 @@ class Trainer:
         self.title, self.epochs, self.patience = title, epochs, patience
         self.dropout_seed, self.grad_norms = dropout_seed, grad_norms
         self.listener = listener or Listener()
-        self.state = State()
+        self._begin(State())
         state = {**net.params, **net.buffers}  # running statistics move with the weights beside them
         self.trained = [name for name in state if not net.layers[name.rpartition(".")[0]].frozen]
         self.best = self._weights()
@@ -123,10 +128,16 @@ class Trainer:
         state = {**self.net.params, **self.net.buffers}
         return {name: backend.to_numpy(state[name]).copy() for name in self.trained}
 
+    def _begin(self, state: State) -> None:
+        self.state = state
+        self._sums = Sums(state.loss, state.correct, state.norms)
+        self._looked = time.monotonic()
+
     # -- stopping and going on
 
     def save(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Arrays and counters from which `restore` goes on to the same result."""
+        self._look()
         arrays = {f"now/{name}": a for name, a in self._weights().items()}
         arrays |= {f"best/{name}": a for name, a in self.best.items()}
         arrays |= {f"update/{name}": np.asarray(a) for name, a in self.updates.state_dict().items()}
@@ -141,7 +152,7 @@ class Trainer:
         self.net.load_state_dict(part("now/"), strict=False)
         self.best = part("best/")
         self.updates.load_state_dict(part("update/"))
-        self.state = State(**{**state, "best_score": tuple(state["best_score"])})
+        self._begin(State(**{**state, "best_score": tuple(state["best_score"])}))
 
     # -- training
 
@@ -172,30 +183,39 @@ class Trainer:
             self._step(x, target)
             state.seconds = before + time.perf_counter() - started
             stop.check()
+        self._look()
+        state.seconds = before + time.perf_counter() - started
+
+    def _look(self) -> None:
+        """Read the epoch's sums into the state; a GPU then has done all that was asked of it."""
+        state = self.state
+        state.loss, state.correct, state.norms = self._sums.read()
+        self._looked = time.monotonic()
+        if not math.isfinite(state.loss):
+            step = (state.epoch - 1) * self.task.steps + state.batch
+            raise InputError(
+                f"training diverged in {self.title}, epoch {state.epoch} (loss {state.loss}): "
+                f"take a smaller --lr than {self.updates.lr_at(step):.2g}, or clip gradients with --clip-norm 3"
+            )
 
     def _step(self, x: Any, target: Any) -> None:
         state, task, net = self.state, self.task, self.net
         step = (state.epoch - 1) * task.steps + state.batch
         net.reseed(self.dropout_seed, step)
         prediction = net.forward(x, training=True)
-        loss = float(task.loss.forward(prediction, target))
-        if not math.isfinite(loss):
-            raise InputError(
-                f"training diverged in {self.title}, epoch {state.epoch} (loss {loss}): "
-                f"take a smaller --lr than {self.updates.lr_at(step):.2g}, or clip gradients with --clip-norm 3"
-            )
+        self._sums.add(task.loss.forward(prediction, target), len(target), task.correct(prediction, target))
+        look = backend.current() != "cuda" or time.monotonic() - self._looked >= LOOK_SECONDS
+        if look:
+            self._look()
         net.backward(task.loss.backward())
         grads = net.grads
         if self.grad_norms:
-            for name, grad in grads.items():
-                norm = float(np.sqrt(float(backend.kernels_of(grad).squared_norm(grad))))
-                state.norms[name] = state.norms.get(name, 0.0) + norm
+            self._sums.add_norms(grads)
         self.updates.step(net.params, grads, step)
         state.batch += 1
         state.seen += len(target)
-        state.loss += loss * len(target)
-        state.correct += task.correct(prediction, target) or 0
-        self.listener.step(state, task.steps, loss)
+        if look:
+            self.listener.step(state, task.steps)
 
     def _close_epoch(self, stop: Stop) -> None:
         state, task = self.state, self.task
@@ -217,10 +237,12 @@ class Trainer:
         }
         if self.grad_norms:
             row["grad_norms"] = {name: total / task.steps for name, total in state.norms.items()}
-        self.state = State(
-            epoch=state.epoch + 1,
-            best_epoch=state.best_epoch,
-            best_score=state.best_score,
-            best_valid=state.best_valid,
+        self._begin(
+            State(
+                epoch=state.epoch + 1,
+                best_epoch=state.best_epoch,
+                best_score=state.best_score,
+                best_valid=state.best_valid,
+            )
         )
         self.listener.epoch(row, better)

@@ -57,8 +57,8 @@ class Screen:
             self.say(f"{title}: going on at epoch {state.epoch}, mini-batch {state.batch + 1} of {steps}")
         self.progress(title, epochs * steps, "batch", done)
 
-    def step(self, state: State, steps: int, loss: float) -> None:
-        """A mini-batch was learned."""
+    def step(self, state: State, steps: int) -> None:
+        """Mini-batches were learned."""
         if self._bar is not None:
             words = f"epoch {state.epoch}/{self._epochs} loss {state.loss / state.seen:.3f}"
             if state.correct:

@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from scratchnet import backend
 from scratchnet.losses import MeanSquaredError, SoftmaxCrossEntropy
 from scratchnet.training import metrics
 from scratchnet.training.evaluation import BATCH, cross_entropy, probabilities
+from scratchnet.training.feed import mini_batches
 from scratchnet.training.inputs import Normalisation
+from scratchnet.training.sums import Sums
 
 Score = tuple[float, ...]
 DRAW = 1  # random numbers of an epoch's variants; those of its order have no such word
@@ -27,8 +28,8 @@ class Task(Protocol):
     def batches(self, epoch: int, skip: int) -> Iterator[tuple[Any, Any]]:
         """Mini-batches (x, target) of an epoch (from 1), the first `skip` left out."""
 
-    def correct(self, prediction: Any, target: Any) -> int | None:
-        """How many of a mini-batch were classified rightly, where there are classes."""
+    def correct(self, prediction: Any, target: Any) -> Any | None:
+        """How many of a mini-batch were classified rightly, where there are classes: a number where the network is."""
 
     def validate(self, net: Any, checkpoint: Callable[[], None]) -> dict[str, float | None]:
         """Figures on the validation fold."""
@@ -93,14 +94,13 @@ class Classification:
     def batches(self, epoch: int, skip: int) -> Iterator[tuple[Any, Any]]:
         """See `Task`."""
         batches = self._batches(epoch)
-        for number, (x, label) in enumerate(batches):
+        for pair in mini_batches(batches, skip):
             self.waited = batches.waited
-            if number >= skip:
-                yield backend.asarray(x), backend.asarray(label)
+            yield pair
 
-    def correct(self, prediction: Any, target: Any) -> int:
+    def correct(self, prediction: Any, target: Any) -> Any:
         """See `Task`."""
-        return int((prediction.argmax(axis=1) == target).sum())
+        return (prediction.argmax(axis=1) == target).sum()
 
     def validate(self, net: Any, checkpoint: Callable[[], None]) -> dict[str, float | None]:
         """See `Task`."""
@@ -165,9 +165,9 @@ class Forcing:
             mean=self.norm.offset,
             std=self.norm.scale,
         )
-        for (x, _), (target, _) in zip(waves, targets, strict=True):
+        for (x, _), (target, _) in zip(mini_batches(waves), mini_batches(targets), strict=True):
             self.waited = waves.waited + targets.waited
-            yield backend.asarray(x), backend.asarray(target[:, 0])
+            yield x, target[:, 0]
 
     def batches(self, epoch: int, skip: int) -> Iterator[tuple[Any, Any]]:
         """See `Task`."""
@@ -181,10 +181,11 @@ class Forcing:
 
     def validate(self, net: Any, checkpoint: Callable[[], None]) -> dict[str, float | None]:
         """See `Task`."""
-        total = 0.0
+        sums = Sums(0.0, 0, {})
         for x, target in self._pairs(self.valid, BATCH, None):
-            total += float(self.loss.forward(net.forward(x), target)) * len(x)
+            sums.add(self.loss.forward(net.forward(x), target), len(x), None)
             checkpoint()
+        total, _, _ = sums.read()
         return {"valid_loss": total / len(self.valid), "valid_accuracy": None, "valid_balanced_accuracy": None}
 
     def score(self, valid: dict[str, Any]) -> Score:

@@ -36,6 +36,7 @@ class HostDevice:
     """
 
     xp = np
+    free_memory = 1 << 40
 
     def __init__(self, build_dir: str | Path | None = None, order: int = 0, tensor_cores: bool = False,
                  shared_limit: int = 99 * 1024, compiler: str = "g++") -> None:  # fmt: skip

@@ -267,14 +267,6 @@ def test_log_mel_of_too_little(host):
         cuda.log_mel(draw((1, 10)), np.ones((3, 33), np.float32), np.ones(64), 16, center=False)
 
 
-def test_gather_segments(host):
-    samples, start, indices = draw(1000), np.array([0, 100, 990, 500]), np.array([2, 0, 2])
-    batch = cuda.gather_segments(samples, start, indices, 10, mean=0.5, std=2.0)
-    np.testing.assert_array_equal(
-        batch, [(samples[i : i + 10] - np.float32(0.5)) * np.float32(0.5) for i in (990, 0, 990)]
-    )
-
-
 def test_other_types_are_refused(host):
     with pytest.raises(TypeError, match="float16"):
         cuda.relu_forward(np.ones(3, np.float16))

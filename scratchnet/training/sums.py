@@ -1,0 +1,43 @@
+"""An epoch's figures, added up where the network is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scratchnet import backend
+
+
+class Sums:
+    """Running sums of loss, right predictions and gradient norms, in float64; they begin at these numbers.
+
+    Adding waits for no GPU; `read` does. How often it is called changes no sum.
+    """
+
+    def __init__(self, loss: float, correct: int, norms: dict[str, float]) -> None:
+        self._loss: Any = loss
+        self._correct: Any = correct
+        self._norms: Any = backend.asarray(list(norms.values()), "float64") if norms else 0.0
+        self._names = list(norms)
+
+    def add(self, loss: Any, count: int, correct: Any | None) -> None:
+        """A mini-batch of `count` segments: its mean loss, and how many it got right, where there are classes."""
+        self._loss = self._loss + np.multiply(loss, count, dtype=np.float64)
+        if correct is not None:
+            self._correct = self._correct + correct
+
+    def add_norms(self, grads: dict[str, Any]) -> None:
+        """The L2 norm of each gradient."""
+        self._names = list(grads)
+        arrays = list(grads.values())
+        self._norms = self._norms + backend.kernels_of(arrays[0]).squared_norms([[g] for g in arrays]) ** 0.5
+
+    def read(self) -> tuple[float, int, dict[str, float]]:
+        """The sums as numbers: loss, right predictions, norms by name."""
+        norms = np.atleast_1d(backend.to_numpy(self._norms)).tolist()
+        return (
+            float(backend.to_numpy(self._loss)),
+            int(backend.to_numpy(self._correct)),
+            dict(zip(self._names, norms)),
+        )
