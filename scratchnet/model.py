@@ -164,11 +164,11 @@ def load_phase(path: str | Path, name: str | int) -> Model:
     Raises `InputError` where `path` is no run folder, or the run has no such phase or no weights of it.
     """
     from scratchnet.training.icebreaker import build, dropout_seed, feature_of
-    from scratchnet.training.phases import phases_of
+    from scratchnet.training.phases import phases_for
     from scratchnet.training.runfolder import RunFolder
 
     folder, config = RunFolder.open(Path(path))
-    phases = {str(phase.name): phase for phase in phases_of(config.net, config.init) if phase.name != "forcing"}
+    phases = {str(phase.name): phase for phase in phases_for(config) if phase.name != "forcing"}
     if str(name) not in phases:
         raise InputError(f"{path}: this run has no phase {name} (it has {', '.join(phases)})")
     phase = phases[str(name)]
@@ -178,7 +178,7 @@ def load_phase(path: str | Path, name: str | int) -> Model:
     config = config.with_(dropout_in_evaluation=False)
     network = build(config, phase.net or config.net, len(about["classes"]), norm)
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict({**network.state_dict(), **weights})  # what no phase trained is as it was built
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: not the weights of phase {name} ({error})") from None
     changes = {"network": network.spec, "phase": phase.name, "feature": feature_of(network)}

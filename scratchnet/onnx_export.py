@@ -120,6 +120,7 @@ def _modulus(graph: _Graph, layer: Any) -> None:
 
 
 def _decibel(graph: _Graph, layer: Any) -> None:
+    graph.add("Div", graph.value, graph.constant("ref", layer.ref))
     graph.add("Max", graph.value, graph.constant("amin", layer.amin))
     graph.add("Log", graph.value)
     decibel = graph.add("Mul", graph.value, graph.constant("multiplier", layer.multiplier / np.log(10)))[0]
@@ -169,7 +170,7 @@ def export_onnx(
     except ImportError:
         raise InputError('ONNX export needs the onnx package: pip install "scratchnet[onnx]"') from None
     if shape is None:
-        shape = (network.spec.get("in_channels", 1), 60, 41) if network.spec["name"] == "piczaknet" else (1, 20992)
+        shape = (1, 20992) if "deepfourier" in network.groups else (network.spec.get("in_channels", 1), 60, 41)
     graph = _Graph(onnx)
     for name, layer in network.layers.items():
         graph.prefix = name

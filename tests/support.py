@@ -177,7 +177,9 @@ def decibel(draw):
     top_db, rng = draw(st.sampled_from([None, 4.0])), np.random.default_rng(draw(seeds))
     # A ramp over 1 … 5 in steps of 4/(size − 1): amin, and the floor 4 dB under 5 (1.9905), lie between its rungs.
     amin = 2.003 if top_db is None else 1e-10
-    return Case(lambda dtype="float64": layers.Decibel(10.0, amin, top_db), 3.0 + 2.0 * ramp(rng, shape), rng)
+    ref = draw(st.sampled_from([1.0, 128.0]))
+    x = ref * (3.0 + 2.0 * ramp(rng, shape))
+    return Case(lambda dtype="float64": layers.Decibel(10.0, amin, top_db, ref), x, rng)
 
 
 @st.composite

@@ -15,7 +15,7 @@ NETWORK_WING = [
     {"backend"},
     {"initializers", "layers", "losses", "optimizers", "clipping"},
     {"fusion"},
-    {"network", "nets"},
+    {"network", "nets", "folding"},
 ]
 SOUND_WING = [{"sound"}, {"data"}]
 JOINED = [

@@ -9,18 +9,20 @@ from scratchnet.layers.layer import Array, Layer
 
 
 class Decibel(Layer):
-    """y = multiplier · log₁₀(max(x, amin)), then at most `top_db` under the sample's greatest value. Any shape (N, …).
+    """y = multiplier · log₁₀(max(x / ref, amin)), then at most `top_db` under the sample's greatest value.
 
-    multiplier: 10 for powers (eq. 2), 20 for magnitudes. Below amin, and under the floor, the gradient is 0 but for
-    the floor itself, which follows the greatest value.
+    x of any shape (N, …). multiplier: 10 for powers (eq. 2), 20 for magnitudes; ref: what is 0 dB. Below amin, and
+    under the floor, the gradient is 0 but for the floor itself, which follows the greatest value.
     """
 
-    def __init__(self, multiplier: float = 10.0, amin: float = 1e-10, top_db: float | None = None) -> None:
+    def __init__(
+        self, multiplier: float = 10.0, amin: float = 1e-10, top_db: float | None = None, ref: float = 1.0
+    ) -> None:
         super().__init__()
-        self.multiplier, self.amin, self.top_db = multiplier, amin, top_db
+        self.multiplier, self.amin, self.top_db, self.ref = multiplier, amin, top_db, ref
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        np = xp(x)
+        np, x = xp(x), x * x.dtype.type(1 / self.ref)
         y = x.dtype.type(self.multiplier) * np.log10(np.maximum(x, x.dtype.type(self.amin)))
         self._x = x
         if self.top_db is not None:
@@ -39,8 +41,8 @@ class Decibel(Layer):
             rows = np.where(self._cut, rows.dtype.type(0), rows)
             rows[np.arange(len(rows)), self._peak] += lifted
             dy = rows.reshape(dy.shape)
-        slope = dy.dtype.type(self.multiplier / math.log(10)) / np.maximum(x, x.dtype.type(self.amin))
+        slope = dy.dtype.type(self.multiplier / self.ref / math.log(10)) / np.maximum(x, x.dtype.type(self.amin))
         return np.where(x > self.amin, dy * slope, dy.dtype.type(0))
 
     def extra_repr(self) -> str:
-        return f"multiplier={self.multiplier}, amin={self.amin}, top_db={self.top_db}"
+        return f"multiplier={self.multiplier}, amin={self.amin}, top_db={self.top_db}, ref={self.ref}"

@@ -10,8 +10,8 @@ Array = Any  # numpy.ndarray, or cupy.ndarray on a GPU
 class Layer:
     """Base of all layers.
 
-    `y = forward(x)` remembers what `dx = backward(dy)` needs; `params` and `grads` are dictionaries name → array; so are
-    `buffers`, which belong to the layer's state too, but no gradient moves them (running statistics).
+    `y = forward(x)` remembers what `dx = backward(dy)` needs; `params` and `grads` are dictionaries name → array; so is
+    `buffers`: what belongs to the layer's state too, but no gradient moves (running statistics).
     `frozen` layers compute no parameter gradients; with `need_dx` False, `backward` computes no input gradient
     and returns None (nothing asks for the gradient of the data).
     """

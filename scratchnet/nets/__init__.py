@@ -1,14 +1,17 @@
-"""The networks of the paper, as data."""
+"""The networks of the paper, and their rivals, as data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from scratchnet.nets.back_ends import BACK_ENDS, NET_OF, back_end_group
 from scratchnet.nets.heurinet import heurinet
 from scratchnet.nets.melnet import melnet
+from scratchnet.nets.minivgg import minivgg
 from scratchnet.nets.mstnet import mstnet
 from scratchnet.nets.piczaknet import piczaknet
+from scratchnet.nets.sbcnn import sbcnn
 from scratchnet.network import Network
 
 NETS: dict[str, Callable[..., Network]] = {
@@ -17,13 +20,28 @@ NETS: dict[str, Callable[..., Network]] = {
     "mstnet": mstnet,
     "melnet": melnet,
 }
+RIVALS: dict[str, Callable[..., Network]] = {"sbcnn": sbcnn, "minivgg": minivgg}  # of PiczakNet: spectrograms in
 
 
 def build(name: str, n_classes: int = 10, **options: Any) -> Network:
     """The network of that name; `build(**net.spec)` makes one like `net`. Raises ValueError for an unknown name."""
-    if name not in NETS:
-        raise ValueError(f"unknown network {name!r}: choose one of {', '.join(NETS)}")
-    return NETS[name](n_classes, **options)
+    known = {**NETS, **RIVALS}
+    if name not in known:
+        raise ValueError(f"unknown network {name!r}: choose one of {', '.join(known)}")
+    return known[name](n_classes, **options)
 
 
-__all__ = ["NETS", "build", "heurinet", "melnet", "mstnet", "piczaknet"]
+__all__ = [
+    "BACK_ENDS",
+    "NETS",
+    "NET_OF",
+    "RIVALS",
+    "back_end_group",
+    "build",
+    "heurinet",
+    "melnet",
+    "minivgg",
+    "mstnet",
+    "piczaknet",
+    "sbcnn",
+]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet.layers import Conv1D, Image, Layer, MaxPool1D, ReLU
-from scratchnet.nets.piczaknet import piczak_group
+from scratchnet.nets.back_ends import back_end_group
 from scratchnet.network import Group, Network
 
 
@@ -17,12 +17,12 @@ def heurinet(
     conv1_kernel: int = 155,
     dtype: str = "float32",
     rng: np.random.Generator | None = None,
-    **piczak: Any,
+    **back: Any,
 ) -> Network:
     """HeuriNet: eq. 3–6, 84,540 parameters, then PiczakNet. x (N, 1, 20992) → logits (N, n_classes).
 
     `conv1_channels`, `conv1_kernel` vary the first layer (the paper's open question on hyper-parameters); the other
-    options are PiczakNet's. Raises ValueError for a wrong one.
+    options are PiczakNet's, or those of another `back_end` ("sbcnn", "minivgg"). Raises ValueError for a wrong one.
     """
     rng = np.random.default_rng() if rng is None else rng
     how: dict[str, Any] = {"dtype": dtype, "rng": rng}
@@ -38,6 +38,6 @@ def heurinet(
     groups: list[Group] = [
         ("deepfourier", deepfourier),
         ("image", [("image", Image())]),
-        piczak_group(n_classes, **how, **piczak),
+        back_end_group(n_classes, **how, **back),
     ]
-    return Network(groups, {**spec, "dtype": dtype, **piczak})
+    return Network(groups, {**spec, "dtype": dtype, **back})

@@ -7,8 +7,17 @@ from typing import Any
 import numpy as np
 
 from scratchnet.layers import Conv1D, Decibel, Image, Layer, Modulus, ReflectPad1D, Standardize
-from scratchnet.nets.piczaknet import piczak_group
+from scratchnet.nets.back_ends import back_end_group
 from scratchnet.network import Group, Network
+
+# The units in which the weights are counted. Eq. 1 and 2 leave them free: a factor on all kernels or all triangles is a
+# constant in dB, which `Decibel` takes off again. They matter to the one learning rate of all layers: a weight that is
+# counted in a unit u moves u² times as far in a gradient step. Counted as they are, the triangles (heights of 0.001 to
+# 0.025) have gradients in the thousands, as the logarithm divides by the powers of the quietest bins, and a first step
+# of 0.01 wipes the Mel transform out; with |·| in place of |·|² the gradients are some 50 times smaller. The Fourier
+# kernels (heights up to 1, gradients of 0.1) would hardly move.
+KERNEL_UNIT = 2.0**3  # powers of two: nothing is rounded
+TRIANGLE_UNIT = {2: 2.0**-13, 1: 2.0**-7}  # by `power`
 
 
 def melnet(
@@ -19,39 +28,44 @@ def melnet(
     std: float = 1.0,
     dtype: str = "float32",
     rng: np.random.Generator | None = None,
-    **piczak: Any,
+    **back: Any,
 ) -> Network:
     """MelNet: eq. 1 and 2 as layers, then PiczakNet. x (N, 1, 20992) → logits (N, n_classes).
 
     conv1 holds the windowed Fourier kernels of eq. 1 (513 cosines, 513 sines), conv2 the triangles Δ of eq. 2; both
-    train. `power` 2 is |·|² as in eq. 1, 1 is |·| (footnote 9). `top_db` as in `log_melspectrogram`. `mean`, `std`:
-    of the training set's spectrograms in dB, taken off and divided by before PiczakNet. The other options are
-    PiczakNet's. Raises ValueError for a wrong one.
+    train, counted in KERNEL_UNIT and TRIANGLE_UNIT. `power` 2 is |·|² as in eq. 1, 1 is |·| (footnote 9). `top_db` as
+    in `log_melspectrogram`. `mean`, `std`: of the training set's spectrograms in dB, taken off and divided by before
+    PiczakNet. The other options are PiczakNet's, or those of another `back_end` ("sbcnn", "minivgg"). Raises ValueError
+    for a wrong one.
     """
     # Imported here: the Fourier kernels and triangles are the sound wing's, which is not needed for the other networks.
     from scratchnet.sound import fourier_kernels, mel_filters
 
+    if power not in TRIANGLE_UNIT:
+        raise ValueError(f"power must be 1 or 2, not {power!r}")
+    unit = TRIANGLE_UNIT[power]
     rng = np.random.default_rng() if rng is None else rng
     how: dict[str, Any] = {"dtype": dtype, "rng": rng}
     n_fft, hop = 1024, 512
     fourier = fourier_kernels(n_fft, dtype=dtype)  # (1026, 1, 1024)
     triangles = mel_filters(22050, n_fft, n_mels=60, dtype=dtype)  # (60, 513)
     conv1 = Conv1D(1, len(fourier), n_fft, stride=hop, **how)
-    conv1.params["weight"] = fourier
+    conv1.params["weight"] = fourier * fourier.dtype.type(1 / KERNEL_UNIT)
     conv2 = Conv1D(triangles.shape[1], len(triangles), 1, **how)
-    conv2.params["weight"] = np.ascontiguousarray(triangles[:, :, None])
+    conv2.params["weight"] = np.ascontiguousarray(triangles[:, :, None]) * triangles.dtype.type(1 / unit)
+    zero_db = 1 / (KERNEL_UNIT**power * unit)  # what a power, or a magnitude, of 1 has become
     deepfourier: list[tuple[str, Layer]] = [
         ("pad", ReflectPad1D(n_fft // 2)),  # the left half of a centred STFT; the 41st frame ends with the segment
         ("conv1", conv1),  # eq. 1: (1026, 41)
         ("modulus", Modulus(power)),  # eq. 1: (513, 41)
         ("conv2", conv2),  # eq. 2: (60, 41)
-        ("decibel", Decibel(10.0 if power == 2 else 20.0, 1e-10 if power == 2 else 1e-5, top_db)),
+        ("decibel", Decibel(10.0 if power == 2 else 20.0, 1e-10 if power == 2 else 1e-5, top_db, zero_db)),
         ("standardize", Standardize(mean, std)),
     ]
     spec = {"name": "melnet", "n_classes": n_classes, "power": power, "top_db": top_db, "mean": mean, "std": std}
     groups: list[Group] = [
         ("deepfourier", deepfourier),
         ("image", [("image", Image())]),
-        piczak_group(n_classes, **how, **piczak),
+        back_end_group(n_classes, **how, **back),
     ]
-    return Network(groups, {**spec, "dtype": dtype, **piczak})
+    return Network(groups, {**spec, "dtype": dtype, **back})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from scratchnet.errors import InputError
-from scratchnet.nets import NETS
+from scratchnet.nets import BACK_ENDS, NET_OF, NETS, RIVALS
 from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
 
 Check = tuple[Callable[[Any], bool], str]
@@ -33,7 +33,8 @@ class Config:
     # -- the run
     data: str | None = _setting(None, "folder of recordings; none: the synthetic urban sounds")
     subset: str | None = _setting(None, "part of the data set: esc10 of an ESC-50 folder", choices=("esc10",))
-    net: str = _setting("heurinet", "network to train", choices=tuple(NETS))
+    net: str = _setting("heurinet", "network to train", choices=(*NETS, *RIVALS))
+    back_end: str = _setting("piczak", "what follows the front end: PiczakNet, or a rival", choices=tuple(BACK_ENDS))
     init: str = _setting("icebreaker", "four phases from PiczakNet, or all at once", choices=("icebreaker", "random"))
     preset: str = _setting("quick", "bundle of settings to start from", choices=tuple(PRESETS))
     backend: str = _setting("auto", "where to compute", choices=("auto", "cuda", "cpu", "reference"))
@@ -110,6 +111,12 @@ class Config:
     mel_power: int = _setting(
         2, "MelNet's modulus: 2 its square as in eq. 1, 1 itself", check=(lambda v: v in (1, 2), "1 or 2")
     )
+    mst_batch_norm: bool = _setting(False, "MSTNet's front end with batch normalisation, folded after training")
+    mst_padding: str = _setting(
+        "same",
+        "MSTNet's padding: zeros at both ends, or aligned with the spectrogram's frames",
+        choices=("same", "aligned"),
+    )
     standardize: str = _setting(
         "train", "spectrograms by the training set's mean and deviation", choices=("train", "none")
     )
@@ -135,6 +142,11 @@ class Config:
     def cv(self) -> bool:
         """Whether every fold is tested on in turn."""
         return self.split == "cv"
+
+    @property
+    def is_back_end(self) -> bool:
+        """Whether the network has no front end: it is fed with stored spectrograms."""
+        return self.net in NET_OF.values()
 
     def epochs_of(self, phase: int | str) -> int:
         """Epochs of `phase`: 0..3, "random" or "forcing"; `epochs` overrides them all."""
@@ -281,6 +293,8 @@ def resolve(*differences: tuple[Mapping[str, Any], str | None]) -> Config:
     settings = dict(PRESETS[preset])
     net = given.get("net", settings.get("net", default("net")))
     settings |= PRESETS_OF_NET.get((preset, net), {})
+    if net in RIVALS:
+        settings["back_end"] = net
     config = Config(**(settings | given))
     check(config)
     if "lr_final" in given and config.lr_final is not None and config.lr is not None and config.lr_final > config.lr:
@@ -297,11 +311,17 @@ def default(name: str) -> Any:
 
 def check(config: Config) -> None:
     """Raise `InputError` where settings contradict each other."""
-    if config.deltas and config.net != "piczaknet":
+    if config.net == NET_OF["piczak"] and config.back_end != "piczak":
+        raise InputError(
+            f"--back-end {config.back_end}: --net piczaknet is a back end itself; take --net {config.back_end}"
+        )
+    if config.net in RIVALS and config.back_end != config.net:
+        raise InputError(f"--back-end {config.back_end}: --net {config.net} is a back end itself; leave one out")
+    if config.deltas and not config.is_back_end:
         raise InputError(
             f"--deltas {config.deltas}: a second channel is for --net piczaknet; {config.net} makes its own input"
         )
-    if config.net != "piczaknet" and config.segment_length != default("segment_length"):
+    if not config.is_back_end and config.segment_length != default("segment_length"):
         raise InputError(
             f"--segment-length {config.segment_length}: {config.net} needs 20992; others are for --net piczaknet"
         )

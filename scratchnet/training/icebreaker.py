@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scratchnet import backend, nets
+from scratchnet.folding import fold_batchnorm
 from scratchnet.network import Network
 from scratchnet.training import metrics
 from scratchnet.training.config import Config
 from scratchnet.training.evaluation import probabilities
 from scratchnet.training.inputs import Normalisation, normalisation
 from scratchnet.training.loop import Listener, State, Stop, Trainer, stop_on_signal
-from scratchnet.training.phases import Phase, PhaseName, phases_of, start_weights, trains
+from scratchnet.training.phases import Phase, PhaseName, phases_for, start_weights, trains
 from scratchnet.training.runfolder import RunFolder
 from scratchnet.training.screen import Screen
 from scratchnet.training.tasks import Classification, Forcing, Task
@@ -35,15 +36,19 @@ def build(config: Config, net: str, n_classes: int, norm: Normalisation) -> Netw
     options: dict[str, Any] = {
         "dropout": config.dropout,
         "dropout_in_evaluation": config.dropout_in_evaluation,
-        "pool_ceil": config.pool_ceil,
-        "init": config.weight_init,
     }
-    if net == "piczaknet":
+    if config.back_end == "piczak":
+        options |= {"pool_ceil": config.pool_ceil, "init": config.weight_init}
+    if net in nets.NET_OF.values():
         options["in_channels"] = 2 if config.deltas else 1
-    elif net == "heurinet":
+    else:
+        options["back_end"] = config.back_end
+    if net == "heurinet":
         options |= {"conv1_channels": config.conv1_channels, "conv1_kernel": config.conv1_kernel}
     elif net == "melnet":
         options |= {"power": config.mel_power, "top_db": config.top_db, "mean": norm.offset, "std": norm.scale}
+    elif net == "mstnet":
+        options |= {"batch_norm": config.mst_batch_norm, "padding": config.mst_padding}
     built = nets.build(net, n_classes, rng=np.random.default_rng(config.seed), **options)
     return built.to(backend.current())
 
@@ -90,7 +95,7 @@ class IceBreaker:
         self.config, self.segments, self.folder, self.screen = config, segments, folder, screen
         self.train, self.valid, self.test = indices
         self.norm = normalisation(config, segments, self.train)
-        self.phases = phases_of(config.net, config.init)
+        self.phases = phases_for(config)
         self.best: dict[PhaseName, dict[str, np.ndarray]] = {}
         self._nets: dict[str, Network] = {}
 
@@ -106,10 +111,11 @@ class IceBreaker:
                 found = self.folder.load_figures(phase.name)
                 if found is None:
                     self._load_best(phase, net)
+                    done = fold_batchnorm(net)
                     self.folder.save_model(
-                        net.state_dict(), model_about(self.config, net, self.segments, self.norm, phase)
+                        done.state_dict(), model_about(self.config, done, self.segments, self.norm, phase)
                     )
-                    found = {**self._figures(phase, net, stop), **about}
+                    found = {**self._figures(phase, done, stop), **about}
                     self.folder.save_figures(phase.name, found)
             figures[str(phase.name)] = found
             self.screen.say(summary(phase, found))
@@ -146,7 +152,7 @@ class IceBreaker:
         )
 
     def _start(self, phase: Phase, net: Network) -> None:
-        weights = start_weights(phase, {name: self._fresh[name] for name in net.params}, self.best)
+        weights = start_weights(phase, {name: self._fresh[name] for name in {**net.params, **net.buffers}}, self.best)
         net.load_state_dict(weights)
 
     def _load_best(self, phase: Phase, net: Network) -> None:

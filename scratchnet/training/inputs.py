@@ -27,8 +27,26 @@ def normalisation(config: Config, segments: Segments, train: np.ndarray) -> Norm
         return forcing_target(config.forcing_target, segments, train)
     if config.standardize == "none":
         return Normalisation()
-    found = segments.statistics(train)
+    magnitudes = config.net == "melnet" and config.mel_power == 1
+    found = magnitude_statistics(config, segments, train) if magnitudes else segments.statistics(train)
     return Normalisation(found["mean"], found["std"] or 1.0)
+
+
+def magnitude_statistics(config: Config, segments: Segments, train: np.ndarray) -> dict[str, float]:
+    """`mean`, `std` in dB of the Mel-spectrograms of magnitudes that MelNet's front end starts with where `mel_power`
+    is 1: the stored spectrograms are those of powers."""
+    from scratchnet.sound import melspectrogram, power_to_db
+
+    count, total, squares = 0, 0.0, 0.0
+    for i in range(0, len(train), 256):
+        mel = melspectrogram(segments.waveforms(train[i : i + 256])[:, 0], power=1.0, n_frames=config.n_frames)
+        # 20 log10 of a magnitude is twice 10 log10: so are its floors, of 1e-5 and top_db / 2 of those.
+        half = None if config.top_db is None else config.top_db / 2
+        decibels = 2 * power_to_db(mel, amin=1e-5, top_db=half, axis=(-2, -1)).astype(np.float64)
+        count, total = count + decibels.size, total + float(decibels.sum())
+        squares += float(np.vdot(decibels, decibels))
+    mean = total / count
+    return {"mean": mean, "std": float(np.sqrt(max(0.0, squares / count - mean**2)))}
 
 
 def forcing_target(kind: str, segments: Segments, train: np.ndarray) -> Normalisation:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from scratchnet.nets import NET_OF
 
 FRESH = "fresh"  # as the network was built: Xavier, Piczak's initialisation, or MelNet's Mel transform
 FORCED = "forcing"  # best weights of spectrogram forcing
@@ -30,23 +32,59 @@ class Phase:
         return f"phase {self.name}" if isinstance(self.name, int) else str(self.name)
 
 
+# "piczak" stands for the back end, whichever a run has; norm1 is the batch normalisation of conv1, where there is one.
 PHASE0 = Phase(0, net="piczaknet", trains=("piczak",), starts={"piczak": FRESH})
+BEHIND_ITS_FRONT = Phase(0, trains=("piczak",), starts={"deepfourier": FRESH, "piczak": FRESH})
 ICEBREAKER = (
     PHASE0,
     Phase(1, trains=("deepfourier",), starts={"deepfourier": FRESH, "piczak": 0}),
-    Phase(2, trains=("deepfourier", "piczak.conv1"), starts={"deepfourier": 1, "piczak": 0}),
-    Phase(3, trains=("deepfourier", "piczak"), starts={"deepfourier": 2, "piczak.conv1": 2, "piczak": 0}),
+    Phase(2, trains=("deepfourier", "piczak.conv1", "piczak.norm1"), starts={"deepfourier": 1, "piczak": 0}),
+    Phase(
+        3,
+        trains=("deepfourier", "piczak"),
+        starts={"deepfourier": 2, "piczak.conv1": 2, "piczak.norm1": 2, "piczak": 0},
+    ),
 )
 RANDOM = Phase("random", trains=("deepfourier", "piczak"), starts={"deepfourier": FRESH, "piczak": FRESH})
 FORCING = Phase("forcing", trains=("deepfourier",), starts={"deepfourier": FRESH})
 
 
-def phases_of(net: str, init: str) -> tuple[Phase, ...]:
-    """The phases that a run goes through, in order; forcing comes right after Phase 0 for MSTNet."""
-    if net == "piczaknet":
-        return (PHASE0,)
+def phases_for(config: Any) -> tuple[Phase, ...]:
+    """`phases_of` a run's settings."""
+    return phases_of(config.net, config.init, config.back_end, config.mel_power)
+
+
+def phases_of(net: str, init: str, back_end: str = "piczak", mel_power: int = 2) -> tuple[Phase, ...]:
+    """The phases that a run goes through, in order.
+
+    Forcing comes right after Phase 0 for MSTNet. Where MelNet starts from magnitudes (`mel_power` 1), its Phase 0 runs
+    behind its own frozen front end: the spectrograms that are stored are those of powers.
+    """
+    for name, alone in NET_OF.items():
+        if net == alone:
+            return (_behind(PHASE0, name),)
+    return tuple(_behind(phase, back_end) for phase in _of_front_end(net, init, mel_power))
+
+
+def _behind(phase: Phase, back_end: str) -> Phase:
+    """The phase with another back end's name in place of "piczak"."""
+
+    def name(prefix: str) -> str:
+        return back_end + prefix.removeprefix("piczak") if under("piczak", prefix) else prefix
+
+    return replace(
+        phase,
+        trains=tuple(map(name, phase.trains)),
+        starts={name(prefix): origin for prefix, origin in phase.starts.items()},
+        net=NET_OF[back_end] if phase.net else None,
+    )
+
+
+def _of_front_end(net: str, init: str, mel_power: int) -> tuple[Phase, ...]:
     if init == "random":
         return (RANDOM,)
+    if net == "melnet" and mel_power == 1:
+        return (BEHIND_ITS_FRONT, *ICEBREAKER[1:])
     if net != "mstnet":
         return ICEBREAKER
     first = Phase(1, trains=ICEBREAKER[1].trains, starts={**ICEBREAKER[1].starts, "deepfourier": FORCED})

@@ -65,7 +65,10 @@ PRESETS_OF_NET: dict[tuple[str, str], dict[str, Any]] = {
         "lr_random": 5e-3,
         "clip_norm": 3.0,
     },
+    ("paper", "melnet"): {"clip_norm": 3.0},
     ("quick", "mstnet"): {"clip_norm": 3.0},
+    ("quick", "melnet"): {"clip_norm": 3.0},
     ("piczak2015", "piczaknet"): {"deltas": "librosa031"},
     ("piczak2015", "mstnet"): {"clip_norm": 3.0},
+    ("piczak2015", "melnet"): {"clip_norm": 3.0},
 }

@@ -11,11 +11,12 @@ import numpy as np
 
 from scratchnet import backend
 from scratchnet.errors import InputError
+from scratchnet.nets import NET_OF
 from scratchnet.training import metrics
 from scratchnet.training.config import Config
 from scratchnet.training.files import read_arrays
 from scratchnet.training.icebreaker import IceBreaker
-from scratchnet.training.phases import phases_of
+from scratchnet.training.phases import phases_for
 from scratchnet.training.runfolder import MODEL, RunFolder, default_path
 from scratchnet.training.screen import Screen
 
@@ -214,7 +215,7 @@ def _cross_validate(
 def _announce(
     config: Config, segments: Segments, splits: list[tuple[int, int]], folder: RunFolder, screen: Screen, used: str
 ) -> None:
-    phases = phases_of(config.net, config.init)
+    phases = phases_for(config)
     epochs = ", ".join(f"{phase.title} {config.epochs_of(phase.name)}" for phase in phases)
     test = "every fold in turn" if config.cv else f"fold {splits[0][0]}"
     valid = "the fold before it" if config.cv else f"fold {splits[0][1]}"
@@ -224,9 +225,7 @@ def _announce(
         how = "an epoch draws one of each clip" if config.augment_epoch == "draw" else "an epoch has them all"
         screen.say(f"augment  {config.augment} variants of every training clip besides the recording; {how}")
     screen.say(f"folds    test on {test}, validate on {valid}, train on the others")
-    screen.say(
-        f"network  {config.net}, {config.init if config.net != 'piczaknet' else 'random'} initialisation, on {used}"
-    )
+    screen.say(f"network  {title(config)}, {'random' if config.is_back_end else config.init} initialisation, on {used}")
     screen.say(f"epochs   {epochs}; mini-batches of {config.batch_size} segments")
     screen.say(f"folder   {folder.path}")
     if used == "cpu" and not kernels_compiled():
@@ -255,8 +254,13 @@ def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments:
         arrays, about = read_arrays(folder.path / MODEL)
         plots.save_kernels(folder.path / "kernels.png", arrays, about["sound"])
     folder.save_result(result)
-    if not config.cv:
-        folder.drop_best(phases_of(config.net, config.init)[-1].name)
+    if not config.cv and not config.mst_batch_norm:  # which model.safetensors holds folded
+        folder.drop_best(phases_for(config)[-1].name)
+
+
+def title(config: Config) -> str:
+    """The network in words: its name, and its back end where that is not the paper's."""
+    return config.net if config.is_back_end or config.back_end == "piczak" else f"{config.net} with {config.back_end}"
 
 
 def line(test: dict[str, Any]) -> str:
@@ -275,10 +279,10 @@ def line(test: dict[str, Any]) -> str:
 def report(config: Config, folder: RunFolder, result: dict[str, Any], screen: Screen) -> None:
     """The end of a run on the screen."""
     for name, figures in result["phases"].items():
-        title = f"phase {name}" if name.isdecimal() else name
-        net = "piczaknet" if name == "0" else config.net
-        screen.say(f"test     {title} ({net}): {line(figures)}")
-    screen.say(f"{config.net}: {line(result['test'])}", always=True)
+        phase = f"phase {name}" if name.isdecimal() else name
+        net = NET_OF[config.back_end] if name == "0" else title(config)
+        screen.say(f"test     {phase} ({net}): {line(figures)}")
+    screen.say(f"{title(config)}: {line(result['test'])}", always=True)
     screen.say(f"results, model and pictures: {folder.path}")
     if not config.cv:
         screen.say(f"try:  python -m scratchnet.predict {folder.path} FILE")

@@ -28,7 +28,7 @@ from scratchnet.errors import InputError
 from scratchnet.training import config as configuration
 from scratchnet.training.config import Config
 from scratchnet.training.files import json_line, read_arrays, read_json, write_arrays, write_json, write_text
-from scratchnet.training.phases import Phase, PhaseName, source, trains
+from scratchnet.training.phases import FRESH, Phase, PhaseName, source, trains
 
 CONFIG, METRICS, MODEL, PREDICTIONS, RESULT, CHECKPOINT = (
     "config.json",
@@ -139,11 +139,12 @@ class RunFolder:
     def weights_of(self, phase: Phase) -> dict[str, np.ndarray]:
         """Every weight of the network at the best epoch of `phase`, gathered from the phases that trained them.
 
+        What no phase has trained by then, the front end in a Phase 0 that runs behind it, is not among them.
         Raises `InputError` where the run has not finished that phase, or keeps its weights no longer.
         """
         weights: dict[str, np.ndarray] = {}
         for prefix, origin in phase.starts.items():
-            if not trains(phase, prefix):  # all of it, or the part that is frozen
+            if origin != FRESH and not trains(phase, prefix):  # all of it, or the part that is frozen
                 mine = self._best_of(origin)
                 weights |= {name: a for name, a in mine.items() if source(phase, name) == origin}
         return weights | self._best_of(phase.name)

@@ -101,7 +101,7 @@ def test_options():
     with pytest.raises(ValueError, match='init must be "xavier" or "piczak2015"'):
         nets.piczaknet(init="zeros")
     with pytest.raises(
-        ValueError, match="unknown network 'alexnet': choose one of piczaknet, heurinet, mstnet, melnet"
+        ValueError, match="unknown network 'alexnet': choose one of piczaknet, heurinet, mstnet, melnet, sbcnn, minivgg"
     ):
         nets.build("alexnet")
 

@@ -53,6 +53,33 @@ def test_which_phases_a_network_goes_through():
     assert [phase.name for phase in phases_of("piczaknet", "icebreaker")] == [0]
 
 
+@pytest.mark.parametrize("name", ["sbcnn", "minivgg"])
+def test_with_another_back_end(name):
+    """Its own Phase 0, its own first layer in Phase 2, batch normalisation included."""
+    assert phases_of(name, "icebreaker") == phases_of(name, "random")
+    assert phases_of(name, "icebreaker")[0].net == phases_of("heurinet", "icebreaker", name)[0].net == name
+    phases = phases_of("mstnet", "icebreaker", name)
+    assert [phase.name for phase in phases] == [0, "forcing", 1, 2, 3]
+    net = build("mstnet", 3, back_end=name, rng=np.random.default_rng(0))
+    for phase in phases[2:]:
+        freeze_for(net, phase)
+        trained = {layer for layer, made in net.layers.items() if made.params and not made.frozen}
+        first = {f"{name}.conv1", *([f"{name}.norm1"] if name == "minivgg" else [])}
+        whole = {layer for layer, made in net.layers.items() if made.params}
+        front = {layer for layer in whole if layer.startswith("deepfourier")}
+        assert trained == {1: front, 2: front | first, 3: whole}[phase.name]
+        assert not {key for key in phase.starts if key.startswith("piczak")}
+    random = phases_of("melnet", "random", name)[0]
+    assert random.trains == ("deepfourier", name)
+
+
+def test_magnitudes_are_learned_behind_melnets_own_front_end():
+    """The stored spectrograms are those of powers."""
+    zero, *others = phases_of("melnet", "icebreaker", "piczak", 1)
+    assert zero.net is None and not trains(zero, "deepfourier.conv1.weight") and trains(zero, "piczak.conv1.weight")
+    assert tuple(others) == phases_of("melnet", "icebreaker")[1:]
+
+
 @pytest.mark.parametrize(("number", "parameters"), [(1, 84_540), (2, 84_540 + 27_440), (3, 26_391_270)])
 def test_a_frozen_network_has_gradients_of_what_trains_alone(number, parameters):
     # Counts: Table 1's front end; 80 (57, 6) kernels and biases of PiczakNet's first layer; everything.
