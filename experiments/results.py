@@ -221,8 +221,11 @@ def noise_section(done: Finished, failed: dict[str, str]) -> str:
 
 
 class Figure(NamedTuple):
-    """A figure's file, its command, the systems it shows; `one`: it takes one trained model, the first fold's."""
+    """A figure's study, file, command and systems; `one`: it takes one trained model, the first fold's; `data`: and
+    the recordings.
+    """
 
+    study: str
     file: str
     title: str
     module: str
@@ -232,25 +235,35 @@ class Figure(NamedTuple):
 
 
 FIGURES = (
-    Figure("fig2-confusion.png", "fig. 2: PiczakNet's confusion matrix", "confusion", (PICZAKNET,)),
-    Figure("fig3-phases.png", "fig. 3: accuracies over the phases", "phases", (HEURINET, MSTNET)),
-    Figure("fig4-systems.png", "fig. 4: the five systems", "systems", FIVE),
-    Figure("fig5-heurinet.png", "fig. 5, 9, 10: before PiczakNet, HeuriNet", "activations", (HEURINET,), True, True),
-    Figure("fig6-mstnet.png", "fig. 6, 11, 12: before PiczakNet, MSTNet", "activations", (MSTNET,), True, True),
-    Figure("fig7-kernels.png", "fig. 7: HeuriNet's first kernels", "kernels", (HEURINET,), True),
-    Figure("fig8-spectra.png", "fig. 8: spectra of the first kernels", "spectra", (HEURINET, MSTNET), True),
-    Figure("gradients-mstnet.png", "gradient norms, MSTNet", "gradients", (MSTNET,), True),
-    Figure("gradients-melnet2.png", "gradient norms, MelNet with |·|²", "gradients", (MELNET,), True),
-    Figure("gradients-melnet1.png", "gradient norms, MelNet with |·|", "gradients", (MELNET_MODULUS,), True),
+    Figure("systems", "fig2-confusion.png", "fig. 2: PiczakNet's confusion matrix", "confusion", (PICZAKNET,)),
+    Figure("systems", "fig3-phases.png", "fig. 3: accuracies over the phases", "phases", (HEURINET, MSTNET)),
+    Figure("systems", "fig4-systems.png", "fig. 4: the five systems", "systems", FIVE),
+    Figure(
+        "systems",
+        "fig5-heurinet.png",
+        "fig. 5, 9, 10: before PiczakNet, HeuriNet",
+        "activations",
+        (HEURINET,),
+        True,
+        True,
+    ),
+    Figure(
+        "systems", "fig6-mstnet.png", "fig. 6, 11, 12: before PiczakNet, MSTNet", "activations", (MSTNET,), True, True
+    ),
+    Figure("systems", "fig7-kernels.png", "fig. 7: HeuriNet's first kernels", "kernels", (HEURINET,), True),
+    Figure("systems", "fig8-spectra.png", "fig. 8: spectra of the first kernels", "spectra", (HEURINET, MSTNET), True),
+    Figure("systems", "gradients-mstnet.png", "gradient norms, MSTNet", "gradients", (MSTNET,), True),
+    Figure("melnet", "gradients-melnet2.png", "gradient norms, MelNet with |·|²", "gradients", (MELNET,), True),
+    Figure("melnet", "gradients-melnet1.png", "gradient norms, MelNet with |·|", "gradients", (MELNET_MODULUS,), True),
 )
 
 
 def figures_section(done: Finished, failed: dict[str, str]) -> str:
-    """Draw every figure whose systems are finished."""
+    """Draw every figure of the studies whose systems are finished."""
     lines = []
     for figure in FIGURES:
         paths = [done.paths(system, range(1)) for system in figure.systems]
-        if not all(paths):
+        if figure.study not in done.work.studies or not all(paths):
             continue
         status = _draw(figure, [path for (path,) in paths], done)
         if status == 0:

@@ -1,0 +1,116 @@
+"""Noise at the ratio asked for, the same for every network; whole runs in noise."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments import noise
+from scratchnet import train
+from scratchnet.errors import InputError
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(1000, 5000),
+    snr=st.floats(-10, 40),
+    level=st.floats(1e-3, 1.0),
+    kind=st.sampled_from(noise.NOISES),
+)
+def test_the_mixture_has_the_ratio(seed, n, snr, level, kind):
+    rng = np.random.default_rng(seed)
+    signal = (level * np.sin(np.arange(n) * rng.uniform(0.01, 1))).astype(np.float32)
+    other = rng.standard_normal(700).astype(np.float32)
+    clips = {"a": (signal, 0), "b": (other, 1)}
+    mixed = noise.mix(signal, noise.noise_for(kind, "a", clips, seed), snr)
+    assert (mixed.dtype, mixed.shape) == (np.float32, signal.shape)
+    added = mixed.astype(np.float64) - signal
+    rms = np.sqrt(np.mean(added**2))
+    measured = 20 * np.log10(np.sqrt(np.mean(signal.astype(np.float64) ** 2)) / rms)
+    # The sum is rounded to float32: each sample of what was added is off by at most u max|mixed|.
+    off = 2.0**-24 * np.abs(mixed).max() / rms
+    assert abs(measured - snr) <= -20 * np.log10(1 - off) + 1e-9
+
+
+def test_noise_is_a_function_of_kind_clip_and_seed():
+    rng = np.random.default_rng(0)
+    clips = {name: (rng.standard_normal(3000).astype(np.float32), label) for label, name in enumerate("abcd")}
+    for kind in noise.NOISES:
+        first = noise.noise_for(kind, "a", clips, 0)
+        assert np.array_equal(first, noise.noise_for(kind, "a", dict(reversed(clips.items())), 0))
+        assert not np.array_equal(first, noise.noise_for(kind, "b", clips, 0))
+        assert not np.array_equal(first, noise.noise_for(kind, "a", clips, 1))
+
+
+def test_white_noise_is_flat_and_pink_noise_has_equal_octaves():
+    clips = {"a": (np.ones(1 << 17, np.float32), 0)}
+    power = {kind: np.abs(np.fft.rfft(noise.noise_for(kind, "a", clips, 0))) ** 2 for kind in ("white", "pink")}
+    # Octaves of 2^13 and of 2^14 bins: each sum is of a chi-square of twice as many degrees, so that their ratio has a
+    # relative deviation of sqrt(1/2^13 + 1/2^14) = 1.4 %; five of these.
+    ratio = {kind: p[1 << 14 : 1 << 15].sum() / p[1 << 13 : 1 << 14].sum() for kind, p in power.items()}
+    assert ratio["white"] == pytest.approx(2, rel=0.07)
+    assert ratio["pink"] == pytest.approx(1, rel=0.07)
+
+
+def test_the_background_is_a_clip_of_another_class():
+    clips = {f"{label}{i}": (np.full(100 + i, 1.0 + label, np.float32), label) for label in range(3) for i in range(4)}
+    heard = {float(noise.noise_for("background", name, clips, seed)[0]) for name in ("00", "03") for seed in range(20)}
+    assert heard == {2.0, 3.0}
+    with pytest.raises(InputError, match="another class"):
+        noise.noise_for("background", "00", {"00": clips["00"], "01": clips["01"]}, 0)
+
+
+def test_a_short_background_is_repeated_and_silence_in_it_avoided():
+    assert noise.looped(np.array([1, 2, 3]), 7, 1).tolist() == [2, 3, 1, 2, 3, 1, 2]
+    long = np.zeros(100_000, np.float32)
+    long[70_000] = 0.5
+    clips = {"a": (np.ones(50, np.float32), 0), "b": (long, 1)}
+    assert all(noise.noise_for("background", "a", clips, seed).any() for seed in range(20))
+    with pytest.raises(ValueError, match="silent"):
+        noise.mix(np.ones(3, np.float32), np.zeros(3), 0)
+
+
+@pytest.fixture(scope="module")
+def runs(tones, tmp_path_factory):
+    """PiczakNet, and HeuriNet from random weights: a network of spectrograms, and one of waveforms."""
+    root = tmp_path_factory.mktemp("runs")
+    given = ["--init", "random", "--epochs", "2", "--batch-size", "2", "--lr", "0.001", "--lr-final", "none"]
+    given += ["--backend", "cpu", "--quiet", "--data", str(tones)]
+    for net in ("piczaknet", "heurinet"):
+        assert train.main([*given, "--net", net, "--out", str(root / net)]) == 0
+    return root
+
+
+def test_runs_are_tested_in_noise_once(runs, tones, tmp_path, capsys, monkeypatch):
+    arguments = [str(runs), "--out", str(tmp_path), "--backend", "cpu"]
+    assert noise.main(arguments) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"noise.csv", "noise.md", "noise.png"}
+    with open(tmp_path / "noise.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * (1 + 3 * 4)
+    for net in ("piczaknet", "heurinet"):
+        (clean,) = [row for row in rows if row["system"].startswith(net) and row["noise"] == "none"]
+        test = json.loads((runs / net / "result.json").read_text())["test"]
+        for score in noise.SCORES:
+            assert float(clean[score]) == pytest.approx(test[score])
+    said = capsys.readouterr().out
+
+    def again(*arguments):
+        raise AssertionError("measured again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(noise, "measure", again)
+        assert noise.main(arguments) == 0
+        assert capsys.readouterr().out.strip() == said[said.index("|") :].strip()
+        with pytest.raises(AssertionError):
+            noise.main([*arguments, "--seed", "1"])
+
+
+def test_other_data_is_refused(runs, write_folds, tmp_path, capsys):
+    other = write_folds(tmp_path / "other")
+    (other / "001 - high").rename(other / "001 - higher")
+    assert noise.main([str(runs), "--data", str(other), "--seed", "7", "--backend", "cpu"]) == 2
+    assert "not the data" in capsys.readouterr().err

@@ -1,0 +1,107 @@
+"""The paired tests against values worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from experiments import paired
+from scratchnet.errors import InputError
+from scratchnet.training import config
+from scratchnet.training.runfolder import RunFolder
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "p"),
+    [
+        (0, 0, 1.0),
+        (3, 3, 1.0),
+        (0, 5, 2 / 2**5),
+        (1, 9, 2 * (1 + 10) / 2**10),
+        (9, 1, 2 * (1 + 10) / 2**10),
+        (2, 6, 2 * (1 + 8 + 28) / 2**8),
+    ],
+)
+def test_mcnemar_counts_the_throws_of_a_fair_coin(only_a, only_b, p):
+    assert paired.mcnemar(only_a, only_b) == pytest.approx(p, rel=1e-12)
+
+
+def test_paired_t_is_students_distribution_of_four_degrees_in_closed_form():
+    a, b = np.array([0.6, 0.7, 0.8, 0.9, 1.0]), np.array([0.5, 0.5, 0.5, 0.5, 0.5])
+    t = 0.3 / (math.sqrt(0.025) / math.sqrt(5))  # mean 0.3, variance 0.1 / 4
+    h = 1 + t * t / 4
+    cumulated = 0.5 + 0.375 * t / math.sqrt(h) * (1 - t * t / (12 * h))  # Abramowitz & Stegun 26.7.4, n = 4
+    assert paired.paired_t(a, b) == pytest.approx(2 * (1 - cumulated), rel=1e-9)
+
+
+def test_wilcoxon_counts_the_signs():
+    b = np.zeros(5)
+    assert paired.wilcoxon(np.array([1.0, 2, 3, 4, 5]), b) == pytest.approx(2 / 2**5)
+    # Of the 32 ways to sign the ranks 1 to 5, the negative ones sum to 3 or less in {}, {1}, {2}, {3}, {1, 2}.
+    assert paired.wilcoxon(np.array([1.0, 2, -3, 4, 5]), b) == pytest.approx(2 * 5 / 2**5)
+
+
+def test_folds_that_do_not_differ_or_are_too_few():
+    same = np.array([0.5, 0.6, 0.7])
+    assert (paired.paired_t(same, same), paired.wilcoxon(same, same)) == (1.0, 1.0)
+    assert (paired.paired_t(same[:1], same[:1]), paired.wilcoxon(same[:1], same[:1])) == (None, None)
+    assert paired.paired_t(np.array([2.0, 3.0]), np.array([1.0, 2.0])) == 0.0  # every fold by exactly as much
+
+
+def folder(path, seed, folds, net="piczaknet"):
+    """Run folders as training leaves them; `folds`: fold -> which of its clips 0, 1, 2 … were right."""
+    for fold, right in folds.items():
+        settings = config.resolve(({"net": net, "seed": seed, "test_fold": fold}, None))
+        run = RunFolder.create(path / f"fold{fold}", settings)
+        run.describe(settings, data_name="tones", used_backend="cpu")
+        share = float(np.mean(right))
+        names = ("segment_accuracy", "segment_balanced_accuracy", "clip_accuracy_majority", "clip_accuracy_probability")
+        rows = [[f"{fold}-{i}.wav", "a", "a" if r else "b", "a" if r else "b", 0.5, 0.5] for i, r in enumerate(right)]
+        run.save_predictions(["a", "b"], rows)
+        run.save_result({"test": dict.fromkeys(names, share), "test_fold": fold, "training_seconds": 1.0})
+    return path
+
+
+def test_two_systems_clip_by_clip_and_fold_by_fold(tmp_path, capsys):
+    a = folder(tmp_path / "a", 0, {1: [1, 1, 1, 1], 2: [1, 1, 1, 0]})
+    b = folder(tmp_path / "b", 0, {1: [1, 0, 0, 0], 2: [1, 1, 0, 1]})
+    rows = {row["score"]: row for row in paired.compare(paired.Runs([a]), paired.Runs([b]))}
+    clips = rows["clip_accuracy_probability"]
+    assert (clips["clips"], clips["only_a"], clips["only_b"]) == (8, 4, 1)
+    assert clips["p_mcnemar"] == pytest.approx(2 * (1 + 5) / 2**5)
+    assert (clips["a"], clips["b"], clips["difference"]) == (0.875, 0.5, 0.375)
+    assert clips["difference_sd"] == pytest.approx(0.75 / math.sqrt(2))  # differences 0.75 and 0
+    assert rows["segment_balanced_accuracy"]["p_mcnemar"] is None
+    assert paired.main([str(a), str(b)]) == 0
+    assert "4 : 1 of 8" in capsys.readouterr().out
+
+
+def test_seeds_are_compared_one_by_one_and_in_the_mean(tmp_path):
+    runs = {}
+    for name, shares in {"a": ([1, 1], [1, 0]), "b": ([0, 1], [0, 1])}.items():
+        for seed, right in enumerate(shares):
+            folder(tmp_path / name / f"seed{seed}", seed, {1: right, 2: [1, 1]})
+        runs[name] = paired.Runs([tmp_path / name])
+    rows = [r for r in paired.compare(runs["a"], runs["b"]) if r["score"] == "clip_accuracy_majority"]
+    assert [row["seed"] for row in rows] == [0, 1, "mean"]
+    assert [(row["only_a"], row["only_b"]) for row in rows] == [(1, 0), (1, 1), (None, None)]
+    assert rows[2]["difference"] == pytest.approx((0.5 + 0.0) / 2 / 2)
+
+
+def test_what_cannot_be_paired_is_named(tmp_path, capsys):
+    a = folder(tmp_path / "a", 0, {1: [1, 1]})
+    for name, seed, folds, words in [
+        ("seed", 1, {1: [1, 1]}, "share no seed"),
+        ("fold", 0, {2: [1, 1]}, "share no test fold"),
+        ("clips", 0, {1: [1, 1, 1]}, "other clips"),
+    ]:
+        assert paired.main([str(a), str(folder(tmp_path / name, seed, folds))]) == 2
+        assert words in capsys.readouterr().err
+    (a / "fold1" / "predictions.csv").unlink()
+    with pytest.raises(InputError, match=r"predictions\.csv"):
+        paired.right(a / "fold1", "majority")
+    assert paired.main([str(a), str(tmp_path / "absent")]) == 2
+    folder(tmp_path / "twice" / "x", 0, {1: [1, 1]})
+    folder(tmp_path / "twice" / "y", 0, {1: [1, 1]})
+    with pytest.raises(InputError, match="more than one run of seed 0"):
+        paired.Runs([tmp_path / "twice"])

@@ -1,0 +1,67 @@
+"""Many runs in one table."""
+
+import csv
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from experiments import table
+from scratchnet import train
+
+
+@pytest.fixture(scope="module")
+def runs(tones, tmp_path_factory):
+    """A cross-validation over three folds, and a single split with another seed."""
+    root = tmp_path_factory.mktemp("runs")
+    given = ["--net", "piczaknet", "--epochs", "1", "--batch-size", "4", "--backend", "cpu", "--quiet"]
+    assert train.main([*given, "--data", str(tones), "--cv", "--out", str(root / "cv")]) == 0
+    assert train.main([*given, "--data", str(tones), "--seed", "1", "--out", str(root / "one")]) == 0
+    return root
+
+
+def test_a_row_for_each_model_and_one_for_the_system(runs, tmp_path, capsys):
+    assert table.main([str(runs), "--out", str(tmp_path)]) == 0
+    with open(tmp_path / "runs.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted((row["seed"], row["fold"]) for row in rows) == [("0", "1"), ("0", "2"), ("0", "3"), ("1", "3")]
+    for row in rows:
+        weights = (Path(row["run"]) / "model.safetensors").read_bytes()
+        assert row["sha256"] == hashlib.sha256(weights).hexdigest()
+        assert (row["net"], row["preset"], row["backend"]) == ("piczaknet", "quick", "cpu")
+        assert row["settings"] == "epochs=1 batch_size=4"
+        assert float(row["training_seconds"]) > 0
+    with open(tmp_path / "systems.csv", newline="") as file:
+        (system,) = csv.DictReader(file)
+    assert (system["models"], system["folds"], system["seeds"]) == ("4", "3", "2")
+    scores = [float(row["clip_accuracy_probability"]) for row in rows]
+    mean = sum(scores) / 4
+    assert float(system["clip_accuracy_probability"]) == pytest.approx(mean)
+    deviation = (sum((score - mean) ** 2 for score in scores) / 3) ** 0.5
+    assert float(system["clip_accuracy_probability_sd"]) == pytest.approx(deviation)
+    said = capsys.readouterr().out
+    assert said.strip() == (tmp_path / "systems.md").read_text().strip()
+    assert f"{100 * mean:.1f} ± {100 * deviation:.1f}" in said
+
+
+def test_a_single_model_has_no_deviation(runs):
+    (row,) = [table.row_of(folder) for folder in table.find([runs / "one"])]
+    made = table.summary([row])
+    assert made["clip_accuracy_majority_sd"] is None
+    assert "±" not in "".join(table.figures_of(made))
+
+
+def test_a_run_given_twice_counts_once(runs):
+    assert len(table.find([runs, runs / "cv", runs / "cv" / "fold1"])) == 4
+
+
+def test_markdown_and_times():
+    assert table.markdown(["a", "b"], [["|x|", "1"]]) == "| a | b |\n| --- | --- |\n| \\|x\\| | 1 |"
+    assert [table.minutes(s) for s in (3, 600, 36000)] == ["3 s", "10 min", "10.0 h"]
+    assert table.percent(0.815, 0.061) == "81.5 ± 6.1"
+
+
+def test_what_holds_no_run_is_named(tmp_path, capsys):
+    for path, words in [(tmp_path, "no finished run"), (tmp_path / "absent", "no such folder")]:
+        assert table.main([str(path)]) == 2
+        assert words in capsys.readouterr().err
