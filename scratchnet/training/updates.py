@@ -38,7 +38,7 @@ class Updates:
         norms = self.clip(grads, self.clip_norm) if self.clip_norm else None
         for kind, optimizer in self.optimizers.items():
             optimizer.lr = self.lr_at(step)
-            of_kind = {name: g for name, g in grads.items() if name.endswith(".weight") == (kind == "weight")}
+            of_kind = {name: g for name, g in grads.items() if _decays(name, g) == (kind == "weight")}
             optimizer.step(params, of_kind)
         return norms
 
@@ -51,6 +51,11 @@ class Updates:
         for kind, optimizer in self.optimizers.items():
             prefix = f"{kind}/"
             optimizer.load_state_dict({k.removeprefix(prefix): a for k, a in state.items() if k.startswith(prefix)})
+
+
+def _decays(name: str, array: Any) -> bool:
+    """Weights of layers do; biases do not, nor the scales of a batch normalisation, which undo what they follow."""
+    return name.endswith(".weight") and array.ndim > 1
 
 
 def _optimizer(name: str, lr: float, config: Config, decay: float) -> Optimizer:
