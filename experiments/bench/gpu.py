@@ -1,85 +1,128 @@
-"""Everything that a GPU is needed for, in under nine minutes:   python -m experiments.bench.gpu --cache FOLDER
+"""Everything that a GPU is needed for, in under nine minutes:   python -m experiments.bench.gpu --cache FILE
 
 Leaves OUT/gpu.json and OUT/gpu.md: all backend tests on the device; compute-sanitizer's memcheck and racecheck on every
 kernel; training steps against PyTorch at its best (eager and torch.compile, TF32 on both sides) by CUDA events; each
 kernel against the machine's measured ceilings; memory; the time to the first step; the paper's whole protocol.
 
-Each part runs in a process of its own with a time limit, and one that fails costs no other. `--cache` is a folder of
-prepared segments (ESC-10's, as `scratchnet.data.prepare` writes it); neither soundfile nor soxr is needed. Without a
-GPU it says so and measures nothing; `--dry-run` shows the parts.
+Each part runs in a process of its own with a time limit, and one that fails costs no other; what is checked and not
+timed runs side by side. `--cache` is a folder of prepared segments (ESC-10's, as `scratchnet.data.prepare` writes it)
+or the file that `experiments.bench.gpu_data` made of one to travel; neither soundfile nor soxr nor a network is needed.
+`--only step compiled` runs those parts alone and keeps what OUT/gpu.json has of the others: for what found no time.
+Without a GPU it says so and measures nothing; `--dry-run` shows the parts.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.bench import gpu_parts, output
 from scratchnet.cli import guard
 from scratchnet.errors import InputError
 from scratchnet.kernels import cuda
 
+ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 530.0  # seconds for all parts together
 SANITIZER = "compute-sanitizer"
+MAY_BE_MISSING = ("soundfile", "soxr", "librosa", "onnx")  # and so may the tests that import them
 
 
-def commands(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> list[tuple[str, float, list[str]]]:
-    """(name, time limit in seconds, command) of every part, the most wanted first."""
-    python = [sys.executable, "-m"]
-    part = [*python, "experiments.bench.gpu_parts"]
+class Part(NamedTuple):
+    """A command with its time limit in seconds; `checks` may run beside other checks, for it times nothing."""
+
+    name: str
+    limit: float
+    command: list[str]
+    checks: bool = False
+
+
+def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> list[Part]:
+    """All parts, the most wanted first."""
+    part = [sys.executable, "-m", "experiments.bench.gpu_parts"]
+    sizes = [str(batch) for batch in batches]
     found = [
-        ("ceilings", 40.0, [*part, "ceilings"]),
-        ("sanity", 60.0, [*part, "touch"]),
-        *((f"step {net} {batch}", 60.0, [*part, "step", net, str(batch)]) for net in nets for batch in batches),
-        ("kernels", 60.0, [*part, "kernels"]),
-        ("start cold", 60.0, [*part, "start", "heurinet"]),
-        ("start warm", 30.0, [*part, "start", "heurinet"]),
+        Part("ceilings", 40.0, [*part, "ceilings"]),
+        *(Part(f"step {net}", 90.0, [*part, "step", net, *sizes]) for net in nets),
+        Part("kernels", 60.0, [*part, "kernels"]),
+        Part("start cold", 60.0, [*part, "start", "heurinet"]),
+        Part("start warm", 30.0, [*part, "start", "heurinet"]),
     ]
     if cache is not None:
-        found.append(("protocol", 120.0, [*part, "protocol", str(cache)]))
-    found.append(("tests", 100.0, [*python, "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests"]))
+        found.append(Part("protocol", 120.0, [*part, "protocol", str(cache.resolve())]))
     found += [
-        (tool, 60.0, [SANITIZER, "--tool", tool, "--error-exitcode", "9", *part, "touch"])
-        for tool in ("memcheck", "racecheck")
+        Part("sanity", 110.0, [*part, "touch"], True),
+        Part("tests", 120.0, tests(), True),
+        *(
+            Part(tool, 120.0, [SANITIZER, "--tool", tool, "--error-exitcode", "9", *part, "touch"], True)
+            for tool in ("memcheck", "racecheck")
+        ),
     ]
-    found += [(f"compiled {net} {b}", 120.0, [*part, "compiled", net, str(b)]) for b in batches for net in nets]
+    found += [Part(f"compiled {net} {b}", 120.0, [*part, "compiled", net, str(b)]) for b in batches for net in nets]
     return found
 
 
+def tests() -> list[str]:
+    """The backend tests on the device, in several processes where pytest-xdist is; without files that cannot load."""
+    missing = [name for name in MAY_BE_MISSING if find_spec(name) is None]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "gpu",
+        "-p",
+        "no:cacheprovider",
+        "--continue-on-collection-errors",
+        "tests",
+    ]
+    if missing:
+        pattern = re.compile(rf"^(import|from) ({'|'.join(missing)})\b", re.MULTILINE)
+        for path in sorted((ROOT / "tests").rglob("*.py")):
+            if pattern.search(path.read_text(encoding="utf-8")):
+                path = path.parent if path.name == "conftest.py" else path
+                command.append(f"--ignore={path.relative_to(ROOT)}")
+    return [*command, "-n", "8"] if find_spec("xdist") else command
+
+
 def run_part(command: Sequence[str], limit: float, environment: dict[str, str]) -> dict[str, Any]:
-    """The part's result (the JSON on its last line, if it prints one), how long it took and whether it failed."""
+    """The part's result (the last line of JSON that it printed), how long it took and whether it failed."""
     start = time.perf_counter()
     if shutil.which(command[0]) is None:
         return {"failed": f"{command[0]} is not installed", "seconds": 0.0}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment, "cwd": ROOT}
+    process = subprocess.Popen(command, start_new_session=True, **pipes)
+    failed = None
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, env=environment)
+        out, errors = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
-        return {"failed": f"not done after {limit:.0f} s", "seconds": limit}
+        os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
+        out, errors = process.communicate()
+        failed = f"not done after {limit:.0f} s"
     result: dict[str, Any] = {"seconds": time.perf_counter() - start}
-    lines = done.stdout.strip().splitlines()
-    for line in reversed(lines):
-        if line.startswith("{"):
-            result |= json.loads(line)
-            break
-    else:
-        result["output"] = lines[-3:]
-    if done.returncode:
-        result["failed"] = (
-            f"status {done.returncode}: {' / '.join([*lines, *done.stderr.strip().splitlines()][-4:])[-600:]}"
-        )
-    return result
+    lines = out.strip().splitlines()
+    found = [line for line in lines if line.startswith("{") and line.endswith("}")]
+    result |= json.loads(found[-1]) if found else {"output": lines[-3:]}
+    if failed is None and process.returncode:
+        last = " / ".join([*lines, *errors.strip().splitlines()][-4:])[-600:]
+        failed = f"status {process.returncode}: {last}"
+    return result | ({"failed": failed} if failed else {})
 
 
-def measure(nets: Sequence[str], batches: Sequence[int], cache: Path | None, write: Any = None) -> dict[str, Any]:
-    """All parts, one after the other, within LIMIT; `write` is called with the results so far after each."""
+def measure(chosen: Sequence[Part], write: Any = None, limit: float = LIMIT) -> dict[str, Any]:
+    """These parts, one after the other (checks side by side), within the limit; `write` is called after each."""
     begun = time.perf_counter()
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as kernels:
@@ -89,34 +132,55 @@ def measure(nets: Sequence[str], batches: Sequence[int], cache: Path | None, wri
             "CUPY_CACHE_DIR": f"{kernels}/cupy",
             "TORCHINDUCTOR_CACHE_DIR": f"{kernels}/inductor",
         }
-        for name, limit, command in commands(nets, batches, cache):
-            left = LIMIT - (time.perf_counter() - begun)
+
+        def run(part: Part) -> None:
+            left = limit - (time.perf_counter() - begun)
             if left < 5:
-                results[name] = {"failed": "no time left", "seconds": 0.0}
-                continue
-            output.say(f"{name} …")
-            own = environment | ({"CUPY_CACHE_DIR": f"{kernels}/start"} if name.startswith("start") else {})
-            if name == "tests":  # their bounds are those of float32
-                own = environment | {"SCRATCHNET_TF32": "0"}
-            results[name] = run_part(command, min(limit, left), own)
-            output.say(f"{name}: {results[name].get('failed', 'done')} ({results[name]['seconds']:.1f} s)")
+                results[part.name] = {"failed": "no time left", "seconds": 0.0}
+                return
+            output.say(f"{part.name} …")
+            own = dict(environment)
+            if part.name.startswith("start"):
+                own["CUPY_CACHE_DIR"] = f"{kernels}/start"
+            if part.name == "tests":  # their bounds are those of float32
+                own["SCRATCHNET_TF32"] = "0"
+            result = results[part.name] = run_part(part.command, min(part.limit, left), own)
+            output.say(f"{part.name}: {result.get('failed', 'done')} ({result['seconds']:.1f} s)")
+
+        for group in grouped(chosen):
+            with ThreadPoolExecutor(len(group)) as pool:
+                list(pool.map(run, group))
             if write is not None:
                 write({"parts": results, "seconds": time.perf_counter() - begun})
     return {"parts": results, "seconds": time.perf_counter() - begun}
 
 
+def grouped(chosen: Sequence[Part]) -> list[list[Part]]:
+    """Neighbouring checks together, every other part by itself."""
+    groups: list[list[Part]] = []
+    for part in chosen:
+        if part.checks and groups and groups[-1][-1].checks:
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    return groups
+
+
 def table(result: dict[str, Any]) -> str:
     """Markdown: steps against PyTorch, kernels against the ceilings, and what else was found."""
-    parts = result["parts"]
+    found = result["parts"]
     rows = []
-    for name, part in parts.items():
-        if name.startswith("step "):
-            compiled = parts.get(name.replace("step", "compiled"), {})
-            ours, eager, best = part.get("scratchnet"), part.get("eager"), compiled.get("compiled")
+    for name, part in found.items():
+        for batch, at in part.items() if name.startswith("step ") else ():
+            if not isinstance(at, dict):
+                continue
+            compiled = found.get(f"{name.replace('step', 'compiled')} {batch}", {})
+            ours, eager, best = at.get("scratchnet"), at.get("eager"), compiled.get("compiled")
+            net = name.removeprefix("step ")
             rows.append([
-                name.removeprefix("step "), *(output.seconds(t) if t else "–" for t in (ours, eager, best)),
+                f"{net} {batch}", *(output.seconds(t) if t else "–" for t in (ours, eager, best)),
                 *(f"**{t / ours:.2f}**" if t and ours else "–" for t in (eager, best)),
-                *(f"{part[key] / 2**30:.2f} GB" if part.get(key) else "–" for key in ("memory", "eager_memory")),
+                *(f"{at[key] / 2**30:.2f} GB" if at.get(key) else "–" for key in ("memory", "eager_memory")),
             ])  # fmt: skip
     columns = [
         "network, batch",
@@ -128,8 +192,8 @@ def table(result: dict[str, Any]) -> str:
         "memory",
         "eager's",
     ]
-    text = ["## Training steps", output.markdown(columns, rows)]
-    ceilings = parts.get("ceilings", {})
+    text = ["### Training steps", output.markdown(columns, rows)]
+    ceilings = found.get("ceilings", {})
     if "copy" in ceilings:
         text.append(
             f"Ceilings: copy {ceilings['copy'] / 1e12:.2f} TB/s, TF32 product {ceilings['tf32'] / 1e12:.0f} TFLOPS."
@@ -137,55 +201,59 @@ def table(result: dict[str, Any]) -> str:
         rows = [
             [r["name"], output.seconds(r["seconds"]), f"{r['bytes'] / r['seconds'] / ceilings['copy']:.0%}",
              f"{r['flops'] / r['seconds'] / ceilings['tf32']:.0%}"]
-            for r in parts.get("kernels", {}).get("rows", [])
+            for r in found.get("kernels", {}).get("rows", [])
         ]  # fmt: skip
         text += [
-            "## Kernels, batch 1000",
+            "### Kernels, batch 1000",
             output.markdown(["kernel", "time", "of the copy's speed", "of the product's"], rows),
         ]
-    others = [name for name in parts if not name.startswith(("step ", "compiled "))]
+    others = [name for name in found if not name.startswith(("step ", "compiled ")) or "failed" in found[name]]
     rows = [
-        [name, f"{parts[name]['seconds']:.1f} s", parts[name].get("failed") or _short(parts[name])] for name in others
+        [name, f"{found[name]['seconds']:.1f} s", found[name].get("failed") or _short(found[name])] for name in others
     ]
-    text += ["## Everything else", output.markdown(["part", "took", "result"], rows)]
+    text += ["### Everything else", output.markdown(["part", "took", "result"], rows)]
     return "\n\n".join(text)
 
 
 def _short(part: dict[str, Any]) -> str:
     """A part's own figures in one line."""
     found = {key: value for key, value in part.items() if isinstance(value, (int, float, str)) and key != "seconds"}
-    words = [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items()] + part.get("output", [])[
-        -1:
-    ]
-    return "; ".join(words) or "done"
+    words = [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items()]
+    return "; ".join(words + part.get("output", [])[-1:]) or "done"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, write OUT/gpu.json and OUT/gpu.md, print the table."""
     options = output.parser("gpu", __doc__)
     options.add_argument("--batch", nargs="+", type=int, default=[1000, 100])
-    options.add_argument("--cache", type=Path, help="a folder of prepared segments, for the paper's protocol")
+    options.add_argument("--cache", type=Path, help="prepared segments, for the paper's protocol")
+    options.add_argument("--only", nargs="+", metavar="PART", help="parts whose names begin so (default: all)")
     options.add_argument("--dry-run", action="store_true", help="show the parts and their time limits")
 
     def command() -> int:
         a = options.parse(argv)
+        if a.cache is not None and not a.cache.exists():
+            raise InputError(f"--cache {a.cache}: there is no such file or folder")
+        chosen = [p for p in parts(a.net, a.batch, a.cache) if a.only is None or p.name.startswith(tuple(a.only))]
         if a.dry_run:
-            for name, limit, line in commands(a.net, a.batch, a.cache):
-                print(f"{name:24} {limit:4.0f} s   {' '.join(line)}")
+            for part in chosen:
+                print(f"{part.name:24} {part.limit:4.0f} s   {' '.join(part.command)}")
             return 0
         there, reason = cuda.available()
         if not there:
             raise InputError(f"experiments.bench.gpu: {reason}")
         a.out.mkdir(parents=True, exist_ok=True)
+        path = a.out / "gpu.json"
+        kept = json.loads(path.read_text(encoding="utf-8"))["parts"] if a.only and path.exists() else {}
         about = gpu_parts.describe()
 
         def write(result: dict[str, Any]) -> None:
-            (a.out / "gpu.json").write_text(json.dumps({**result, "machine": about}, indent=1) + "\n", encoding="utf-8")
-            text = f"{table(result)}\n\n{about['gpu']}; {', '.join(f'{k} {v}' for k, v in about['versions'].items())}\n"
-            (a.out / "gpu.md").write_text(text, encoding="utf-8")
+            whole = {**result, "parts": {**kept, **result["parts"]}, "machine": about}
+            path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+            versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items())
+            (a.out / "gpu.md").write_text(f"{table(whole)}\n\n{about['gpu']}; {versions}\n", encoding="utf-8")
 
-        result = measure(a.net, a.batch, a.cache, write)
-        write(result)
+        result = measure(chosen, write)
         print((a.out / "gpu.md").read_text(encoding="utf-8"))
         return int(any("failed" in part for part in result["parts"].values()))
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -21,6 +22,7 @@ from scratchnet import backend
 from scratchnet.kernels import cuda, reference
 
 STARTED = time.perf_counter()
+QUEUED = 5  # calls between two events
 NONE = (0, 0), (0, 0)
 LAYERS = {  # x without its batch, weights, stride, padding, pool, dx?: the convolutions of Tables 1, 2 and of PiczakNet
     "HeuriNet conv1": ((1, 1, 20992), (80, 1, 1, 155), (1, 10), NONE, ((1, 9), (1, 3)), False),
@@ -47,21 +49,23 @@ def describe() -> dict[str, Any]:
     return {"gpu": device["name"].decode(), "driver": cupy.cuda.runtime.driverGetVersion(), "versions": found}
 
 
-def event_times(call: Callable[[], Any], rounds: int = 30, warm: int = 5, seconds: float = 3.0) -> float:
-    """Median seconds on the device, by CUDA events around each call; at most `rounds`, or `seconds` in all."""
+def event_times(call: Callable[[], Any], rounds: int = 10, warm: int = 5, seconds: float = 3.0) -> float:
+    """Median seconds of a call on the device, by CUDA events around QUEUED calls at a time, so that the host runs ahead
+    as it does in training; at most `rounds` times, or `seconds` in all."""
     import cupy
 
     for _ in range(warm):
         call()
     cupy.cuda.Device().synchronize()
     times, begun = [], time.perf_counter()
-    while len(times) < rounds and (len(times) < 5 or time.perf_counter() - begun < seconds):
+    while len(times) < rounds and (len(times) < 3 or time.perf_counter() - begun < seconds):
         first, last = cupy.cuda.Event(), cupy.cuda.Event()
         first.record()
-        call()
+        for _ in range(QUEUED):
+            call()
         last.record()
         last.synchronize()
-        times.append(cupy.cuda.get_elapsed_time(first, last) / 1e3)
+        times.append(cupy.cuda.get_elapsed_time(first, last) / 1e3 / QUEUED)
     return median(times)
 
 
@@ -83,23 +87,38 @@ def ceilings() -> dict[str, Any]:
     return {"copy": copy, **found}
 
 
-def step(name: str, batch: int) -> dict[str, Any]:
-    """A training step of ours and of PyTorch eager at its best, with both sides' memory; the same weights and batch."""
+def step(name: str, *batches: int) -> dict[str, Any]:
+    """A training step of ours and of PyTorch eager at its best, with both sides' memory, by batch; the same weights and
+    batch. What is known so far is printed after each measurement."""
     import cupy
     import torch
 
     backend.use("cpu")
     net = workloads.fresh(name)
-    x, target = workloads.noise(name, batch)
     twin = _twin(name, net)
-    gpu_net = net.to("cuda")
-    ours = workloads.Step(gpu_net, name, backend.asarray(x), backend.asarray(target))
-    found: dict[str, Any] = {"scratchnet": event_times(ours), "memory": cupy.get_default_memory_pool().total_bytes()}
-    theirs = _eager(name, twin, torch.from_numpy(x).cuda(), torch.from_numpy(target).cuda())
-    found["eager"] = event_times(theirs)
-    found["eager_memory"] = torch.cuda.max_memory_allocated()
-    found["scratchnet_again"] = event_times(ours)  # the same after the other: the spread
+    net = net.to("cuda")
+    found: dict[str, Any] = {}
+    pool = cupy.get_default_memory_pool()
+    for batch in batches:
+        at = found[str(batch)] = {}
+        x, target = workloads.noise(name, batch)
+        ours = workloads.Step(net, name, backend.asarray(x), backend.asarray(target))
+        pool.free_all_blocks()
+        at["scratchnet"] = event_times(ours)
+        at["memory"] = pool.total_bytes()
+        _so_far(found)
+        theirs = _eager(name, twin, torch.from_numpy(x).cuda(), torch.from_numpy(target).cuda())
+        torch.cuda.reset_peak_memory_stats()
+        at["eager"] = event_times(theirs)
+        at["eager_memory"] = torch.cuda.max_memory_allocated()
+        at["scratchnet_again"] = event_times(ours)  # the same after the other: the spread
+        _so_far(found)
     return found
+
+
+def _so_far(found: dict[str, Any]) -> None:
+    """A part that is stopped at its limit has told what it knew."""
+    print(json.dumps(found), flush=True)
 
 
 def compiled(name: str, batch: int) -> dict[str, Any]:
@@ -139,6 +158,8 @@ def _eager(name: str, twin: Any, x: Any, target: Any, compile_it: bool = False) 
     clip = workloads.CLIP.get(name)
 
     def call() -> None:
+        if compile_it:
+            torch.compiler.cudagraph_mark_step_begin()
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(forward(x), target).backward()
         if clip:
@@ -217,16 +238,18 @@ def start(name: str) -> dict[str, Any]:
 
 
 def protocol(cache: str, used: str = "cuda", epochs: int = 0) -> dict[str, Any]:
-    """The paper's protocol for HeuriNet, IceBreaker and all, fold 1 held out, from a cache of prepared segments."""
+    """The paper's protocol for HeuriNet, IceBreaker and all, fold 1 held out, from prepared segments: a cache's folder,
+    or the file that `experiments.bench.gpu_data` made of one."""
     import tempfile
     from unittest.mock import patch
 
+    from experiments.bench.gpu_data import unpack
     from scratchnet.data import open_cache
     from scratchnet.training import config as configuration
     from scratchnet.training import run
 
-    segments = open_cache(cache)
     with tempfile.TemporaryDirectory() as folder:
+        segments = open_cache(cache) if Path(cache).is_dir() else unpack(cache, folder)
         given: dict[str, Any] = {"preset": "paper", "net": "heurinet", "backend": used, "test_fold": 1, "quiet": True}
         given |= {"out": f"{folder}/run"} | ({"epochs": epochs} if epochs else {})
         settings = configuration.resolve((given, None))

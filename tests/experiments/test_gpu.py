@@ -1,0 +1,137 @@
+"""The GPU's benchmark, as far as it goes without one: its parts, their limits, its table, and data that travels."""
+
+import json
+import sys
+import time
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from experiments.bench import gpu, gpu_data, gpu_parts
+from scratchnet.data import Segments, open_cache
+from scratchnet.errors import InputError
+from scratchnet.kernels import cuda
+
+
+def python(code):
+    return [sys.executable, "-c", code]
+
+
+def test_without_a_gpu_it_says_so_in_a_line(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(cuda, "available", lambda: (False, "CuPy finds no GPU on this machine"))
+    assert gpu.main(["--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].endswith("CuPy finds no GPU on this machine")
+    assert gpu.main(["--out", str(tmp_path), "--cache", "no such place"]) == 2
+
+
+def test_every_part_is_one_that_there_is(capsys):
+    assert gpu.main(["--dry-run"]) == 0
+    whole = capsys.readouterr().out
+    assert gpu.main(["--dry-run", "--only", "compiled", "start"]) == 0
+    some = capsys.readouterr().out
+    assert set(some.splitlines()) < set(whole.splitlines()) and len(some.splitlines()) == 8
+    for part in gpu.parts(["heurinet"], [100], None):
+        if "experiments.bench.gpu_parts" in part.command:
+            assert callable(getattr(gpu_parts, part.command[part.command.index("experiments.bench.gpu_parts") + 1]))
+
+
+def test_a_part_that_is_stopped_has_told_what_it_knew():
+    known = 'import time; print(\'{"a": 1}\'); print(\'{"a": 1, "b": 2}\', flush=True); time.sleep(60)'
+    begun = time.monotonic()
+    found = gpu.run_part(python(known), 3.0, {})
+    assert (found["a"], found["b"], found["failed"]) == (1, 2, "not done after 3 s") and time.monotonic() - begun < 30
+    found = gpu.run_part(python("print('{\"a\": 1}'); raise SystemExit('no such luck')"), 60.0, {})
+    assert found["a"] == 1 and found["failed"].startswith("status 1") and "no such luck" in found["failed"]
+    assert gpu.run_part(["no-such-program"], 1.0, {})["failed"] == "no-such-program is not installed"
+
+
+def test_checks_run_side_by_side_and_what_is_timed_alone(monkeypatch):
+    running, most = [], {}
+
+    def run_part(command, limit, environment):
+        running.append(command)
+        time.sleep(0.05)
+        most[command] = len(running)
+        running.remove(command)
+        return {"seconds": 0.05}
+
+    monkeypatch.setattr(gpu, "run_part", run_part)
+    chosen = [gpu.Part(name, 9.0, name, checks=name in "cd") for name in "abcde"]
+    written = []
+    result = gpu.measure(chosen, write=lambda found: written.append(sorted(found["parts"])))
+    assert most["a"] == most["b"] == most["e"] == 1 and max(most["c"], most["d"]) == 2
+    assert written == [["a"], ["a", "b"], ["a", "b", "c", "d"], ["a", "b", "c", "d", "e"]]
+    late = gpu.measure(chosen, limit=0.0)
+    assert {part["failed"] for part in late["parts"].values()} == {"no time left"} and len(result["parts"]) == 5
+
+
+def test_the_table():
+    result = {
+        "parts": {
+            "step mstnet": {"seconds": 9.0, "1000": {"scratchnet": 0.01, "eager": 0.02, "memory": 2**30}, "100": {}},
+            "compiled mstnet 1000": {"seconds": 50.0, "compiled": 0.015},
+            "compiled mstnet 100": {"seconds": 50.0, "failed": "not done after 50 s"},
+            "ceilings": {"seconds": 3.0, "copy": 4e12, "tf32": 4e14, "float32": 5e13},
+            "kernels": {"seconds": 3.0, "rows": [{"name": "one", "seconds": 1e-3, "bytes": 2e9, "flops": 1e11}]},
+        }
+    }
+    text = gpu.table(result)
+    assert "| mstnet 1000 | 10 ms | 20 ms | 15 ms | **2.00** | **1.50** | 1.00 GB | – |" in text
+    assert "| one | 1 ms | 50% | 25% |" in text and "not done after 50 s" in text
+    assert {line.split()[0] for line in text.splitlines() if line.startswith("#")} == {"###"}
+
+
+def test_tests_that_cannot_load_are_left_out(monkeypatch):
+    missing = lambda name: None if name in ("soundfile", "xdist") else find_spec(name)  # noqa: E731
+    monkeypatch.setattr(gpu, "find_spec", missing)
+    ignored = [word for word in gpu.tests() if word.startswith("--ignore")]
+    assert "--ignore=tests/test_cli.py" in ignored and "--ignore=tests/test_clipping.py" not in ignored
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Prepared segments of two clips with a gap between them, as `prepare` writes them."""
+    from scratchnet.data.segments import ARRAYS
+    from scratchnet.sound.mel import segment_log_mel
+    from scratchnet.sound.settings import SoundSettings
+
+    settings, folder = SoundSettings(), tmp_path / "cache"
+    folder.mkdir()
+    rng, length = np.random.default_rng(0), SoundSettings().segment_length
+    waveform = rng.uniform(-1, 1, 3 * length).astype(np.float32)
+    start = np.array([0, 2 * length])
+    waveform.tofile(folder / "waveform.f32")
+    segment_log_mel(waveform.reshape(3, length)[::2], settings).tofile(folder / "logmel.f32")
+    both = {name: np.array([0, 1]) for name in ARRAYS}
+    np.savez(folder / "index.npz", **{**both, "start": start, "scale": np.ones(2, "f4"), "fold": np.array([1, 2])})
+    about = {"version": 1, "settings": settings.to_dict(), "samples": 3 * length, "clips": ["a", "b"], "skipped": []}
+    about |= {"fingerprint": "f", "classes": ["x", "y"], "codes": ["X", "Y"], "name": "esc10"}
+    (folder / "meta.json").write_text(json.dumps(about))
+    return open_cache(folder)
+
+
+def test_data_that_travels_arrives(cache, tmp_path, capsys):
+    assert gpu_data.main([str(cache.folder), str(tmp_path / "packed")]) == 0
+    assert "MiB" in capsys.readouterr().out
+    (tmp_path / "there").mkdir()
+    there = gpu_data.unpack(tmp_path / "packed", tmp_path / "there")
+    assert isinstance(there, Segments) and there.classes == cache.classes
+    both = np.arange(2)
+    difference = np.abs(there.waveforms(both) - cache.waveforms(both)).max()
+    assert 0 < difference <= 0.5 / 32767 + 2.0**-24  # half a step of 16 bits, and float32's own
+    middle = cache.settings.segment_length
+    assert not there.waveform[middle : 2 * middle].any()  # in no segment
+    # loud noise: a change of at most 2⁻¹⁶ in each of 1024 samples of size 1 is far under a thousandth of its power
+    assert np.abs(there.logmels(both) - cache.logmels(both)).max() < 0.05
+    assert np.array_equal(there.start, cache.start) and np.array_equal(there.fold, cache.fold)
+
+
+def test_fewer_bits_are_fewer_bytes_and_loud_samples_are_refused(cache, tmp_path):
+    sizes = [gpu_data.pack(cache.folder, tmp_path / "packed", bits) for bits in (16, 12)]
+    assert sizes[1] < 0.85 * sizes[0]
+    waveform = np.memmap(cache.folder / "waveform.f32", np.float32, "r+")
+    waveform[0] = 1.5
+    waveform.flush()
+    with pytest.raises(InputError, match="beyond ±1"):
+        gpu_data.pack(cache.folder, tmp_path / "packed")
