@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from scratchnet.kernels.philox import philox
+
 # --- convolution (cross-correlation, as everywhere in deep learning): eq. 3, 5, 7, 8, 9 ------------------------------
 
 
@@ -192,32 +194,6 @@ def abs_backward(dy, x):
 
 # --- dropout: Srivastava et al. 2014, the mask from a counter (Salmon et al. 2011) -----------------------------------
 
-_PHILOX_ROUNDS = 10
-_PHILOX_MULTIPLIER = (0xD2511F53, 0xCD9E8D57)
-_PHILOX_WEYL = (0x9E3779B9, 0xBB67AE85)
-
-
-def philox(blocks, seed, offset):
-    """Philox4x32-10: four random 32-bit words for each of `blocks` counters.   → uint32 (blocks, 4)
-
-    The words are a pure function of (seed, offset, counter), so that a mask is never stored and is the same anywhere.
-    """
-    low, word = np.uint64(0xFFFFFFFF), np.uint64(32)
-    index = np.arange(blocks, dtype=np.uint64)
-    counter = [index & low, index >> word]
-    counter += [np.full(blocks, (offset >> shift) & 0xFFFFFFFF, np.uint64) for shift in (0, 32)]
-    key = [seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF]
-    for _ in range(_PHILOX_ROUNDS):
-        product = [counter[0] * np.uint64(_PHILOX_MULTIPLIER[0]), counter[2] * np.uint64(_PHILOX_MULTIPLIER[1])]
-        counter = [
-            (product[1] >> word) ^ counter[1] ^ np.uint64(key[0]),
-            product[1] & low,
-            (product[0] >> word) ^ counter[3] ^ np.uint64(key[1]),
-            product[0] & low,
-        ]
-        key = [(key[i] + _PHILOX_WEYL[i]) & 0xFFFFFFFF for i in range(2)]
-    return np.stack(counter, axis=1).astype(np.uint32)
-
 
 def dropout_mask(shape, p, seed, offset):
     """True where an element is kept, with probability 1 − p; element i (C order) takes the i-th random word."""
@@ -318,10 +294,7 @@ def squared_norm(x):
 
 def clip_by_norm(x, max_norm):
     """Scale x in place so that its L2 norm is at most `max_norm`; returns the norm before.  Short ones stay."""
-    norm = squared_norm(x) ** 0.5
-    if norm > max_norm:
-        x *= x.dtype.type(max_norm / norm)
-    return norm
+    return clip_by_norms([[x]], max_norm)[0]
 
 
 def squared_norms(groups):

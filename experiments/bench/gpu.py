@@ -51,6 +51,7 @@ class Part(NamedTuple):
 def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> list[Part]:
     """All parts, the most wanted first."""
     part = [sys.executable, "-m", "experiments.bench.gpu_parts"]
+    touch = [sys.executable, "-m", "experiments.bench.gpu_touch"]
     sizes = [str(batch) for batch in batches]
     found = [
         Part("ceilings", 40.0, [*part, "ceilings"]),
@@ -62,10 +63,10 @@ def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> li
     if cache is not None:
         found.append(Part("protocol", 120.0, [*part, "protocol", str(cache.resolve())]))
     found += [
-        Part("sanity", 110.0, [*part, "touch"], True),
+        Part("sanity", 110.0, touch, True),
         Part("tests", 120.0, tests(), True),
         *(
-            Part(tool, 120.0, [SANITIZER, "--tool", tool, "--error-exitcode", "9", *part, "touch"], True)
+            Part(tool, 120.0, [SANITIZER, "--tool", tool, "--error-exitcode", "9", *touch], True)
             for tool in ("memcheck", "racecheck")
         ),
     ]

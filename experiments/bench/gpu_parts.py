@@ -1,7 +1,6 @@
 """The parts of `experiments.bench.gpu`, each in a process of its own:   python -m experiments.bench.gpu_parts PART …
 
-A part prints its result as one line of JSON. `touch` launches every kernel once on small arrays and compares with the
-definition: what compute-sanitizer watches.
+A part prints its result as one line of JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import numpy as np
 
 from experiments.bench import workloads
 from scratchnet import backend
-from scratchnet.kernels import cuda, reference
+from scratchnet.kernels import cuda
 
 STARTED = time.perf_counter()
 QUEUED = 5  # calls between two events
@@ -266,108 +265,10 @@ def _scores(test: dict[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in test.items() if "accuracy" in key and isinstance(value, (int, float))}
 
 
-def touch() -> dict[str, Any]:
-    """Every kernel once, TF32 and float32, on small arrays; the largest error of each against the definition."""
-    import cupy
-
-    rng = np.random.default_rng(0)
-
-    def draw(*shape: int) -> np.ndarray:
-        return rng.standard_normal(shape).astype(np.float32)
-
-    worst: dict[str, float] = {}
-
-    def compare(name: str, actual: Any, expected: Any) -> None:
-        actual, expected = cupy.asnumpy(actual), np.asarray(expected)
-        scale = float(np.abs(expected).max()) or 1.0
-        worst[name] = max(worst.get(name, 0.0), float(np.abs(actual - expected).max()) / scale)
-
-    for tf32 in (True, False):
-        cuda.use_tf32(tf32)
-        kind = "tf32" if tf32 else "float32"
-        for name, (size, weights, stride, padding, pool, _) in LAYERS.items():
-            size = (size[0], size[1], min(size[2], 2200))
-            x, weight, bias = draw(2, *size), draw(*weights) / 10, draw(weights[0])
-            args = cupy.asarray(x), cupy.asarray(weight), cupy.asarray(bias), stride, padding, "relu", pool
-            y, saved = cuda.conv_block_forward(*args)
-            compare(
-                f"{name}, {kind}", y, reference.conv_block_forward(x, weight, bias, stride, padding, "relu", pool)[0]
-            )
-            dy = draw(*y.shape)
-            argmax = (
-                cupy.asnumpy(saved.argmax)
-                if pool
-                else np.where(cupy.asnumpy(saved.y) > 0, np.arange(y[0, 0].size).reshape(y.shape[2:]), -1)
-            )
-            expected = reference.conv_block_backward(dy, argmax, x, weight, stride, padding, True, True)
-            found = cuda.conv_block_backward(cupy.asarray(dy), saved, args[0], args[1], stride, padding, True, True)
-            for actual, value in zip(found, expected):
-                compare(f"{name} gradients, {kind}", actual, value)
-    x = draw(7, 33)
-    on = cupy.asarray(x)
-    target = rng.integers(0, 33, 7)
-    for name in ("relu", "tanh", "abs"):
-        y = getattr(reference, f"{name}_forward")(x)
-        compare(name, getattr(cuda, f"{name}_forward")(on), y)
-        compare(
-            name, getattr(cuda, f"{name}_backward")(on, cupy.asarray(y)), getattr(reference, f"{name}_backward")(x, y)
-        )
-    compare("dropout", cuda.dropout_forward(on, 0.5, 3, 4), reference.dropout_forward(x, 0.5, 3, 4))
-    compare("max-pool", cuda.maxpool2d_forward(on[None, None], (3, 3), (2, 2), NONE, True)[0],
-            reference.maxpool2d_forward(x[None, None], (3, 3), (2, 2), NONE, True)[0])  # fmt: skip
-    loss, p = cuda.softmax_cross_entropy_forward(on, cupy.asarray(target))
-    compare("cross-entropy", loss, reference.softmax_cross_entropy_forward(x, target)[0])
-    compare("cross-entropy", cuda.softmax_cross_entropy_backward(p, cupy.asarray(target)),
-            reference.softmax_cross_entropy_backward(cupy.asnumpy(p), target))  # fmt: skip
-    compare(
-        "mean square error", cuda.mean_squared_error_forward(on, on * 2), reference.mean_squared_error_forward(x, x * 2)
-    )
-    weight, bias = draw(40, 33), draw(40)
-    y = cuda.dense_block_forward(on, cupy.asarray(weight), cupy.asarray(bias), 0.5, 1, 2)
-    compare("dense", y, reference.dense_block_forward(x, weight, bias, 0.5, 1, 2))
-    dy = draw(7, 40)
-    found = cuda.dense_block_backward(cupy.asarray(dy), y, on, cupy.asarray(weight), 0.5, True, True)
-    for actual, value in zip(found, reference.dense_block_backward(dy, cupy.asnumpy(y), x, weight, 0.5, True, True)):
-        compare("dense", actual, value)
-    arrays = [draw(9000) for _ in range(4)]
-    arrays[3] = np.abs(arrays[3])
-    device = [cupy.asarray(a) for a in arrays]
-    cuda.clip_by_norm(device[1], 1.0)
-    cuda.nesterov_step(*device[:3], 0.1, 0.9, 0.01)
-    cuda.adam_step(*device, 2, 0.1, 0.9, 0.999, 1e-8)
-    reference.clip_by_norm(arrays[1], 1.0)
-    reference.nesterov_step(*arrays[:3], 0.1, 0.9, 0.01)
-    reference.adam_step(*arrays, 2, 0.1, 0.9, 0.999, 1e-8)
-    compare("optimizers", device[0], arrays[0])
-    _touch_sound(compare)
-    cupy.cuda.Device().synchronize()
-    wrong = {
-        name: error
-        for name, error in worst.items()
-        if not error < (5e-3 if "tf32" in name or name == "dense" else 1e-4)
-    }
-    if wrong:
-        raise AssertionError(f"beyond rounding: {wrong}")
-    return {"checked": len(worst), "largest": max(worst.values()), "errors": worst}
-
-
-def _touch_sound(compare: Callable[[str, Any, Any], None]) -> None:
-    import cupy
-
-    from scratchnet.sound import log_melspectrogram, mel_filters
-    from scratchnet.sound.stft import fft_window
-
-    x = np.random.default_rng(1).standard_normal((2, 20992)).astype(np.float32)
-    found = cuda.log_mel(cupy.asarray(x), mel_filters(), fft_window("hann", 1024), 512, n_frames=41)
-    compare("log-Mel", found, log_melspectrogram(x, n_frames=41))
-    starts, indices = cupy.asarray(np.array([0, 20992])), cupy.asarray(np.array([1, 0]))
-    compare("batches", cuda.gather_segments(cupy.asarray(x).reshape(-1), starts, indices, 100), x[::-1, :100])
-
-
 def main(argv: Sequence[str]) -> int:
     """PART and its arguments; prints the result."""
     parts: dict[str, Callable[..., dict[str, Any]]] = {
-        f.__name__: f for f in (ceilings, step, compiled, kernels, start, protocol, touch)
+        f.__name__: f for f in (ceilings, step, compiled, kernels, start, protocol)
     }
     name, *rest = argv
     if "cpu" not in rest:  # the protocol can be tried without a GPU

@@ -23,7 +23,7 @@ class Sums:
 
     def add(self, loss: Any, count: int, correct: Any | None) -> None:
         """A mini-batch of `count` segments: its mean loss, and how many it got right, where there are classes."""
-        self._loss = self._loss + np.multiply(loss, count, dtype=np.float64)
+        self._loss = self._loss + loss.astype(np.float64) * count
         if correct is not None:
             self._correct = self._correct + correct
 
