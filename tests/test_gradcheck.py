@@ -264,11 +264,11 @@ class TestSubjects:
 
 def test_the_suite_holds_every_layer_loss_and_network():
     expected = [name.lower() for name in layers.__all__ if name != "Layer"]
-    expected += ["softmax_cross_entropy", "mean_squared_error", *nets.NETS]
+    expected += ["softmax_cross_entropy", "mean_squared_error", *nets.NETS, *nets.RIVALS]
     assert sorted(suite.CASES) == sorted(expected)
 
 
-@pytest.mark.parametrize("name", [name for name in suite.CASES if name not in nets.NETS])
+@pytest.mark.parametrize("name", [name for name in suite.CASES if name not in {**nets.NETS, **nets.RIVALS}])
 def test_the_suite_passes(name, backend):
     result, shape, _ = suite.check(name, seed=1)
     assert result.ok, f"{shape}: {result}"

@@ -156,14 +156,15 @@ def _mean_squared_error(rng: np.random.Generator) -> Iterator[Draw]:
 
 
 def _net(rng: np.random.Generator, name: str) -> Iterator[Draw]:
-    shape = (2, 1, 60, 41) if name == "piczaknet" else (2, 1, 20992)
+    shape = (2, 1, 60, 41) if name in nets.NET_OF.values() else (2, 1, 20992)
     net = nets.build(name, 10, rng=rng, **FLOAT64)
     text = f"{shape}, dropout on"
     if name in ("mstnet", "melnet"):  # their last part has been checked twice by then: now the gradient runs through it
         net.freeze("piczak")
         text += ", piczak frozen"
     # Few coordinates of each array: each costs up to 16 passes through the network. The random directions see the rest.
-    yield Draw(text, net, rng.standard_normal(shape), {"training": True, "samples": 3})
+    samples = 1 if name in nets.RIVALS else 3
+    yield Draw(text, net, rng.standard_normal(shape), {"training": True, "samples": samples})
 
 
 CASES: dict[str, Callable[[np.random.Generator], Iterator[Draw]]] = {
@@ -187,7 +188,7 @@ CASES: dict[str, Callable[[np.random.Generator], Iterator[Draw]]] = {
     "decibel": _decibel,
     "softmax_cross_entropy": _cross_entropy,
     "mean_squared_error": _mean_squared_error,
-    **{name: lambda rng, name=name: _net(rng, name) for name in nets.NETS},  # type: ignore[misc]
+    **{name: lambda rng, name=name: _net(rng, name) for name in (*nets.NETS, *nets.RIVALS)},  # type: ignore[misc]
 }
 
 
