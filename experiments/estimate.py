@@ -13,7 +13,7 @@ from scratchnet.network import Network
 from scratchnet.training.config import Config
 from scratchnet.training.icebreaker import build, feature_of
 from scratchnet.training.inputs import Normalisation
-from scratchnet.training.phases import Phase, phases_of
+from scratchnet.training.phases import Phase, phases_for
 from scratchnet.training.updates import Updates
 
 BATCH = 100  # at most: the estimate may not take more memory than the runs
@@ -37,12 +37,12 @@ class Estimate:
         """Training time of a run. Frozen layers are counted as trained ones, a validation as a third of a training."""
         fold = self.segments / self.folds
         each = fold * (self.folds - 2 + 1 / 3)
-        phases = [(self._cost(config, phase).seconds, config.epochs_of(phase.name)) for phase in _phases(config)]
+        phases = [(self._cost(config, phase).seconds, config.epochs_of(phase.name)) for phase in phases_for(config)]
         return self._splits(config) * each * sum(seconds * epochs for seconds, epochs in phases)
 
     def bytes(self, config: Config, keep: bool) -> int:
         """Room for a run's models; `keep`: and for what the earlier phases trained."""
-        phases = _phases(config)
+        phases = phases_for(config)
         sizes = [self._cost(config, phase).size for phase in phases]
         return self._splits(config) * (sizes[-1] + (sizes[0] if keep and len(phases) > 1 else 0))
 
@@ -57,14 +57,10 @@ class Estimate:
         return self._costs[key]
 
 
-def _phases(config: Config) -> tuple[Phase, ...]:
-    return phases_of(config.net, config.init)
-
-
 def _shape(config: Config) -> str:
     """The settings that a network's speed hangs on."""
-    names = ("conv1_channels", "conv1_kernel", "mel_power", "deltas", "back_end", "batch_size")
-    return repr([getattr(config, name, None) for name in names])
+    names = ("conv1_channels", "conv1_kernel", "mel_power", "mst_batch_norm", "deltas", "back_end", "batch_size")
+    return repr([getattr(config, name) for name in names])
 
 
 def measure(net: Network, config: Config, phase: Phase) -> Cost:

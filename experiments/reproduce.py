@@ -12,6 +12,7 @@ import json
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -209,7 +210,8 @@ def train_all(work: Reproduction, to_do: list[Job], times: Mapping[str, float]) 
         except Exception as error:  # whatever it is, the other runs are not to blame
             failed[job.name] = " ".join(str(error).split()) or type(error).__name__
             print(f"failed: {job.name}: {failed[job.name]}", flush=True)
-            (work.path(job) / FAILED).write_text(traceback.format_exc(), encoding="utf-8")
+            with suppress(OSError):  # a full disk, for one
+                (work.path(job) / FAILED).write_text(traceback.format_exc(), encoding="utf-8")
         else:
             took.append((read_json(work.path(job) / RESULT)["training_seconds"], times[job.name]))
         left -= times[job.name]

@@ -52,7 +52,7 @@ def write(work: Reproduction) -> dict[str, str]:
     for name, study in work.studies.items():
         mine, text = study_section(name, study, done)
         systems += mine
-        tests, test_text = paired_section(name, study, done)
+        tests, test_text = paired_section(name, study, done, failed)
         pairs += tests
         sections.append(text + test_text)
     for table, rows in (("systems.csv", systems), ("paired.csv", pairs)):
@@ -129,14 +129,18 @@ def study_section(name: str, study: Study, done: Finished) -> tuple[list[Row], s
     return made, text
 
 
-def paired_section(name: str, study: Study, done: Finished) -> tuple[list[Row], str]:
+def paired_section(name: str, study: Study, done: Finished, failed: dict[str, str]) -> tuple[list[Row], str]:
     """A study's paired tests, and their part of results.md."""
     made, text = [], ""
     for a, b in study.pairs:
         folders = [done.paths(system, done.work.seeds[name]) for system in (a, b)]
         if not all(folders):
             continue
-        rows = compare(*(Runs(paths) for paths in folders))
+        try:
+            rows = compare(*(Runs(paths) for paths in folders))
+        except InputError as error:
+            failed[f"{name}: {a.name} against {b.name}"] = str(error)
+            continue
         made += [{"study": name, "system_a": a.name, "system_b": b.name, **row} for row in rows]
         text += f"\nA: {a.name}. B: {b.name}.\n\n{comparison_markdown(rows)}\n"
     return made, text

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from scratchnet.errors import InputError
 from scratchnet.training import config as configuration
 from scratchnet.training.config import Config, nearest
+from scratchnet.training.presets import PRESETS
 
 
 class Scale(NamedTuple):
@@ -68,14 +69,14 @@ MELNET_MODULUS = System("MelNet, |·|", {"net": "melnet", "mel_power": 1, "grad_
 FIVE = (PICZAKNET, HEURINET, MSTNET, HEURINET_RANDOM, MSTNET_RANDOM)
 
 
-def _piczak2015(name: str, deltas: str | None, augment: int) -> System:
+def _piczak2015(name: str, deltas: str | None, augment: int = PRESETS["piczak2015"]["augment"]) -> System:
     return System(name, {"net": "piczaknet", "preset": "piczak2015", "deltas": deltas, "augment": augment})
 
 
 PLAIN = _piczak2015("Piczak 2015, neither", None, 0)
 DELTAS = _piczak2015("Piczak 2015, deltas", "librosa031", 0)
-AUGMENTED = _piczak2015("Piczak 2015, augmentation", None, 10)
-BOTH = _piczak2015("Piczak 2015, deltas and augmentation", "librosa031", 10)
+AUGMENTED = _piczak2015("Piczak 2015, augmentation", None)
+BOTH = _piczak2015("Piczak 2015, deltas and augmentation", "librosa031")
 
 
 def _versions(base: System, **values: tuple[Any, ...]) -> tuple[System, ...]:
@@ -102,6 +103,18 @@ class Study:
     phases: bool = False
 
 
+RIVALS = {"SB-CNN": "sbcnn", "MiniVGG": "minivgg"}
+
+
+def _behind(front: System, rival: str) -> System:
+    """The system with a rival in PiczakNet's place; on spectrograms, the rival is the whole network."""
+    if front is PICZAKNET:
+        return System(rival, {"net": RIVALS[rival]})
+    return System(f"{front.name}, {rival}", {**front.settings, "back_end": RIVALS[rival]})
+
+
+ALL_FRONTS = (PICZAKNET, HEURINET, MSTNET, MELNET)
+BEHIND = tuple((_behind(front, rival), front) for front in ALL_FRONTS for rival in RIVALS)
 RATES = _versions(HEURINET, lr_times=(0.25, 4.0))
 WIDTHS = _versions(HEURINET, conv1_kernel=(55, 310))
 COUNTS = _versions(HEURINET, conv1_channels=(40, 160))
@@ -134,6 +147,11 @@ STUDIES = {
         (PICZAKNET, MELNET, MELNET_MODULUS),
         pairs=((MELNET, PICZAKNET), (MELNET_MODULUS, PICZAKNET), (MELNET, MELNET_MODULUS)),
         noise=True,
+    ),
+    "back_ends": Study(
+        "H1: is PiczakNet the bottleneck? Two others from the literature behind the same front ends",
+        (*ALL_FRONTS, *(system for system, _ in BEHIND)),
+        pairs=BEHIND,
     ),
     "heurinet": Study(
         "Hyper-parameters of HeuriNet: learning rate, width and number of the first layer's kernels",
@@ -181,7 +199,7 @@ UNNAMED = ("init", "seed", "grad_norms")  # named first or last; what is recorde
 def _words(config: Config, plain: Config, preset: str, times: float) -> Iterator[str]:
     """heurinet, icebreaker, conv1_kernel, 55, seed2: what the run is, where it is not what its preset makes of it."""
     yield config.net
-    if config.net != "piczaknet":
+    if not config.is_back_end:
         yield config.init
     if config.preset != preset:
         yield config.preset

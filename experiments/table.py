@@ -59,8 +59,8 @@ def row_of(path: Path, *, hashed: bool = True) -> Row:
     versions = folder.about("versions")
     return {
         "net": config.net,
-        "init": config.init if config.net != "piczaknet" else "random",
-        "back_end": getattr(config, "back_end", "piczak"),
+        "init": "random" if config.is_back_end else config.init,
+        "back_end": config.back_end,
         "preset": config.preset,
         "settings": differences(config),
         "data": folder.about("data_name"),
