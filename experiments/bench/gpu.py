@@ -223,6 +223,12 @@ def _short(part: dict[str, Any]) -> str:
     return "; ".join(words + part.get("output", [])[-1:]) or "done"
 
 
+def note(about: dict[str, Any]) -> str:
+    """The GPU in one line."""
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    return f"{about['gpu']}, driver {about['driver']}; {versions}; {about['date']}."
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, write OUT/gpu.json and OUT/gpu.md, print the table."""
     options = output.parser("gpu", __doc__)
@@ -251,8 +257,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         def write(result: dict[str, Any]) -> None:
             whole = {**result, "parts": {**kept, **result["parts"]}, "machine": about}
             path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-            versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items())
-            (a.out / "gpu.md").write_text(f"{table(whole)}\n\n{about['gpu']}; {versions}\n", encoding="utf-8")
+            (a.out / "gpu.md").write_text(f"{table(whole)}\n\n{note(about)}\n", encoding="utf-8")
 
         result = measure(chosen, write)
         print((a.out / "gpu.md").read_text(encoding="utf-8"))

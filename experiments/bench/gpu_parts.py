@@ -45,7 +45,8 @@ def describe() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     device = cupy.cuda.runtime.getDeviceProperties(0)
-    return {"gpu": device["name"].decode(), "driver": cupy.cuda.runtime.driverGetVersion(), "versions": found}
+    about = {"gpu": device["name"].decode(), "driver": cupy.cuda.runtime.driverGetVersion()}
+    return {**about, "versions": found, "date": time.strftime("%Y-%m-%d")}
 
 
 def event_times(call: Callable[[], Any], rounds: int = 10, warm: int = 5, seconds: float = 3.0) -> float:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from experiments.bench import gpu, gpu_data, gpu_parts
+from experiments.bench import gpu, gpu_data, gpu_parts, report
 from scratchnet.data import Segments, open_cache
 from scratchnet.errors import InputError
 from scratchnet.kernels import cuda
@@ -80,6 +80,28 @@ def test_the_table():
     assert "| mstnet 1000 | 10 ms | 20 ms | 15 ms | **2.00** | **1.50** | 1.00 GB | – |" in text
     assert "| one | 1 ms | 50% | 25% |" in text and "not done after 50 s" in text
     assert {line.split()[0] for line in text.splitlines() if line.startswith("#")} == {"###"}
+
+
+ABOUT = {"gpu": "a GPU", "driver": 13000, "versions": {"numpy": "2.0"}, "date": "2026-11-23"}
+
+
+def test_the_whole_command_writes_what_the_page_takes(tmp_path, monkeypatch, capsys):
+    """With parts that answer at once; then one part again, which keeps the others."""
+    monkeypatch.setattr(cuda, "available", lambda: (True, ""))
+    monkeypatch.setattr(gpu_parts, "describe", lambda: ABOUT)
+    asked = []
+    monkeypatch.setattr(gpu, "run_part", lambda command, limit, environment: asked.append(command) or {"seconds": 1.0})
+    assert gpu.main(["--out", str(tmp_path)]) == 0
+    first = json.loads((tmp_path / "gpu.json").read_text())
+    assert first["machine"] == ABOUT and len(first["parts"]) == len(asked)
+    monkeypatch.setattr(gpu, "run_part", lambda command, limit, environment: {"seconds": 1.0, "failed": "no"})
+    assert gpu.main(["--out", str(tmp_path), "--only", "memcheck"]) == 1
+    second = json.loads((tmp_path / "gpu.json").read_text())
+    assert second["parts"] == {**first["parts"], "memcheck": {"seconds": 1.0, "failed": "no"}}
+    page = tmp_path / "page.md"
+    page.write_text("# A\n<!-- gpu -->\nNot yet.\n<!-- /gpu -->\nend\n")
+    assert report.main(["--out", str(tmp_path), "--page", str(page)]) == 0
+    assert "### Training steps" in page.read_text() and "a GPU, driver 13000; numpy 2.0" in page.read_text()
 
 
 def test_tests_that_cannot_load_are_left_out(monkeypatch):
