@@ -90,7 +90,7 @@ class Listener:
     """What the loop tells; every method may be overridden."""
 
     def step(self, state: State, steps: int) -> None:
-        """A mini-batch was learned; on a GPU this is told about once a second, not for each."""
+        """A mini-batch was learned; on a GPU this is told once a second and at the end of an epoch, not for each."""
 
     def epoch(self, row: dict[str, Any], best: bool) -> None:
         """An epoch ended: its line of metrics.jsonl."""
@@ -131,7 +131,7 @@ class Trainer:
     def _begin(self, state: State) -> None:
         self.state = state
         self._sums = Sums(state.loss, state.correct, state.norms)
-        self._looked = time.monotonic()
+        self._looked, self._told = time.monotonic(), state.batch
 
     # -- stopping and going on
 
@@ -184,6 +184,8 @@ class Trainer:
             state.seconds = before + time.perf_counter() - started
             stop.check()
         self._look()
+        if self._told != state.batch:
+            self._tell()
         state.seconds = before + time.perf_counter() - started
 
     def _look(self) -> None:
@@ -215,7 +217,11 @@ class Trainer:
         state.batch += 1
         state.seen += len(target)
         if look:
-            self.listener.step(state, task.steps)
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = self.state.batch
+        self.listener.step(self.state, self.task.steps)
 
     def _close_epoch(self, stop: Stop) -> None:
         state, task = self.state, self.task
