@@ -21,16 +21,19 @@ LOOPS, BLAS, FUSED = "1. loops over positions", "2. im2col and BLAS, then the po
 
 
 def by_blas(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, Callable[..., Any]]:
-    """The convolution as matrix products, the pool and ReLU after it."""
-    from scratchnet.kernels.cpu import conv_dense
-
-    z = conv_dense.forward(x, weight, bias, STRIDE, PADDING, relu=False)
+    """The convolution as matrix products of all windows, copied side by side; the pool and ReLU after it."""
+    out_channels, taps = len(weight), weight.shape[3]
+    windows = np.lib.stride_tricks.sliding_window_view(x[:, 0, 0], taps, axis=1)[:, :: STRIDE[1]]
+    columns = np.ascontiguousarray(windows).reshape(-1, taps)
+    rows = columns @ weight.reshape(out_channels, taps).T + bias
+    z = rows.reshape(len(x), 1, -1, out_channels).transpose(0, 3, 1, 2)
     pooled, argmax = cpu.maxpool2d_forward(z, *POOL, ((0, 0), (0, 0)), ceil_mode=False)
     y = cpu.relu_forward(pooled)
 
     def backward(dy: np.ndarray) -> np.ndarray:
         dz = cpu.maxpool2d_backward(cpu.relu_backward(dy, y), argmax, z.shape[2:])
-        return cpu.conv2d_backward_weight(x, dz, weight.shape[2:], STRIDE, PADDING)[0]
+        drows = dz.transpose(0, 2, 3, 1).reshape(-1, out_channels)
+        return (drows.T @ columns).reshape(weight.shape)
 
     return y, backward
 

@@ -1,104 +1,120 @@
-"""Convolution through BLAS: windows are copied side by side (im2col), a few samples at a time, and multiplied.
+"""The gradients of a convolution that no pool made sparse, without im2col.
 
-For gradients that are not sparse, and for layers with many output channels, whose weights fill the cache.
+The input's gradient is itself a convolution. With a stride of s, the s inputs under one step of the kernel are taken
+together as s · C output channels: then it has stride 1, and the register kernel of the forward pass does it all.
+
+The weight's gradient keeps 4 output channels × 4 vectors of taps in registers while it walks along the positions.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
-from scratchnet.kernels.cpu import lowering, parallel
+from scratchnet.kernels.cpu import conv_forward, lowering, parallel
 from scratchnet.kernels.cpu.parallel import scratch
+from scratchnet.kernels.cpu.vectors import fma, lanes_of, row, splat, store
 
-COLUMN_BYTES = 4 << 20  # of windows side by side, multiplied at a time
-
-
-def forward(x, weight, bias, stride, padding, relu):
-    """y (N, O, H', W'), of channels-last memory; with `relu`, cut at 0."""
-    n, channels, height, width = x.shape
-    geometry = lowering.lower(channels, (height, width), weight.shape[2:], stride, padding)
-    rows = lowering.rows_of(weight)
-    y = parallel.empty((n, geometry.positions, len(weight)), x.dtype)
-    samples = _piece(geometry, n)
-
-    def piece(i: int) -> None:
-        begin, end = i * samples, min(n, (i + 1) * samples)
-        out = y[begin:end].reshape(-1, len(weight))
-        np.matmul(_im2col(geometry, x[begin:end], stride), rows.T, out=out)
-        if bias is not None:
-            out += bias
-        if relu:
-            np.maximum(out, 0, out=out)
-
-    parallel.run(piece, -(-n // samples))
-    return y.reshape(n, geometry.rows, geometry.columns, -1).transpose(0, 3, 1, 2)
+FOUR = (0,) * 4  # vectors in a row
 
 
 def backward_weight(x, dy, kernel_size, stride, padding, y=None):
-    """See `reference.conv2d_backward_weight`: dweight = dyᵀ · im2col(x). With y, dy counts where y > 0 (ReLU)."""
-    n, channels, height, width = x.shape
-    geometry = lowering.lower(channels, (height, width), tuple(kernel_size), stride, padding)
-    shape = (dy.shape[1], channels, *kernel_size)
-    dweights = np.zeros((parallel.PARTS, dy.shape[1], geometry.runs * geometry.run_length), x.dtype)
-    dbiases = np.zeros((parallel.PARTS, dy.shape[1]), x.dtype)
-    samples = _piece(geometry, n)
+    """See `reference.conv2d_backward_weight`. With y, dy counts where y > 0 (ReLU)."""
+    n, channels, *size = x.shape
+    out_channels = dy.shape[1]
+    geometry = lowering.lower(channels, tuple(size), tuple(kernel_size), stride, padding)
+    starts, taps = lowering.chunks(geometry, len(FOUR) * lanes_of(x.dtype))
+    groups = -(-out_channels // 4)
+    width = len(taps) // len(starts)
+    dkernels = parallel.zeros((parallel.PARTS, len(starts), groups, 4, width), x.dtype)  # in the order of the walk
+    dbiases = np.zeros((parallel.PARTS, out_channels), x.dtype)
+    samples = geometry.piece(n)
+    offsets = geometry.offsets_of(samples)
 
-    def part(p: int) -> None:
-        begin, end = parallel.part(p, n)
+    def part(i: int) -> None:
+        begin, end = parallel.part(i, n)
         for s in range(begin, end, samples):
-            stop = min(s + samples, end)
-            rows = _rows_of_map(dy, y, s, stop)
-            dweights[p] += rows.T @ _im2col(geometry, x[s:stop], stride)
-            dbiases[p] += rows.sum(axis=0)
+            piece = slice(s, min(s + samples, end))
+            buffer = geometry.buffer(samples, x.dtype)
+            geometry.fill(buffer, x[piece])
+            rows = _rows(dy[piece], None if y is None else y[piece])
+            dbiases[i] += rows.sum(axis=0)
+            gradients = scratch("gradients", (groups, len(rows), 4), x.dtype)
+            _by_fours(rows, gradients)
+            chunks = scratch("chunks", (len(rows), width), x.dtype)
+            _add_products(buffer, offsets[: len(rows)], gradients, starts, chunks, dkernels[i])
 
     parallel.run(part, parallel.PARTS)
-    return lowering.weight_of(dweights.sum(axis=0), shape), dbiases.sum(axis=0)
+    dweight = np.empty((out_channels, geometry.runs * geometry.run_length), x.dtype)
+    summed = dkernels.sum(axis=0).transpose(1, 2, 0, 3).reshape(4 * groups, -1)
+    dweight[:, taps[taps >= 0]] = summed[:out_channels, taps >= 0]
+    return lowering.weight_of(dweight, (out_channels, channels, *kernel_size)), dbiases.sum(axis=0)
 
 
 def backward_input(dy, weight, size, stride, padding, y=None):
-    """See `reference.conv2d_backward_input`: dwindows = dy · weight, added up where they overlap. y: as above."""
-    n, channels = len(dy), weight.shape[1]
-    geometry = lowering.lower(channels, tuple(size), weight.shape[2:], stride, padding)
-    rows = lowering.rows_of(weight)
-    dx = parallel.empty((n, *size, channels), dy.dtype).transpose(0, 3, 1, 2)
-    samples = _piece(geometry, n)
-    kh, kw = weight.shape[2:]
-    (sh, sw), (out_h, out_w) = stride, dy.shape[2:]
-
-    def piece(i: int) -> None:
-        begin, end = i * samples, min(n, (i + 1) * samples)
-        dy_rows = _rows_of_map(dy, y, begin, end)
-        product = scratch("columns", (len(dy_rows), rows.shape[1]), dy.dtype)
-        dwindows = np.matmul(dy_rows, rows, out=product).reshape(-1, out_h, out_w, kh, kw, channels)
-        buffer = geometry.buffer(end - begin, dy.dtype)
-        buffer[:] = 0
-        full = buffer[: -lowering.SLACK].reshape(-1, geometry.height, geometry.width, channels)
-        for a in range(kh):
-            for b in range(kw):
-                taken = full[:, a : a + (out_h - 1) * sh + 1 : sh, b : b + (out_w - 1) * sw + 1 : sw]
-                taken += dwindows[:, :, :, a, b]
-        dx[begin:end] = geometry.image(buffer, end - begin, size)
-
-    parallel.run(piece, -(-n // samples))
-    return dx
+    """See `reference.conv2d_backward_input`. y: as above."""
+    out_channels, channels, kh, kw = weight.shape
+    (sh, sw), (top, _), (left, _) = stride, *padding
+    steps = -(-kh // sh), -(-kw // sw)  # of the stride, under the kernel
+    whole = np.pad(weight, ((0, 0), (0, 0), (0, steps[0] * sh - kh), (0, steps[1] * sw - kw)))
+    blocks = whole.reshape(out_channels, channels, steps[0], sh, steps[1], sw)[:, :, ::-1, :, ::-1]
+    turned = blocks.transpose(3, 5, 1, 0, 2, 4).reshape(sh * sw * channels, out_channels, *steps)
+    skipped = min(top // sh, steps[0] - 1), min(left // sw, steps[1] - 1)  # whole steps inside the padding
+    height, width = -(-(size[0] + top) // sh), -(-(size[1] + left) // sw)
+    around = tuple(
+        (step - 1 - skip, max(0, full - length))
+        for step, skip, full, length in zip(steps, skipped, (height, width), dy.shape[2:])
+    )
+    dx = conv_forward.forward(dy, turned, None, (1, 1), around, False, None, mask=y)[0]
+    dx = dx.transpose(0, 2, 3, 1).reshape(len(dy), *dx.shape[2:], sh, sw, channels).transpose(0, 1, 3, 2, 4, 5)
+    dx = dx.reshape(len(dy), dx.shape[1] * sh, dx.shape[3] * sw, channels).transpose(0, 3, 1, 2)
+    top, left = top - skipped[0] * sh, left - skipped[1] * sw
+    return dx[:, :, top : top + size[0], left : left + size[1]]
 
 
-def _piece(geometry, n):
-    """How many samples make a matrix that is large enough for BLAS."""
-    return max(1, min(n, COLUMN_BYTES // (4 * geometry.positions * geometry.runs * geometry.run_length)))
+def _rows(dy, y):
+    """dy, 0 where y is not positive, as a matrix (S · positions, O)."""
+    rows = np.ascontiguousarray(dy.transpose(0, 2, 3, 1)).reshape(-1, dy.shape[1])
+    return rows if y is None else rows * (y.transpose(0, 2, 3, 1).reshape(rows.shape) > 0)
 
 
-def _im2col(geometry, x, stride):
-    """The windows of x (S, C, H, W), copied side by side: (S · positions, taps)."""
-    buffer = geometry.buffer(len(x), x.dtype)
-    geometry.fill(buffer, x)
-    windows = geometry.windows(buffer, len(x), stride)
-    columns = scratch("columns", windows.shape, x.dtype)
-    columns[...] = windows
-    return columns.reshape(len(x) * geometry.positions, -1)
+def _by_fours(rows, gradients):
+    """gradients[g, p, i] = rows[p, 4g + i]; what goes beyond the last channel is 0."""
+    whole = rows.shape[1] // 4
+    for p in range(rows.shape[0]):
+        for g in range(whole):
+            for i in range(4):
+                gradients[g, p, i] = rows[p, 4 * g + i]
+        if whole < len(gradients):
+            for i in range(4):
+                gradients[whole, p, i] = rows[p, 4 * whole + i] if 4 * whole + i < rows.shape[1] else 0
 
 
-def _rows_of_map(dy, y, begin, end):
-    """dy[begin:end], 0 where y is not positive, as a matrix (S · positions, O)."""
-    rows = np.ascontiguousarray(dy[begin:end].transpose(0, 2, 3, 1)).reshape(-1, dy.shape[1])
-    return rows if y is None else rows * (y[begin:end].transpose(0, 2, 3, 1).reshape(rows.shape) > 0)
+def _add_products(sample, offsets, gradients, starts, chunks, dkernels):
+    """dkernels[chunk, g, i] += Σ dy[p, 4g + i] · window(p), chunk by chunk, over all positions p.
+
+    `chunks` has room for the same chunk of all windows, side by side: where they lie they may share few cache lines.
+    """
+    width = dkernels.shape[3]
+    out, taps = dkernels.reshape(-1), chunks.reshape(-1)
+    to = 0
+    for chunk in range(len(starts)):
+        for p in range(len(offsets)):
+            store(taps, p * width, row(sample, offsets[p] + starts[chunk], FOUR))
+        for g in range(len(gradients)):
+            dy = gradients[g].reshape(-1)
+            a, b = row(out, to, FOUR), row(out, to + width, FOUR)
+            c, d = row(out, to + 2 * width, FOUR), row(out, to + 3 * width, FOUR)
+            for p in range(len(offsets)):
+                x = row(taps, p * width, FOUR)
+                a, b = fma(splat(dy[4 * p]), x, a), fma(splat(dy[4 * p + 1]), x, b)
+                c, d = fma(splat(dy[4 * p + 2]), x, c), fma(splat(dy[4 * p + 3]), x, d)
+            store(out, to, a)
+            store(out, to + width, b)
+            store(out, to + 2 * width, c)
+            store(out, to + 3 * width, d)
+            to += 4 * width
+
+
+_by_fours = njit(nogil=True, cache=True)(_by_fours)
+_add_products = njit(nogil=True, cache=True)(_add_products)

@@ -11,8 +11,6 @@ and one register kernel adds up such rows: 5 vectors stay in registers while it 
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numba import njit
 
@@ -44,7 +42,7 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
     out_channels = len(weight)
     geometry = lowering.lower(channels, tuple(size), weight.shape[2:], stride, padding)
     dy, argmax = _at_least(lanes_of(x.dtype), dy, 0), _at_least(lanes_of(x.dtype), argmax, -1)
-    starts, taps = _chunks(geometry, len(FIVE) * lanes_of(x.dtype))
+    starts, taps = lowering.chunks(geometry, len(FIVE) * lanes_of(x.dtype))
     used = taps >= 0
     kernels = parallel.zeros((out_channels, len(taps)), x.dtype)
     kernels[:, used] = lowering.rows_of(weight)[:, taps[used]]
@@ -88,21 +86,6 @@ def _at_least(lanes, maps, nothing):
     if channels >= lanes:
         return rows
     return np.pad(rows, ((0, 0), (0, 0), (0, lanes - channels)), constant_values=nothing)
-
-
-@lru_cache(maxsize=64)
-def _chunks(geometry, width):
-    """A window cut into chunks of `width` numbers: where each starts, and which tap each number is (−1: none)."""
-    if geometry.span <= 1.3 * geometry.runs * geometry.run_length:  # the gaps between runs cost less than their edges
-        stretches = [(0, geometry.span)]
-    else:
-        stretches = [(run * geometry.row_step, geometry.run_length) for run in range(geometry.runs)]
-    starts = np.array([s for first, length in stretches for s in range(first, first + length, width)])
-    inside = np.array([first + length for first, length in stretches for _ in range(first, first + length, width)])
-    place = starts[:, None] + np.arange(width)
-    run, k = np.divmod(place, geometry.row_step)
-    taps = np.where((place < inside[:, None]) & (k < geometry.run_length), run * geometry.run_length + k, -1)
-    return starts, taps.reshape(-1)
 
 
 def _collect(dy, argmax, places, values, starts, counts, dbias):

@@ -6,15 +6,11 @@ import numpy as np
 
 from scratchnet.kernels.cpu import conv_dense, conv_forward, conv_sparse
 
-WIDE = 160  # output channels from which BLAS, which packs the weights its own way, beats the register kernel
-
 
 def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
     """See `reference.conv_block_forward`; without a pool, the backward pass needs y alone, so `saved` is y."""
     relu = activation == "relu"
-    if pool is None and len(weight) >= WIDE:
-        y, saved = conv_dense.forward(x, weight, bias, stride, padding, relu), None
-    elif _tall(weight):
+    if _tall(weight):
         pool = pool and (pool[0][::-1], pool[1][::-1])
         turned = conv_forward.forward(
             _turn(x), _turn(weight), bias, stride[::-1], padding[::-1], relu, pool, turned=True

@@ -14,11 +14,13 @@ from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.vectors import fma, lanes_of, row, splat, store
 
 DENSITY = 0.4  # up to which share of non-zeros the sparse product is the faster one
-LEAST = 512  # rows, inner and columns from which it pays
-DEPTH = 80  # rows of the right factor worked on at a time: with 8 vectors each, they fit the first-level cache
-HEIGHT = 1024  # rows of the result worked on at a time: they fit the second-level cache
+LEAST = 512  # inner, columns and, where b's columns lie in memory, rows from which it pays
+FEW = 64  # rows from which it pays where b's rows lie in memory
 EIGHT = (0,) * 8  # vectors in a row
-COLUMNS = 640  # of a BLAS product per piece
+DEPTH = 80  # rows of the right factor worked on at a time: with a row of vectors each, they fit the first-level cache
+HEIGHT = 1024  # rows of the result worked on at a time: they fit the second-level cache
+TILES = 10  # rows of EIGHT side by side in a piece, at most
+COLUMNS = 1250  # of a BLAS product per piece
 
 
 def dense_forward(x, weight, bias):
@@ -43,16 +45,19 @@ def product(a, b, out=None):
     """a · b for matrices of any strides; the zeros of `a` are skipped where they are many."""
     if out is None:
         out = parallel.empty((len(a), b.shape[1]), a.dtype)
-    if min(*a.shape, b.shape[1]) >= LEAST and _density(a) <= DENSITY:
+    turned = _turned(b)
+    if min(b.shape) >= LEAST and len(a) >= (LEAST if turned else FEW) and _density(a) <= DENSITY:
         sparse_product(a, b, out)
         return out
 
     def piece(i: int) -> None:
-        columns = slice(i * COLUMNS, (i + 1) * COLUMNS)
+        part = slice(i * COLUMNS, (i + 1) * COLUMNS)
         if len(a) >= b.shape[1]:
-            np.matmul(a[columns], b, out=out[columns])
+            np.matmul(a[part], b, out=out[part])
+        elif turned:
+            out[:, part] = (b[:, part].T @ a.T).T
         else:
-            out[:, columns] = a @ b[:, columns]
+            out[:, part] = a @ b[:, part]
 
     parallel.run(piece, -(-max(len(a), b.shape[1]) // COLUMNS))
     return out
@@ -64,32 +69,36 @@ def sparse_product(a, b, out):
     a becomes, for each stretch of DEPTH columns, one list of non-zeros per row. Then, tile by tile of `out`, a row of
     8 vectors stays in registers while the kernel walks along such a list.
     """
-    m, k = a.shape
-    n = b.shape[1]
+    (m, k), n = a.shape, b.shape[1]
     width = len(EIGHT) * lanes_of(a.dtype)
-    depths = -(-k // DEPTH)
-    room = m * DEPTH
-    index, value = np.empty((depths, room), np.int32), np.empty((depths, room), a.dtype)
+    height = min(m, HEIGHT)
+    tiles = max(1, min(TILES, HEIGHT // height))  # side by side: what is read of b in one go is longer
+    depths, across = -(-k // DEPTH), -(-n // (tiles * width))
+    index, value = np.empty((depths, m * DEPTH), np.int32), np.empty((depths, m * DEPTH), a.dtype)
     firsts = np.empty((depths, m + 1), np.int64)
+    turned = _turned(b)
+    factor = np.ascontiguousarray(b.T if turned else b)
 
     def compress(d: int) -> None:
         block = np.ascontiguousarray(a[:, d * DEPTH : (d + 1) * DEPTH])
         _compress(block, width, index[d], value[d], firsts[d])
 
-    def tile(i: int) -> None:
-        vertical, across = divmod(i, -(-n // width))
-        top, left = vertical * HEIGHT, across * width
-        height, right = min(HEIGHT, m - top), min(width, n - left)
-        sums, block = scratch("sums", (height, width), a.dtype), scratch("block", (DEPTH, width), a.dtype)
-        sums[:], block[:] = 0, 0
-        for d in range(depths):
-            rows = b[d * DEPTH : (d + 1) * DEPTH, left : left + right]
-            block[: len(rows), :right] = rows
-            _add_rows(index[d], value[d], firsts[d, top : top + height + 1], block, sums)
-        out[top : top + height, left : left + right] = sums[:, :right]
+    def piece(i: int) -> None:
+        top, left = i // across * height, i % across * tiles * width
+        bottom = min(m, top + height)
+        sums = scratch("sums", (tiles, bottom - top, width), a.dtype)
+        blocks = scratch("blocks", (tiles, DEPTH, width), a.dtype)
+        _add_up(index, value, firsts[:, top : bottom + 1], factor, turned, left, blocks, sums)
+        for tile, first in zip(sums, range(left, n, width)):
+            out[top:bottom, first : first + width] = tile[:, : n - first]
 
     parallel.run(compress, depths)
-    parallel.run(tile, -(-m // HEIGHT) * -(-n // width))
+    parallel.run(piece, -(-m // height) * across)
+
+
+def _turned(b) -> bool:
+    """Whether b's columns lie in memory, as in x·Wᵀ."""
+    return b.strides[0] < b.strides[1]
 
 
 def _density(a) -> float:
@@ -115,15 +124,43 @@ def _compress(block, width, index, value, firsts):
     firsts[block.shape[0]] = count
 
 
-def _add_rows(index, value, firsts, block, sums):
-    """sums[i] += Σ value · block[index] over the i-th list."""
-    rows, out = block.reshape(-1), sums.reshape(-1)
-    for i in range(len(firsts) - 1):
-        total = row(out, i * sums.shape[1], EIGHT)
-        for t in range(firsts[i], firsts[i + 1]):
-            total = fma(splat(value[t]), row(rows, np.intp(index[t]), EIGHT), total)
-        store(out, i * sums.shape[1], total)
+def _add_up(index, value, firsts, factor, turned, left, blocks, sums):
+    """sums = a few tiles of a · b: for each stretch of DEPTH rows of b, the lists' values times the rows of a block."""
+    blocks[:] = 0
+    sums[:] = 0
+    tiles, depth, width = blocks.shape
+    inner, columns = factor.shape
+    if turned:
+        inner, columns = columns, inner
+    for d in range(len(firsts)):
+        first = d * depth
+        _copy(factor, turned, first, min(depth, inner - first), left, columns, blocks)
+        for tile in range(tiles):
+            rows, out = blocks[tile].reshape(-1), sums[tile].reshape(-1)
+            for i in range(sums.shape[1]):
+                total = row(out, i * width, EIGHT)
+                for t in range(firsts[d, i], firsts[d, i + 1]):
+                    total = fma(splat(value[d, t]), row(rows, np.intp(index[d, t]), EIGHT), total)
+                store(out, i * width, total)
 
 
+def _copy(factor, turned, first, size, left, columns, blocks):
+    """blocks[tile, k, j] = b[first + k, left + tile · width + j], as far as b goes."""
+    tiles, depth, width = blocks.shape
+    if turned:
+        for j in range(min(columns - left, tiles * width)):
+            block = blocks[j // width]
+            for k in range(size):
+                block[k, j % width] = factor[left + j, first + k]
+    else:
+        for k in range(size):
+            for tile in range(tiles):
+                begin = left + tile * width
+                out = blocks[tile, k]
+                for j in range(min(width, columns - begin)):
+                    out[j] = factor[first + k, begin + j]
+
+
+_copy = njit(nogil=True, cache=True)(_copy)
 _compress = njit(nogil=True, cache=True)(_compress)
-_add_rows = njit(nogil=True, cache=True)(_add_rows)
+_add_up = njit(nogil=True, cache=True)(_add_up)

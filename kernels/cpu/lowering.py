@@ -30,7 +30,7 @@ class Lowering:
     columns: int
     runs: int
     run_length: int
-    offsets: np.ndarray  # (positions rounded up to a multiple of 4,) int64; the last is repeated
+    offsets: np.ndarray  # (positions,) int64
 
     @property
     def positions(self) -> int:
@@ -53,6 +53,11 @@ class Lowering:
         """How many samples make a piece."""
         return max(1, min(n, PIECE_BYTES // (4 * max(self.sample_size, self.positions * 64))))
 
+    def offsets_of(self, samples: int) -> np.ndarray:
+        """The offsets of several samples, one after the other, the last one repeated up to a multiple of 4."""
+        offsets = (np.arange(samples)[:, None] * self.sample_size + self.offsets).reshape(-1)
+        return np.pad(offsets, (0, -len(offsets) % 4), mode="edge")
+
     def buffer(self, samples: int, dtype, name: str = "rows") -> np.ndarray:
         """Room for `samples` samples, this thread's own, not cleared."""
         return scratch(name, (samples * self.sample_size + SLACK,), dtype)
@@ -69,16 +74,6 @@ class Lowering:
         inside = full[:, self.top : self.top + size[0], self.left : self.left + size[1]]
         return inside.transpose(0, 3, 1, 2)
 
-    def windows(self, buffer: np.ndarray, samples: int, stride) -> np.ndarray:
-        """All windows as a view (S, rows, columns, runs, run_length): im2col without the copy."""
-        size = buffer.itemsize
-        strides = (self.sample_size, stride[0] * self.row_step, stride[1] * self.channels, self.row_step, 1)
-        return np.lib.stride_tricks.as_strided(
-            buffer,
-            (samples, self.rows, self.columns, self.runs, self.run_length),
-            [s * size for s in strides],
-        )
-
 
 @lru_cache(maxsize=64)
 def lower(channels, size, kernel_size, stride, padding) -> Lowering:
@@ -86,11 +81,26 @@ def lower(channels, size, kernel_size, stride, padding) -> Lowering:
     (top, bottom), (left, right) = padding
     height, width = size[0] + top + bottom, size[1] + left + right
     rows, columns = (height - kernel_size[0]) // stride[0] + 1, (width - kernel_size[1]) // stride[1] + 1
-    i, j = np.divmod(np.arange(-(-rows * columns // 4) * 4).clip(max=rows * columns - 1), columns)
+    i, j = np.divmod(np.arange(rows * columns), columns)
     offsets = (i * stride[0] * width + j * stride[1]) * channels
     return Lowering(
         channels, height, width, top, left, rows, columns, kernel_size[0], kernel_size[1] * channels, offsets
     )
+
+
+@lru_cache(maxsize=64)
+def chunks(geometry, width):
+    """A window cut into chunks of `width` numbers: where each starts, and which tap each number is (−1: none)."""
+    if geometry.span <= 1.3 * geometry.runs * geometry.run_length:  # the gaps between runs cost less than their edges
+        stretches = [(0, geometry.span)]
+    else:
+        stretches = [(run * geometry.row_step, geometry.run_length) for run in range(geometry.runs)]
+    starts = np.array([s for first, length in stretches for s in range(first, first + length, width)])
+    inside = np.array([first + length for first, length in stretches for _ in range(first, first + length, width)])
+    place = starts[:, None] + np.arange(width)
+    run, k = np.divmod(place, geometry.row_step)
+    taps = np.where((place < inside[:, None]) & (k < geometry.run_length), run * geometry.run_length + k, -1)
+    return starts, taps.reshape(-1)
 
 
 def rows_of(weight: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ With these few functions a kernel says so in plain Python:
     for k in range(n):
         total = fma(splat(x[k]), row(weight, k * stride, FIVE), total)
 
-five registers are summed at a time. An array is indexed flat. `NUMBA_DISABLE_JIT=1` gives the same functions on NumPy slices, for a debugger.
+five registers are summed at a time. An array is indexed flat. `NUMBA_DISABLE_JIT=1` gives the same functions on NumPy
+slices, for a debugger.
 """
 
 from __future__ import annotations
@@ -207,9 +208,7 @@ def load_int(typingctx, like, array, index):
 
     def codegen(context, builder, signature, args):
         data = cgutils.create_struct_proxy(array)(context, builder, args[1]).data
-        value = builder.load(
-            builder.bitcast(builder.gep(data, [args[2]]), context.get_value_type(vector).as_pointer())
-        )
+        value = builder.load(builder.bitcast(builder.gep(data, [args[2]]), context.get_value_type(vector).as_pointer()))
         value.align = 4
         return value
 
@@ -254,9 +253,7 @@ def scatter(typingctx, array, index, value):
         name = f"llvm.masked.scatter.v{value.lanes}{letter}{value.element.bitwidth}.v{value.lanes}p0"
         function = ir.FunctionType(ir.VoidType(), [kind, places.type, ir.IntType(32), mask.type])
         align = ir.Constant(ir.IntType(32), value.element.bitwidth // 8)
-        builder.call(
-            cgutils.get_or_insert_function(builder.module, function, name), [args[2], places, align, mask]
-        )
+        builder.call(cgutils.get_or_insert_function(builder.module, function, name), [args[2], places, align, mask])
         return context.get_dummy_value()
 
     return types.void(array, index, value), codegen

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratchnet.kernels import cpu, reference
-from scratchnet.kernels.cpu import dense, elementwise, lowering, parallel, update
+from scratchnet.kernels.cpu import conv_forward, dense, elementwise, lowering, parallel, update
 from tests.support import seeds
 
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -26,6 +26,7 @@ def pieces(request, monkeypatch):
     if request.param:
         monkeypatch.setattr(parallel, "RECYCLED", 0)
         monkeypatch.setattr(lowering, "PIECE_BYTES", request.param)
+        monkeypatch.setattr(conv_forward, "PANEL_BYTES", request.param)
         monkeypatch.setattr(update, "PIECE", 8)
         monkeypatch.setattr(elementwise, "PIECE", 8)
         monkeypatch.setattr(dense, "COLUMNS", 5)
