@@ -1,15 +1,20 @@
 """Training on the CUDA kernels (run on the CPU), watched: when does the host read what the device holds?"""
 
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from scratchnet import backend, losses
+from scratchnet.data import Batches, Segments
 from scratchnet.errors import InputError
 from scratchnet.kernels import cuda
+from scratchnet.sound import SoundSettings
 from scratchnet.training import feed, loop
+from scratchnet.training.inputs import Normalisation
 from scratchnet.training.loop import Interrupted, Stop
+from scratchnet.training.tasks import Forcing
 from tests.kernels.cuda.test_batches import Stream
 from tests.training.test_loop import Rows, trainer
 
@@ -165,8 +170,6 @@ def test_once_a_second_it_looks(gpu, monkeypatch):
 @pytest.mark.parametrize("memory", [1 << 40, 0], ids=["resident", "uploaded"])
 def test_mini_batches_are_those_of_the_cpu(gpu, monkeypatch, memory, skip):
     """Bit for bit, out of the device's memory and through pinned buffers."""
-    from scratchnet.data import Batches
-
     monkeypatch.setattr(gpu, "free_memory", memory, raising=False)
     segments = trainer().task.segments
 
@@ -183,25 +186,48 @@ def test_mini_batches_are_those_of_the_cpu(gpu, monkeypatch, memory, skip):
         assert x.tobytes() == y.tobytes() and np.array_equal(label, other)
 
 
-@pytest.mark.parametrize("scaled", [False, True])
-def test_waveforms_are_those_of_the_cpu(gpu, scaled):
-    """Overlapping segments of a signal that lies there once; each with its own factor, or all as they are."""
-    from dataclasses import fields
-
-    from scratchnet.data import Batches
-    from scratchnet.data.segments import Segments
-    from scratchnet.sound import SoundSettings
-
+def sounds(scaled=False):
+    """Seven overlapping segments of a signal, with made-up spectrograms; with their own factors, or all as they are."""
     rng = np.random.default_rng(0)
     known = {
         "waveform": rng.standard_normal(5000).astype("f4"), "start": np.arange(7) * 600, "label": np.arange(7),
         "scale": (rng.uniform(1, 2, 7) if scaled else np.ones(7)).astype("f4"),
+        "logmel": rng.standard_normal((7, 60, 3)).astype("f4"),
         "settings": SoundSettings(segment_length=1200, n_frames=3),
     }  # fmt: skip
-    segments = Segments(**{field.name: known.get(field.name) for field in fields(Segments)})
+    return Segments(**{field.name: known.get(field.name) for field in fields(Segments)})
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_waveforms_are_those_of_the_cpu(gpu, scaled):
+    segments, before = sounds(scaled), len(gpu.launches)
     for indices in ([6, 0, 3, 3], [5, 1]):
         ((x, label),) = feed.mini_batches(Batches(segments, indices, 4, feature="waveform"))
         assert np.array(x).tobytes() == segments.waveforms(indices).tobytes()
         assert np.array_equal(label, indices)
-    assert len([kernel for _, kernel, _ in gpu.launches if kernel == "gather_segments"]) >= 2
-    assert len(feed._kept) == 1
+    assert [kernel for _, kernel, _ in gpu.launches[before:]] == ["gather_segments"] * 2
+    assert list(feed._kept) == ["waveform"]
+
+
+@pytest.mark.parametrize("memory", [1 << 40, 0], ids=["resident", "uploaded"])
+def test_spectrogram_forcing_gets_the_same_pairs(gpu, monkeypatch, memory):
+    monkeypatch.setattr(gpu, "free_memory", memory, raising=False)
+    segments, train = sounds(), np.arange(7)
+    task = Forcing(segments, train, train, Normalisation(0.5, 2.0), batch_size=3, seed=(1, 2))
+    found = [(np.array(x), np.array(target)) for x, target in task.batches(1, 1)]
+    monkeypatch.setattr(backend, "_current", "cpu")
+    expected = [(x.copy(), target.copy()) for x, target in task.batches(1, 1)]
+    assert [len(x) for x, _ in found] == [3, 1]
+    for pair, other in zip(found, expected, strict=True):
+        assert all(a.tobytes() == b.tobytes() and a.shape == b.shape for a, b in zip(pair, other))
+
+
+def test_another_data_set_takes_the_firsts_place(gpu):
+    for segments in (sounds(), sounds()):
+        for mean in (0.0, 1.0):
+            batches = Batches(segments, [4, 2], 2, feature="logmel", mean=mean, std=2.0)
+            ((x, _),) = feed.mini_batches(batches)
+            assert np.array(x).tobytes() == segments.logmels([4, 2], mean=mean, std=2.0).tobytes()
+        list(feed.mini_batches(Batches(segments, [4, 2], 2)))
+        assert set(feed._kept) == {"logmel", "waveform"}
+        assert all(one.segments is segments for _, one in feed._kept.values())
