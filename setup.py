@@ -46,7 +46,14 @@ setup(
     extras_require={
         "cuda": ["cupy-cuda13x[ctk]>=14"],
         "onnx": ["onnx>=1.16"],
-        "test": ["pytest>=8", "hypothesis>=6.100", "setuptools>=77"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "setuptools>=77",
+            "nbclient>=0.10",  # these three run docs/demo.ipynb
+            "nbformat>=5.10",
+            "ipykernel>=6.29",
+        ],
         # What tests and benchmarks compare with; nothing of scratchnet needs them.
         "oracles": ["torch==2.13.0", "librosa>=0.10.2", "onnx>=1.16", "onnxruntime>=1.18"],
         "lint": ["ruff~=0.17.0", "mypy~=2.4"],

@@ -86,12 +86,13 @@ def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Seque
     """Confusion matrices (K, K) of counts by title, side by side: shades are shares of the row, numbers the counts."""
     count = len(names)
     long = max(map(len, names)) > 3
-    size = min(12.0, 1.0 + 0.8 * long + 0.31 * count)
-    figure, axes = new_figure(1, len(matrices), ((size - 0.4) * len(matrices) + 1.0, size), sharey=True)
+    side = min(9.0, 0.3 + 0.31 * count)  # of a matrix, in inches
+    size = (side * len(matrices) + 1.7 + 0.5 * long, side + 0.9 + 0.8 * long)
+    figure, axes = new_figure(1, len(matrices), size, sharey=True)
     for axis, (title, confusion) in zip(axes[0], matrices.items()):
         image = _draw_confusion(axis, confusion)
         axis.set_xticks(range(count), names, rotation=45 if long else 0, ha="right" if long else "center")
-        axis.set(xlabel="predicted class", title="\n".join(textwrap.wrap(title, max(24, int(11 * size)))))
+        axis.set(xlabel="predicted class", title="\n".join(textwrap.wrap(title, max(24, int(11 * side)))))
     axes[0, 0].set_yticks(range(count), names)
     axes[0, 0].set_ylabel("true class")
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")

@@ -97,8 +97,8 @@ def seconds(network: Network, length: int, sample_rate: float) -> tuple[float, f
 
 def _draw(arguments: Namespace) -> None:
     run = one(arguments.runs[0])
-    if run.config.net == "piczaknet":
-        raise InputError(f"{run.path}: PiczakNet has no front end; name a run of HeuriNet, MSTNet or MelNet")
+    if run.config.is_back_end:
+        raise InputError(f"{run.path}: {run.system} has no front end; name a run of HeuriNet, MSTNet or MelNet")
     config = run.config.with_(backend=arguments.backend, data=arguments.data or run.config.data)
     training.choose_backend(config)
     screen = Screen(quiet=True)

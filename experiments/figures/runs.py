@@ -15,7 +15,7 @@ from scratchnet.data.source import codes
 from scratchnet.errors import InputError
 from scratchnet.training.config import Config
 from scratchnet.training.files import read_arrays
-from scratchnet.training.phases import phases_of
+from scratchnet.training.phases import phases_for
 from scratchnet.training.runfolder import CONFIG, MODEL, RunFolder
 
 
@@ -33,10 +33,16 @@ class Run(NamedTuple):
     @property
     def system(self) -> str:
         """Which of the paper's systems it trained, in words."""
-        name = style.title(self.config.net)
-        if self.config.net == "piczaknet":
-            return f"{name} with deltas" if self.config.deltas else name
-        return f"{name}, {'IceBreaker' if self.config.init == 'icebreaker' else 'random init'}"
+        config, name = self.config, style.title(self.config.net)
+        if config.is_back_end:
+            return f"{name} with deltas" if config.deltas else name
+        if config.net == "melnet" and config.mel_power == 1:
+            name += " (magnitudes)"
+        if config.net == "mstnet" and config.mst_batch_norm:
+            name += " (batch norm)"
+        if config.back_end != "piczak":
+            name += f" before {style.title(config.back_end)}"
+        return f"{name}, {'IceBreaker' if config.init == 'icebreaker' else 'random init'}"
 
     def result(self) -> dict[str, Any]:
         """result.json. Raises `InputError` where the run is not finished."""
@@ -54,7 +60,7 @@ class Run(NamedTuple):
         """The best weights of the last phase, or of the one named."""
         if phase is None:
             return read_arrays(self.path / MODEL)[0]
-        named = {str(p.name): p for p in phases_of(self.config.net, self.config.init)}
+        named = {str(p.name): p for p in phases_for(self.config)}
         if phase not in named:
             raise InputError(f"{self.path}: this run has no phase {phase} (it has {', '.join(named)})")
         return self.folder.weights_of(named[phase])

@@ -16,7 +16,10 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, RUST, BLACK = (
 )  # fmt: skip
 PALETTE = (BLUE, RUST, GREEN, PURPLE, ORANGE, SKY, BLACK, "#999999")
 OF_NET = {"piczaknet": GREEN, "heurinet": BLUE, "mstnet": RUST, "melnet": PURPLE}  # fig. 3: HeuriNet blue, MSTNet red
-TITLES = {"piczaknet": "PiczakNet", "heurinet": "HeuriNet", "mstnet": "MSTNet", "melnet": "MelNet"}
+TITLES = {
+    "piczaknet": "PiczakNet", "heurinet": "HeuriNet", "mstnet": "MSTNet", "melnet": "MelNet",
+    "sbcnn": "SB-CNN", "minivgg": "MiniVGG",
+}  # fmt: skip
 HERTZ = (300, 1000, 3000, 9000)
 
 
