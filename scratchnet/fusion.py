@@ -23,6 +23,9 @@ class Plain:
         self.need_dx = True
         self.forward = layer.forward
 
+    def forget(self) -> None:
+        """A single layer keeps little, or overwrites it."""
+
     def backward(self, dy: Array) -> Array:
         layer = self.layers[0]
         layer.need_dx = self.need_dx
@@ -43,6 +46,12 @@ class ConvBlock:
             self._pool = (1, pool.kernel_size), (1, pool.stride)
         elif pool is not None:
             self._pool = pool.kernel_size, pool.stride
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of what the last forward kept: the next one finds its memory free."""
+        self._saved: Any = None
+        self._argmax: Any = None
 
     def forward(self, x: Array, training: bool = False) -> Array:
         conv = self._conv
@@ -79,6 +88,12 @@ class DenseBlock:
         self.layers: list[Layer] = [layer for layer in (dense, relu, dropout) if layer is not None]
         self.need_dx = True
         self._dense, self._dropout = dense, dropout
+        self.forget()
+
+    def forget(self) -> None:
+        """As above."""
+        self._x: Any = None
+        self._y: Any = None
 
     def forward(self, x: Array, training: bool = False) -> Array:
         params = self._dense.params

@@ -135,9 +135,11 @@ class Network:
     def _run(self, groups: list[str], x: Array, training: bool) -> Array:
         if x.dtype != self.dtype:
             x = x.astype(self.dtype)
-        for group in groups:
-            for step in self._steps[group]:
-                x = step.forward(x, training)
+        steps = [step for group in groups for step in self._steps[group]]
+        for step in steps:
+            step.forget()
+        for step in steps:
+            x = step.forward(x, training)
         return x
 
     def _set_frozen(self, group: str, frozen: bool) -> None:

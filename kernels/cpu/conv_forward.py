@@ -29,7 +29,8 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
     kernel, step = pool or ((1, 1), (1, 1))
     rows, columns = (geometry.rows - kernel[0]) // step[0] + 1, (geometry.columns - kernel[1]) // step[1] + 1
     y = parallel.empty((n, rows, columns, out_channels), x.dtype)
-    argmax = parallel.empty(y.shape if pool else (0, *y.shape[1:]), np.int32)
+    place_type = np.int16 if geometry.positions <= np.iinfo(np.int16).max else np.int32
+    argmax = parallel.empty(y.shape if pool else (0, *y.shape[1:]), place_type)
     vectors = _vectors(-(-out_channels // lanes_of(x.dtype)))
     like = (0,) * vectors  # tells the kernel at compile time
     panels = _pack(lowering.rows_of(weight), bias, vectors * lanes_of(x.dtype), x.dtype)

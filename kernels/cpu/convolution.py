@@ -23,7 +23,7 @@ def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
 
 def conv_block_backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight):
     """See `reference.conv_block_backward`."""
-    if saved is not None and saved.dtype == np.int32:
+    if saved is not None and saved.dtype.kind == "i":
         if not _tall(weight):
             return conv_sparse.backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight)
         dx, dweight, dbias = conv_sparse.backward(

@@ -203,14 +203,15 @@ def where(typingctx, mask, x, y):
 
 @intrinsic
 def load_int(typingctx, like, array, index):
-    """As many numbers of an int32 array as `like` has lanes, from array[index] on."""
+    """As many numbers of an int16 or int32 array as `like` has lanes, from array[index] on, as int32."""
     vector = Vector(types.int32, like.lanes)
 
     def codegen(context, builder, signature, args):
         data = cgutils.create_struct_proxy(array)(context, builder, args[1]).data
-        value = builder.load(builder.bitcast(builder.gep(data, [args[2]]), context.get_value_type(vector).as_pointer()))
-        value.align = 4
-        return value
+        kind = ir.VectorType(data.type.pointee, like.lanes)
+        value = builder.load(builder.bitcast(builder.gep(data, [args[2]]), kind.as_pointer()))
+        value.align = array.dtype.bitwidth // 8
+        return builder.sext(value, context.get_value_type(vector))
 
     return vector(like, array, types.intp), codegen
 
@@ -300,7 +301,7 @@ if config.DISABLE_JIT:  # the same, for a debugger
     where = np.where  # type: ignore[assignment]
 
     def load_int(like, array, index):  # noqa: F811
-        return array[index : index + len(like)].copy()
+        return array[index : index + len(like)].astype(np.int32)
 
     def add(x, y):  # noqa: F811
         return x + y

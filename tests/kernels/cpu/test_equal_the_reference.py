@@ -65,9 +65,10 @@ OURS = [
     ((2, 1, 1, 300), 170, (1, 64), (1, 32), ((0, 0), (16, 16)), True, None),
     ((1, 2, 1, 260), 3, (1, 3), (1, 1), ((0, 0), (1, 1)), False, ((1, 2), (1, 1))),  # more than 48 winners a channel
     ((20, 1, 1, 99), 2, (1, 90), (1, 2), ((0, 0), (0, 0)), True, ((1, 2), (1, 1))),  # many samples, all five vectors
+    ((1, 1, 1, 33000), 3, (1, 2), (1, 1), ((0, 0), (0, 0)), True, ((1, 2), (1, 2))),  # places beyond 16 bits
     ((20, 1, 95, 3), 2, (90, 2), (2, 1), ((0, 0), (0, 0)), True, ((2, 1), (1, 1))),  # the same, turned
 ]
-NAMES = ["heurinet1", "heurinet2", "piczak1", "piczak2", "mstnet1", "crowded", "many", "turned"]
+NAMES = ["heurinet1", "heurinet2", "piczak1", "piczak2", "mstnet1", "crowded", "many", "long", "turned"]
 
 
 @both_types
