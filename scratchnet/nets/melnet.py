@@ -10,20 +10,20 @@ from scratchnet.layers import Conv1D, Decibel, Image, Layer, Modulus, ReflectPad
 from scratchnet.nets.back_ends import back_end_group
 from scratchnet.network import Group, Network
 
-# The units in which the weights are counted. Eq. 1 and 2 leave them free: a factor on all kernels or all triangles is a
-# constant in dB, which `Decibel` takes off again. They matter to the one learning rate of all layers: a weight that is
-# counted in a unit u moves u² times as far in a gradient step. Counted as they are, the triangles (heights of 0.001 to
-# 0.025) have gradients in the thousands, as the logarithm divides by the powers of the quietest bins, and a first step
-# of 0.01 wipes the Mel transform out; with |·| in place of |·|² the gradients are some 50 times smaller. The Fourier
-# kernels (heights up to 1, gradients of 0.1) would hardly move.
-KERNEL_UNIT = 2.0**3  # powers of two: nothing is rounded
-TRIANGLE_UNIT = {2: 2.0**-13, 1: 2.0**-7}  # by `power`
+# The unit in which the triangles are counted, by `power`. Eq. 2 leaves it free: a factor on all of them is a constant
+# in dB, which `Decibel` takes off again. It matters to the one learning rate of all layers, since a weight that is
+# counted in a unit u moves u² times as far in a gradient step. Counted in ones, triangles (heights of 0.001 to 0.025)
+# have gradients in the thousands, as the logarithm divides by the powers of the quietest bins, and a first step of 0.01
+# wipes the Mel transform out. With |·| in place of |·|² the gradients are some 50 times smaller.
+TRIANGLE_UNIT = {2: 2.0**-15, 1: 2.0**-9}  # powers of two: nothing is rounded
 
 
 def melnet(
     n_classes: int = 10,
     power: int = 2,
     top_db: float | None = 80.0,
+    amin: float = 1e-10,
+    window: str = "hann",
     mean: float = 0.0,
     std: float = 1.0,
     dtype: str = "float32",
@@ -33,10 +33,10 @@ def melnet(
     """MelNet: eq. 1 and 2 as layers, then PiczakNet. x (N, 1, 20992) → logits (N, n_classes).
 
     conv1 holds the windowed Fourier kernels of eq. 1 (513 cosines, 513 sines), conv2 the triangles Δ of eq. 2; both
-    train, counted in KERNEL_UNIT and TRIANGLE_UNIT. `power` 2 is |·|² as in eq. 1, 1 is |·| (footnote 9). `top_db` as
-    in `log_melspectrogram`. `mean`, `std`: of the training set's spectrograms in dB, taken off and divided by before
-    PiczakNet. The other options are PiczakNet's, or those of another `back_end` ("sbcnn", "minivgg"). Raises ValueError
-    for a wrong one.
+    train, the triangles counted in TRIANGLE_UNIT. `power` 2 is |·|² as in eq. 1, 1 is |·| (footnote 9). `top_db`,
+    `amin` (of powers) and `window` ("hann" or "rectangular") as in `log_melspectrogram`. `mean`, `std`: of the training
+    set's spectrograms in dB, taken off and divided by before PiczakNet. The other options are PiczakNet's, or those of
+    another `back_end` ("sbcnn", "minivgg"). Raises ValueError for a wrong one.
     """
     # Imported here: the Fourier kernels and triangles are the sound wing's, which is not needed for the other networks.
     from scratchnet.sound import fourier_kernels, mel_filters
@@ -47,22 +47,22 @@ def melnet(
     rng = np.random.default_rng() if rng is None else rng
     how: dict[str, Any] = {"dtype": dtype, "rng": rng}
     n_fft, hop = 1024, 512
-    fourier = fourier_kernels(n_fft, dtype=dtype)  # (1026, 1, 1024)
+    fourier = fourier_kernels(n_fft, window, dtype=dtype)  # (1026, 1, 1024)
     triangles = mel_filters(22050, n_fft, n_mels=60, dtype=dtype)  # (60, 513)
     conv1 = Conv1D(1, len(fourier), n_fft, stride=hop, **how)
-    conv1.params["weight"] = fourier * fourier.dtype.type(1 / KERNEL_UNIT)
+    conv1.params["weight"] = fourier
     conv2 = Conv1D(triangles.shape[1], len(triangles), 1, **how)
     conv2.params["weight"] = np.ascontiguousarray(triangles[:, :, None]) * triangles.dtype.type(1 / unit)
-    zero_db = 1 / (KERNEL_UNIT**power * unit)  # what a power, or a magnitude, of 1 has become
     deepfourier: list[tuple[str, Layer]] = [
         ("pad", ReflectPad1D(n_fft // 2)),  # the left half of a centred STFT; the 41st frame ends with the segment
         ("conv1", conv1),  # eq. 1: (1026, 41)
         ("modulus", Modulus(power)),  # eq. 1: (513, 41)
         ("conv2", conv2),  # eq. 2: (60, 41)
-        ("decibel", Decibel(10.0 if power == 2 else 20.0, 1e-10 if power == 2 else 1e-5, top_db, zero_db)),
+        ("decibel", Decibel(20 / power, amin ** (power / 2), top_db, ref=1 / unit)),
         ("standardize", Standardize(mean, std)),
     ]
-    spec = {"name": "melnet", "n_classes": n_classes, "power": power, "top_db": top_db, "mean": mean, "std": std}
+    spec = {"name": "melnet", "n_classes": n_classes, "power": power, "top_db": top_db, "amin": amin, "window": window}
+    spec |= {"mean": mean, "std": std}
     groups: list[Group] = [
         ("deepfourier", deepfourier),
         ("image", [("image", Image())]),

@@ -325,6 +325,11 @@ def check(config: Config) -> None:
         raise InputError(
             f"--segment-length {config.segment_length}: {config.net} needs 20992; others are for --net piczaknet"
         )
+    for name in ("sample_rate", "n_fft", "hop_length", "center") if config.net == "melnet" else ():
+        if getattr(config, name) != default(name):
+            raise InputError(
+                f"{option(name)}: melnet's front end starts as the transform with {default(name)}; leave it out"
+            )
     if (config.n_mels, config.n_frames) != (60, 41):
         raise InputError(
             f"--n-mels {config.n_mels} --n-frames {config.n_frames}: PiczakNet takes 60 Mel bins by 41 frames"

@@ -47,6 +47,7 @@ def build(config: Config, net: str, n_classes: int, norm: Normalisation) -> Netw
         options |= {"conv1_channels": config.conv1_channels, "conv1_kernel": config.conv1_kernel}
     elif net == "melnet":
         options |= {"power": config.mel_power, "top_db": config.top_db, "mean": norm.offset, "std": norm.scale}
+        options |= {"amin": config.amin, "window": config.window}
     elif net == "mstnet":
         options |= {"batch_norm": config.mst_batch_norm, "padding": config.mst_padding}
     built = nets.build(net, n_classes, rng=np.random.default_rng(config.seed), **options)

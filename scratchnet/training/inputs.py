@@ -39,10 +39,11 @@ def magnitude_statistics(config: Config, segments: Segments, train: np.ndarray) 
 
     count, total, squares = 0, 0.0, 0.0
     for i in range(0, len(train), 256):
-        mel = melspectrogram(segments.waveforms(train[i : i + 256])[:, 0], power=1.0, n_frames=config.n_frames)
-        # 20 log10 of a magnitude is twice 10 log10: so are its floors, of 1e-5 and top_db / 2 of those.
+        x, how = segments.waveforms(train[i : i + 256])[:, 0], {"window": config.window, "n_frames": config.n_frames}
+        mel = melspectrogram(x, power=1.0, **how)  # type: ignore[arg-type]
+        # 20 log10 of a magnitude is twice 10 log10: so its floors are √amin and, before it is doubled, top_db / 2.
         half = None if config.top_db is None else config.top_db / 2
-        decibels = 2 * power_to_db(mel, amin=1e-5, top_db=half, axis=(-2, -1)).astype(np.float64)
+        decibels = 2 * power_to_db(mel, amin=config.amin**0.5, top_db=half, axis=(-2, -1)).astype(np.float64)
         count, total = count + decibels.size, total + float(decibels.sum())
         squares += float(np.vdot(decibels, decibels))
     mean = total / count

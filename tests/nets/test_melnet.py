@@ -6,7 +6,8 @@ from hypothesis import given, settings
 
 from scratchnet import backend as backends
 from scratchnet import nets
-from scratchnet.sound import log_melspectrogram
+from scratchnet.nets.melnet import TRIANGLE_UNIT
+from scratchnet.sound import fourier_kernels, log_melspectrogram, mel_kernels
 from tests.support import seeds
 
 FRAMES = 41
@@ -56,3 +57,29 @@ def test_it_is_librosas(backend, power, multiplier, amin, seed):
         y=x[:, 0], sr=22050, n_fft=1024, hop_length=512, n_mels=60, power=power, pad_mode="reflect", dtype="float64"
     )
     assert np.abs(found - multiplier * np.log10(np.maximum(mel[..., :FRAMES], amin))).max() < FLOAT64
+
+
+def test_other_readings_of_the_transform(backend):
+    """A rectangular window (its terms add up to 1024, twice a Hann window's), a floor of 1e-6."""
+    net = nets.melnet(3, amin=1e-6, window="rectangular", dtype="float64", rng=np.random.default_rng(0))
+    net.to(backend)
+    x = segments(7)
+    found = backends.to_numpy(net.features(backends.asarray(x)))[:, 0]
+    expected = log_melspectrogram(x[:, 0], n_frames=FRAMES, window="rectangular", amin=1e-6)
+    bound = 10 * np.log10(1 + 515 * 2.0**-24) + 100 * 2.0**-24
+    assert np.abs(found - expected).max() < bound + 2 * FLOAT64
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_in_float32_it_is_within_a_thousandth_of_a_decibel(power):
+    x = segments(3)
+    exact = nets.melnet(3, power=power, dtype="float64", rng=np.random.default_rng(0)).features(x.astype("float64"))
+    assert np.abs(nets.melnet(3, power=power, rng=np.random.default_rng(0)).features(x) - exact).max() < 1e-3
+
+
+def test_the_weights_are_those_of_the_equations():
+    """Bit for bit: the triangles' unit is a power of two."""
+    for power, unit in TRIANGLE_UNIT.items():
+        params = nets.melnet(3, power=power, rng=np.random.default_rng(0)).params
+        assert np.array_equal(params["deepfourier.conv1.weight"], fourier_kernels())
+        assert np.array_equal(params["deepfourier.conv2.weight"] * np.float32(unit), mel_kernels())

@@ -39,12 +39,12 @@ def fast_backend(request):
 
 def network(name, rng):
     """MelNet's logarithm is steep where a Mel power is small, and its floors are kinks: two orders of summation part
-    after a few large steps. A bias of 5 (640 in the weights' units), standardised away again, and short steps keep it
+    after a few large steps. A bias of 5 (in the triangles' unit), standardised away again, and short steps keep it
     where it is smooth."""
     if name != "melnet":
         return nets.build(name, CLASSES, dtype="float64", rng=rng)
     net = nets.melnet(CLASSES, mean=8.0, std=1.0, dtype="float64", rng=rng)
-    net.params["deepfourier.conv2.bias"][:] = 5 * 2**7
+    net.params["deepfourier.conv2.bias"][:] = 5 * 2**15
     return net
 
 

@@ -72,7 +72,7 @@ class MelNet(Twin):
     def front(self, x):
         d = self.deepfourier
         real, imaginary = d.conv1(F.pad(x, (512, 0), mode="reflect")).chunk(2, dim=1)
-        mel = d.conv2(real**2 + imaginary**2) / 2.0**7  # the weights' units: kernels 2³, triangles 2⁻¹³
+        mel = d.conv2(real**2 + imaginary**2) / 2.0**15  # the triangles are counted in 2⁻¹⁵
         db = 10 * torch.log10(torch.clamp(mel, min=1e-10))
         return ((torch.maximum(db, db.amax(dim=(1, 2), keepdim=True) - 80) - self.mean) / self.std)[:, None]
 
