@@ -1,4 +1,4 @@
-"""How long runs will take and how much room: one mini-batch of each network, timed here and now."""
+"""How long runs will take and how much room: a few mini-batches of each network, timed here and now."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from scratchnet.training.phases import Phase, phases_for
 from scratchnet.training.updates import Updates
 
 BATCH = 100  # at most: the estimate may not take more memory than the runs
+STEPS = 4
 
 
 class Cost(NamedTuple):
@@ -64,13 +65,13 @@ def _shape(config: Config) -> str:
 
 
 def measure(net: Network, config: Config, phase: Phase) -> Cost:
-    """Time the second mini-batch of random numbers: the first compiles."""
+    """Time mini-batches of random numbers; the quickest counts: the first compiles, others may be disturbed."""
     count = min(BATCH, config.batch_size)
     rng = np.random.default_rng(0)
     size = (count, 1, 20992) if feature_of(net) == "waveform" else (count, 2 if config.deltas else 1, 60, 41)
     x = backend.asarray(rng.uniform(-1, 1, size).astype(np.float32))
     label = backend.asarray(np.zeros(count, np.int64))
-    loss, updates = SoftmaxCrossEntropy(), Updates(config, phase.name, 2)
+    loss, updates = SoftmaxCrossEntropy(), Updates(config, phase.name, STEPS)
 
     def step(number: int) -> float:
         started = time.perf_counter()
@@ -81,5 +82,5 @@ def measure(net: Network, config: Config, phase: Phase) -> Cost:
         float(value + next(iter(net.params.values())).ravel()[0])  # waits for the GPU
         return time.perf_counter() - started
 
-    seconds = [step(number) for number in range(2)][-1] / count
+    seconds = min(step(number) for number in range(STEPS)) / count
     return Cost(seconds, sum(array.nbytes for array in net.params.values()))

@@ -184,7 +184,7 @@ def say_plan(work: Reproduction, to_do: list[Job]) -> dict[str, float]:
         return {}
     segments = run.prepare_data(to_do[0].config, work.source, work.screen)
     estimate = Estimate(len(segments), len(work.source.folds), len(segments.classes))
-    work.screen.say("timing a mini-batch of each network")
+    work.screen.say("timing a few mini-batches of each network")
     times = {job.name: estimate.seconds(job.config) for job in to_do}
     for job in to_do:
         print(f"  {minutes(times[job.name]):>8}  {job.name}")
