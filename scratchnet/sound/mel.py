@@ -19,7 +19,7 @@ from scratchnet.sound.settings import SoundSettings
 from scratchnet.sound.stft import Window, fft_window, frames, pad
 from scratchnet.sound.workers import blas_single_threaded, cores, ordered_map
 
-BLOCK_FRAMES = 328  # frames transformed at a time (8 segments): their spectrum stays in a core's cache
+BLOCK_FRAMES = 64  # frames transformed at a time (a segment has 41): they stay in the second-level cache
 PARALLEL_ROWS = 64  # a batch this large is shared between the cores
 
 

@@ -9,9 +9,9 @@ from numba import njit
 def _window_frames(x: np.ndarray, window: np.ndarray, hop_length: int, out: np.ndarray) -> None:
     """out[t, l] = x[t · hop_length + l] · window[l].   x (n,), out (frames, n_fft) float64"""
     for t in range(out.shape[0]):
-        start = t * hop_length
+        frame, row = x[t * hop_length :], out[t]
         for i in range(len(window)):
-            out[t, i] = x[start + i] * window[i]
+            row[i] = frame[i] * window[i]
 
 
 def _power(spectrum: np.ndarray, out: np.ndarray) -> None:

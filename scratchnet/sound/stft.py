@@ -46,8 +46,11 @@ def pad(x: np.ndarray, n_fft: int, center: bool, pad_mode: str) -> np.ndarray:
     """x (..., n), contiguous, with n_fft // 2 samples more on both sides where frames are centred."""
     if x.shape[-1] == 0:
         raise ValueError("x holds no sample")
-    if center:
-        x = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(n_fft // 2, n_fft // 2)], mode=pad_mode)  # type: ignore[call-overload]
+    half = n_fft // 2
+    if center and pad_mode == "reflect" and x.shape[-1] > half:  # as np.pad below, which is slower
+        x = np.concatenate([x[..., half:0:-1], x, x[..., -2 : -half - 2 : -1]], axis=-1)
+    elif center:
+        x = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(half, half)], mode=pad_mode)  # type: ignore[call-overload]
     if x.shape[-1] < n_fft:
         raise ValueError(f"x has {x.shape[-1]} samples, fewer than n_fft = {n_fft}: pad it, or use center=True")
     return np.ascontiguousarray(x)
