@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from experiments.mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).resolve().parents[1]
-CPU_SECONDS = {False: 60, True: 240}  # compiled or not: four times what the tests take; over it, a mutant hangs
+CPU_SECONDS = {False: 150, True: 300}  # compiled or not: three times what the tests take; over it, a mutant hangs
 MEMORY = 12 << 30  # bytes: a wrong shape may ask for any
 
 LAYER_TESTS = "tests/layers tests/oracles/test_torch_layers.py"

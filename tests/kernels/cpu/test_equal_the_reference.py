@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import config
 
 from scratchnet.kernels import cpu, reference
 from scratchnet.kernels.cpu import conv_forward, dense, elementwise, lowering, parallel, update
@@ -80,7 +81,9 @@ def test_convolution_blocks(pieces, dtype, block, with_bias, seed):
 
 @pytest.mark.parametrize("block", OURS, ids=NAMES)
 @both_types
-def test_blocks_like_those_of_our_networks(dtype, block):
+def test_blocks_like_those_of_our_networks(request, dtype, block):
+    if config.DISABLE_JIT and "long" in request.node.name:
+        pytest.skip("takes minutes without the compiler")
     compare(dtype, block, True, 0)
 
 
