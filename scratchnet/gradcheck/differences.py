@@ -14,6 +14,7 @@ import numpy as np
 # about width² to curvature and eps/width to rounding: 1e-4 suits smooth functions (1e-8, and 1e-16 once extrapolated;
 # rounding 2e-12), the narrow ones step between the kinks of a network, where rounding (2e-9) is still harmless.
 WIDTHS = (1e-4, 1e-5, 1e-6, 1e-7)
+WIDER = (1e-2, 1.0)  # tried last for an array of zeros, as a new bias is: it does not tell how large its numbers will be
 
 
 class Slope(NamedTuple):
@@ -53,10 +54,13 @@ def slope(f: Callable[[float], np.ndarray], y: np.ndarray, r: np.ndarray, width:
 def best_slope(
     f: Callable[[float], np.ndarray], y: np.ndarray, r: np.ndarray, unit: float, enough: Callable[[Slope], bool]
 ) -> Slope:
-    """The slope at the first of the `WIDTHS` (times `unit`) at which it is known well `enough`, else the best known."""
+    """The slope at the first of the `WIDTHS` (times `unit`) at which it is known well `enough`, else the best known.
+
+    `unit` 0 stands for an array of zeros.
+    """
     tried = []
-    for width in WIDTHS:
-        tried.append(slope(f, y, r, width * unit))
+    for width in WIDTHS if unit else WIDTHS + WIDER:
+        tried.append(slope(f, y, r, width * (unit or 1.0)))
         if enough(tried[-1]):
             return tried[-1]
     return min(tried, key=lambda found: found.error)
