@@ -274,6 +274,13 @@ def test_the_suite_passes(name, backend):
     assert result.ok, f"{shape}: {result}"
 
 
+@pytest.mark.parametrize("name", [*nets.NETS, *nets.RIVALS])
+def test_whole_networks_pass(name):
+    """At full size, so on the fast kernels alone."""
+    result, shape, _ = suite.check(name)
+    assert result.ok, f"{shape}: {result}"
+
+
 def test_the_page_shows_what_happens():
     """The code of docs/gradcheck.md prints what stands below it, but for the last digits of the errors."""
     page = (Path(__file__).parents[1] / "docs" / "gradcheck.md").read_text(encoding="utf-8")
