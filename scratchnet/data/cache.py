@@ -28,6 +28,7 @@ from scratchnet.sound.segments import segment_clip
 from scratchnet.sound.settings import SoundSettings
 from scratchnet.sound.workers import blas_single_threaded, cores, ordered_map
 
+VARIANTS_VERSION = 2  # of what a variant is; raise it with every change of its samples
 STALE = 24 * 3600.0  # seconds after which a half-written cache is taken for one that a killed process left
 
 Progress = Callable[[int, int], Any]
@@ -56,7 +57,7 @@ def prepare(
     prints = fingerprint(source)
     made_from: list[Any] = [VERSION, prints, settings.to_dict()]
     if augmentation is not None:
-        made_from.append(augmentation.to_dict())
+        made_from += [VARIANTS_VERSION, augmentation.to_dict()]
     key = _digest(made_from)[:20]
     parent = default_cache_dir() if cache_dir is None else Path(cache_dir)
     target = parent / f"{source.name}-{key}"
@@ -230,9 +231,10 @@ def _cut_all(
             seconds = settings.segment_length / settings.sample_rate
             return InputError(f'{path} is shorter than a segment of {seconds:.2f} s: allow short="pad"')
         if augmentation is not None:
-            name, rate = source.classes[clip.label], settings.sample_rate
+            name, rate, length = source.classes[clip.label], settings.sample_rate, settings.segment_length
             for number in range(1, augmentation.variants + 1):
-                cuts.append(segment_clip(make_variant(x, rate, name, clip.path, number, augmentation), settings))
+                variant = make_variant(x, rate, name, clip.path, number, augmentation, length)
+                cuts.append(segment_clip(variant, settings))
         return cuts
 
     with blas_single_threaded(), closing(ordered_map(cut, source.clips, workers)) as results:

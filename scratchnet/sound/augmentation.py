@@ -103,11 +103,19 @@ class Augmentation:
 
 
 def make_variant(
-    x: np.ndarray, sample_rate: int, class_name: str, name: str, number: int, augmentation: Augmentation
+    x: np.ndarray,
+    sample_rate: int,
+    class_name: str,
+    name: str,
+    number: int,
+    augmentation: Augmentation,
+    segment_length: int = 0,
 ) -> np.ndarray:
     """Variant `number` (from 1) of the clip x (n,) called `name`: pitch, then stretch, then silence before it.
 
     What is drawn depends on the name and the number alone, so that every machine makes the same variants in any order.
+    A sound shorter than `segment_length` samples is delayed by what leaves it whole in the first segment at most:
+    what lies behind the last whole segment is cut off.
     """
     seed = sha256(f"{number}\n{name}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(seed[:16], "little"))
@@ -116,9 +124,12 @@ def make_variant(
     if augmentation.pitch_draw == "highest":
         semitones = limits.pitch[1]
     rate = float(rng.uniform(*limits.stretch))
-    delay = int(rng.uniform(0, augmentation.shift) * sample_rate)
     if semitones != 0:
         x = pitch_shift(x, sample_rate, semitones)
     if rate != 1:
         x = time_stretch(x, rate)
+    shift = augmentation.shift
+    if len(x) < segment_length:
+        shift = min(shift, (segment_length - len(x)) / sample_rate)
+    delay = int(rng.uniform(0, shift) * sample_rate)
     return np.pad(x, (delay, 0))

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,6 +119,26 @@ def test_a_variant_too_short_to_keep_is_left_out(shared_set, tmp_path):
     assert {(clip, 0) for clip in range(18)} <= kept and 18 < len(kept) < 4 * 18
     train, _, _ = split(made, 1)
     assert len(Variants(made, train)) == len(np.intersect1d(train, made.originals))
+
+
+def test_variants_of_short_clips_keep_their_sound(tmp_path):
+    """These classes are delayed alone, so that every variant of a clip of 0.3 s has the recording's very samples."""
+    for name in ("rain", "jackhammer"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            x = np.random.default_rng(number).uniform(-0.5, 0.5, 6600)
+            soundfile.write(tmp_path / "data" / name / f"{number}.wav", x, 22050, subtype="FLOAT")
+    made = prepare(
+        open_source(tmp_path / "data"), SoundSettings(silence_db=None), Augmentation(8), cache_dir=tmp_path / "cache"
+    )
+    assert len(made) == 6 * 9  # one segment each
+    sounds = made.waveforms(np.arange(len(made)))[:, 0]
+    assert sounds.any(axis=1).all()
+    for clip in range(6):
+        whole, *delayed = (row[row != 0] for row in sounds[made.clip == clip])
+        assert len(whole) == 6600
+        for sound in delayed:
+            np.testing.assert_array_equal(sound, whole)
 
 
 # -- splits

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from scratchnet.errors import InputError
 from scratchnet.sound import Augmentation, augmentation, make_variant
@@ -107,6 +109,20 @@ def test_a_variant_is_as_long_as_its_rate_and_delay_say(rng):
         y = make_variant(x, RATE, "sea_waves", "a.wav", number, Augmentation(shift=0.5))
         assert round(len(x) / 1.2) <= len(y) < round(len(x) / 0.9) + RATE / 2
         assert np.isfinite(y).all() and y.any()
+
+
+@given(n=st.integers(1, 25000), number=st.integers(1, 50))
+@example(n=20991, number=1)
+@example(n=20992, number=1)
+def test_a_sound_that_fits_into_a_segment_stays_in_it(n, number):
+    """A longer one is delayed as if nothing were said of segments."""
+    x = np.arange(1, n + 1, dtype=np.float32)
+    y = make_variant(x, RATE, "rain", "a.wav", number, Augmentation(), segment_length=20992)
+    np.testing.assert_array_equal(y[len(y) - n :], x)
+    if n < 20992:
+        assert len(y) <= 20992
+    else:
+        np.testing.assert_array_equal(y, make_variant(x, RATE, "rain", "a.wav", number, Augmentation()))
 
 
 def test_settings_survive_a_dictionary():
