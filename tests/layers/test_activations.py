@@ -8,20 +8,21 @@ from scratchnet.layers import Abs, ReLU, Tanh
 from tests.support import assert_within, elementwise, run
 
 X = np.array([[-np.inf, -2.0, -1e-30, -0.0, 0.0, 1e-30, 2.0, np.inf]])
+DY = np.array([[3.0, -2.0, 5.0, 7.0, -4.0, -6.0, 2.0, 9.0]])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_relu(backend, dtype):
-    y, dx, _ = run(ReLU(), X.astype(dtype))
+    y, dx, _ = run(ReLU(), X.astype(dtype), DY.astype(dtype))
     assert np.array_equal(y, np.maximum(X, 0).astype(dtype))
-    assert np.array_equal(dx, [[0, 0, 0, 0, 0, 1, 1, 1]])  # 0 at the kink
+    assert np.array_equal(dx, DY * [[0, 0, 0, 0, 0, 1, 1, 1]])  # 0 at the kink
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_abs(backend, dtype):
-    y, dx, _ = run(Abs(), X.astype(dtype))
+    y, dx, _ = run(Abs(), X.astype(dtype), DY.astype(dtype))
     assert np.array_equal(y, np.abs(X).astype(dtype))
-    assert np.array_equal(dx, [[-1, -1, -1, 0, 0, 1, 1, 1]])
+    assert np.array_equal(dx, DY * [[-1, -1, -1, 0, 0, 1, 1, 1]])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

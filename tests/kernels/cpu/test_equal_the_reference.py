@@ -174,6 +174,18 @@ def test_pools(dtype, n, c, size, data):
     assert np.array_equal(cpu.maxpool1d_backward(dy, argmax, width), reference.maxpool1d_backward(dy, argmax, width))
 
 
+@both_types
+@given(n=st.integers(1, 9), i=st.integers(1, 30), o=st.integers(1, 30), with_bias=st.booleans(), seed=seeds)
+def test_dense_layers(pieces, dtype, n, i, o, with_bias, seed):
+    rng = np.random.default_rng(seed)
+    x, weight, dy = whole(rng, (n, i), dtype), whole(rng, (o, i), dtype), whole(rng, (n, o), dtype)
+    bias = whole(rng, o, dtype) if with_bias else None
+    assert np.array_equal(cpu.dense_forward(x, weight, bias), reference.dense_forward(x, weight, bias))
+    assert np.array_equal(cpu.dense_backward_input(dy, weight), reference.dense_backward_input(dy, weight))
+    found, right = cpu.dense_backward_weight(x, dy), reference.dense_backward_weight(x, dy)
+    assert all(map(np.array_equal, found, right))
+
+
 def sparse(rng, shape, dtype, density):
     return whole(rng, shape, dtype) * (rng.random(shape) < density)
 
