@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 from scratchnet.errors import InputError
 from scratchnet.nets import BACK_ENDS, NET_OF, NETS, RIVALS
+from scratchnet.nets.heurinet import frames
 from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
 
 Check = tuple[Callable[[Any], bool], str]
@@ -324,6 +325,12 @@ def check(config: Config) -> None:
     if not config.is_back_end and config.segment_length != default("segment_length"):
         raise InputError(
             f"--segment-length {config.segment_length}: {config.net} needs 20992; others are for --net piczaknet"
+        )
+    if config.net == "heurinet" and frames(config.conv1_kernel) != 41:
+        widest = next(width for width in range(config.conv1_kernel, 0, -1) if frames(width) == 41)
+        raise InputError(
+            f"--conv1-kernel {config.conv1_kernel}: leaves {max(0, frames(config.conv1_kernel))} frames of a segment, "
+            f"and PiczakNet takes 41; widths from 1 to {widest} fit"
         )
     for name in ("sample_rate", "n_fft", "hop_length", "center") if config.net == "melnet" else ():
         if getattr(config, name) != default(name):

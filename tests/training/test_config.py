@@ -1,9 +1,11 @@
 import json
 
+import numpy as np
 import pytest
 
 from scratchnet.errors import InputError
-from scratchnet.nets import NETS
+from scratchnet.nets import NETS, heurinet
+from scratchnet.nets.heurinet import frames
 from scratchnet.sound import Augmentation, SoundSettings
 from scratchnet.training import config
 from scratchnet.training.config import Config, from_dict, from_toml, resolve
@@ -171,6 +173,8 @@ def test_a_missing_toml_file_is_named(tmp_path):
         ({"test_fold": "3", "valid_fold": "3"}, ["--valid-fold 3"]),
         ({"lr": "0.01", "lr_final": "0.1"}, ["--lr-final"]),
         ({"mel_power": "3"}, ["--mel-power"]),
+        ({"conv1_kernel": "2048"}, ["--conv1-kernel 2048", "37 frames", "from 1 to 332 fit"]),
+        ({"conv1_kernel": "99999"}, ["--conv1-kernel 99999", "0 frames"]),
         ({"augment": "-1"}, ["--augment", "0 or more"]),
         ({"augment_pitch": "25"}, ["--augment-pitch", "from 0 to 24"]),
         ({"augment_stretch": "0.9"}, ["--augment-stretch", "from 0 to 0.5"]),
@@ -184,6 +188,19 @@ def test_settings_that_no_run_could_use_are_named(given, words):
     with pytest.raises(InputError) as error:
         resolve((given, None))
     assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize("width", [1, 55, 155, 310, 332, 333])
+def test_every_width_of_heurinets_kernels_that_fits_is_taken(width):
+    front = heurinet(conv1_channels=1, conv1_kernel=width).groups["deepfourier"]
+    x = np.zeros((1, 1, 20992), np.float32)
+    for _, layer in front:
+        x = layer.forward(x)
+    assert frames(width) == x.shape[-1]
+    assert frames(width) == (41 if width <= 332 else 40)
+    if width <= 332:
+        assert resolve(({"conv1_kernel": width}, None)).conv1_kernel == width
+    assert resolve(({"net": "mstnet", "conv1_kernel": 2048}, None))  # which has no such layer
 
 
 def test_every_setting_has_words_for_help_and_a_checked_default():
