@@ -8,12 +8,10 @@ not stop the others: the same command again does what is left.
 from __future__ import annotations
 
 import gc
-import json
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from experiments.estimate import Estimate
 from experiments.studies import SCALES, STUDIES, Job, Study, choose, jobs, seeds
 from experiments.table import minutes
 from scratchnet.cli import Parser, guard
-from scratchnet.data.source import Source
+from scratchnet.data.source import digest
 from scratchnet.errors import InputError
 from scratchnet.training import config as configuration
 from scratchnet.training import run
@@ -31,6 +29,7 @@ from scratchnet.training.runfolder import CONFIG, RESULT, RunFolder
 from scratchnet.training.screen import Screen
 
 ABOUT = "experiments.json"  # in OUT: what its runs have in common
+ASKED = ("subset", "split", "seeds")  # options that change what a scale says
 FAILED = "failed.txt"  # in a run's folder: why it failed
 
 
@@ -47,7 +46,7 @@ def parser() -> Parser:
     scales = "; ".join(f"{name}: {scale.about}" for name, scale in SCALES.items())
     made.add_argument("--scale", default="short", metavar="|".join(SCALES), help=f"effort (default short). {scales}")
     made.add_argument("--only", action="append", metavar="STUDY", help="this study alone; may be given again")
-    made.add_argument("--out", metavar="DIR", help="where all goes; none: runs/reproduce-DATA-SCALE")
+    made.add_argument("--out", metavar="DIR", help="where all goes; none: runs/reproduce-DATA-SCALE[-SPLIT]")
     made.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1 of every system, whatever the scale says")
     made.add_argument("--split", metavar="single|cv", help="test on the last fold, or on every fold in turn")
     made.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
@@ -89,7 +88,8 @@ class Reproduction:
         self.screen = Screen(options.quiet)
         self.used = run.choose_backend(plan[0].config)
         self.source = run.open_data(plan[0].config, self.screen)
-        self.out = Path(options.out or f"runs/reproduce-{self.source.name}-{options.scale}")
+        self.out = Path(options.out or default_out(self.source.name, options.scale, plan[0].config.split))
+        self.command = command(options)
         self.about = {"scale": options.scale, "split": plan[0].config.split, "data": digest(self.source)}
 
     def claim(self, make: bool = True) -> None:
@@ -140,10 +140,21 @@ class Reproduction:
                 weights.unlink()
 
 
-def digest(source: Source) -> str:
-    """What the data is by name: equal for a copy elsewhere."""
-    clips = [(clip.path, clip.label, clip.fold) for clip in source.clips]
-    return sha256(json.dumps([source.name, source.classes, clips]).encode()).hexdigest()[:32]
+def default_out(data: str, scale: str, split: str) -> str:
+    """Where a reproduction goes unasked; with another split than the scale's it is another one."""
+    usual = SCALES[scale].settings.get("split", configuration.default("split"))
+    return f"runs/reproduce-{data}-{scale}" + ("" if split == usual else f"-{split}")
+
+
+def command(options: Any) -> str:
+    """The command line that makes the same results, with PATH for the data's place."""
+    words = ["python -m experiments.reproduce"]
+    if options.data is not None:
+        words.append("--data PATH")
+    words.append(f"--scale {options.scale}")
+    words += [f"--only {study}" for study in options.only or ()]
+    words += [f"--{name} {value}" for name in ASKED if (value := getattr(options, name)) is not None]
+    return " ".join(words)
 
 
 def settings(config: Config) -> dict[str, Any]:
@@ -183,7 +194,7 @@ def say_plan(work: Reproduction, to_do: list[Job]) -> dict[str, float]:
     if not to_do:
         return {}
     segments = run.prepare_data(to_do[0].config, work.source, work.screen)
-    estimate = Estimate(len(segments), len(work.source.folds), len(segments.classes))
+    estimate = Estimate(len(segments.originals), len(work.source.folds), len(segments.classes))
     work.screen.say("timing a few mini-batches of each network")
     times = {job.name: estimate.seconds(job.config) for job in to_do}
     for job in to_do:

@@ -27,7 +27,6 @@ from experiments.studies import (
     MSTNET,
     PICZAKNET,
     SCALES,
-    STUDIES,
     Study,
     System,
     job,
@@ -72,7 +71,11 @@ class Finished:
         self.rows: dict[str, list[Row]] = {}
         for planned in work.plan:
             path = work.path(planned)
-            if (path / RESULT).is_file():
+            try:
+                finished = work.finished(planned)
+            except InputError:  # a run with other settings: the reproduction has named it
+                continue
+            if finished:
                 made = [row_of(folder) for folder in find([path])]
                 self.rows[planned.name] = [{**row, "run": str(Path(row["run"]).relative_to(work.out))} for row in made]
 
@@ -98,13 +101,13 @@ def heading(work: Reproduction, done: Finished) -> str:
     machine = describe(backend.threads() if work.used == "cpu" else 1)
     rows = [row for rows in done.rows.values() for row in rows]
     commits = ", ".join(sorted({row["commit"] or f"version {row['version']}" for row in rows}))
-    only = "" if len(work.studies) == len(STUDIES) else "".join(f" --only {name}" for name in work.studies)
+    asked = work.command.partition(f"--scale {work.scale}")[2]
     return f"""# Results on {work.source.name}
 
-Scale `{work.scale}`: {SCALES[work.scale].about}.
+Scale `{work.scale}`: {SCALES[work.scale].about}{f"; here with `{asked.strip()}`" if asked else ""}.
 Split: {"every fold in turn" if work.about["split"] == "cv" else "the last fold alone"}; figures are means ± sample \
 standard deviations over folds and seeds.
-Made by `python -m experiments.reproduce --data PATH --scale {work.scale}{only}` at {commits},
+Made by `{work.command}` at {commits},
 {len(rows)} trained models on {work.used}; these tables were written on {machine["processor"]}, \
 {machine["cores"]} cores.
 """

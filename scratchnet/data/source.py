@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from scratchnet.errors import InputError
@@ -36,6 +38,12 @@ class Source:
     clips: list[Clip]
     folds: tuple[int, ...]
     unusable: tuple[tuple[str, str], ...] = ()
+
+
+def digest(source: Source) -> str:
+    """What the data is by name: equal for a copy elsewhere."""
+    clips = [(clip.path, clip.label, clip.fold) for clip in source.clips]
+    return sha256(json.dumps([source.name, source.classes, clips]).encode()).hexdigest()[:32]
 
 
 def make_source(

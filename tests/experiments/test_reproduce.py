@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,6 +57,63 @@ def test_pairs_are_systems_of_their_study():
     for study in STUDIES.values():
         assert all(system in study.systems for pair in study.pairs for system in pair)
         assert len({system.name for system in study.systems}) == len(study.systems)
+
+
+def test_the_scales_split_and_another_go_into_folders_of_their_own():
+    outs = [
+        reproduce.default_out("esc10", *them) for them in (("paper", "cv"), ("paper", "single"), ("tiny", "single"))
+    ]
+    assert outs == ["runs/reproduce-esc10-paper", "runs/reproduce-esc10-paper-single", "runs/reproduce-esc10-tiny"]
+
+
+def test_results_name_the_command_that_makes_them():
+    def named(*words):
+        return reproduce.command(reproduce.parser().parse(words))
+
+    assert named("--backend", "cpu", "--quiet") == "python -m experiments.reproduce --scale short"
+    line = "--data PATH --scale paper --only systems --only melnet --subset esc10 --split single --seeds 1"
+    assert named(*line.split(), "--out", "x") == f"python -m experiments.reproduce {line}"
+    made = reproduce.command(reproduce.parser().parse(line.split()))
+    work = SimpleNamespace(source=SimpleNamespace(name="esc10"), scale="paper", used="cpu", command=made)
+    work.about = {"split": "single"}
+    text = results.heading(work, SimpleNamespace(rows={"a": [{"commit": "c", "version": "1"}]}))
+    assert f"Made by `{made}` at c" in text
+    assert (
+        "three seeds; for a GPU; here with `--only systems --only melnet --subset esc10 --split single --seeds 1`"
+        in text
+    )
+
+
+def test_the_estimate_counts_recordings_not_their_variants(monkeypatch):
+    class Augmented:
+        originals, classes = np.arange(5), ("a", "b")
+
+        def __len__(self):
+            return 25
+
+    class Estimate(reproduce.Estimate):
+        def __init__(self, *counts):
+            seen.append(counts)
+
+        seconds = bytes = lambda self, *what: 1.0
+
+    seen = []
+    monkeypatch.setattr(reproduce.run, "prepare_data", lambda *what: Augmented())
+    monkeypatch.setattr(reproduce, "Estimate", Estimate)
+    plan = [job(STUDIES["piczak2015"].systems[0], "tiny", 0)]
+    work = SimpleNamespace(plan=plan, studies=("piczak2015",), used="cpu", out="out", screen=Screen(quiet=True))
+    work.source = SimpleNamespace(folds=(1, 2, 3))
+    reproduce.say_plan(work, plan)
+    assert seen == [(5, 3, 2)]
+
+
+def test_a_run_with_other_settings_enters_no_table(tmp_path):
+    planned = job(STUDIES["piczak2015"].systems[0], "tiny", 0)
+    (tmp_path / "config.json").write_text(json.dumps(planned.config.with_(batch_size=7).to_dict()))
+    (tmp_path / "result.json").write_text("{}")
+    work = SimpleNamespace(plan=[planned], out=tmp_path, path=lambda planned: tmp_path)
+    work.finished = lambda planned: reproduce.Reproduction.finished(work, planned)
+    assert results.Finished(work).rows == {}
 
 
 # -- everything, tiny
