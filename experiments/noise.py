@@ -16,14 +16,17 @@ from zlib import crc32
 
 import numpy as np
 
+from experiments.figures.style import PALETTE
+from experiments.paired import predictions
 from experiments.table import SYSTEM, Row, find, markdown, percent, row_of, sha256, write_csv
 from scratchnet import backend, plots
 from scratchnet.cli import Parser, guard
-from scratchnet.data.source import Source
+from scratchnet.data.source import Source, digest
 from scratchnet.data.synthesis import noise as coloured
 from scratchnet.errors import InputError
 from scratchnet.model import Model, load
 from scratchnet.sound import load_clip
+from scratchnet.training import config as configuration
 from scratchnet.training import metrics, run
 from scratchnet.training.evaluation import BATCH
 from scratchnet.training.files import read_json, write_json, write_text
@@ -78,19 +81,22 @@ class Recordings:
         self.source = source
         self._last: tuple[Any, Clips] = (None, {})
 
-    def of(self, fold: int, model: Model) -> Clips:
-        """The waveforms of a test fold; files that cannot be read, and clips that the model's settings drop, left out.
+    def of(self, run: Path, model: Model) -> Clips:
+        """The waveforms of a run's test fold; files that cannot be read, and clips that its settings drop, left out.
 
-        Raises `InputError` where the source has other classes than the model, or no such fold.
+        Raises `InputError` where these are not the clips, of the same classes, that the run was tested on.
         """
         settings, source = model.settings, self.source
-        if tuple(source.classes) != model.classes or fold not in source.folds:
-            raise InputError(f"{source.root}: not the data that the run was trained on; name that with --data")
+        if RunFolder(run).about("data_name") != source.name or tuple(source.classes) != model.classes:
+            raise InputError(f"{run}: {source.root} is not the data that it was trained on; name that with --data")
         least = settings.segment_length if settings.short == "drop" else 0
-        key = fold, settings.sample_rate, least
+        key = read_json(run / RESULT)["test_fold"], settings.sample_rate, least
         if self._last[0] != key:
             self._last = key, dict(self._read(*key))
-        return self._last[1]
+        clips = self._last[1]
+        if {row["clip"] for row in predictions(run)} != set(clips):
+            raise InputError(f"{run}: was tested on other clips than fold {key[0]} of {source.root} has; see --data")
+        return clips
 
     def _read(self, fold: int, sample_rate: int, least: int) -> Iterator[tuple[str, tuple[np.ndarray, int]]]:
         for clip in self.source.clips:
@@ -134,7 +140,8 @@ def measure(model: Model, clips: Clips, seed: int) -> list[Row]:
 
 def rows_of(folder: Path, recordings: Recordings, seed: int, screen: Screen) -> list[Row]:
     """The rows of one trained model, made now or found in its folder."""
-    about = {"seed": seed, "snrs": list(SNRS), "model": sha256(folder / MODEL)}
+    data = digest(recordings.source)
+    about = {"seed": seed, "snrs": list(SNRS), "model": sha256(folder / MODEL), "data": data}
     if (folder / KEPT).is_file():
         found = read_json(folder / KEPT)
         if {name: found.get(name) for name in about} == about:
@@ -142,7 +149,7 @@ def rows_of(folder: Path, recordings: Recordings, seed: int, screen: Screen) -> 
     fold = read_json(folder / RESULT)["test_fold"]
     screen.say(f"noise    {folder}: fold {fold}, {len(NOISES)} noises at {', '.join(map(str, SNRS))} dB")
     model = load(folder)
-    rows = measure(model, recordings.of(fold, model), seed)
+    rows = measure(model, recordings.of(folder, model), seed)
     write_json(folder / KEPT, {**about, "rows": rows})
     return rows
 
@@ -187,9 +194,8 @@ def write(out: Path, rows: Sequence[Row], classes: int) -> None:
     draw(out / "noise.png", rows, classes)
 
 
-# Okabe & Ito's palette, and as many markers and dashes: lines can be told apart in grey, too.
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#CC79A7")
-MARKERS, DASHES = "osD^vPX", ("-", "-", "-", "--", "--", ":", ":")
+# As many as there are colours: lines can be told apart in grey, too.
+MARKERS, DASHES = "osD^vPX*", ("-", "-", "-", "--", "--", ":", ":", ":")
 PANELS = {"white": "white noise", "pink": "pink noise", "background": "another clip as background"}
 
 
@@ -202,8 +208,8 @@ def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) 
         for number, system in enumerate(systems):
             mine = [r for r in rows if r["system"] == system and r["noise"] in ("none", kind)]
             x = [places[r["snr"]] + 0.05 * (number - (len(systems) - 1) / 2) for r in mine]
-            look = number % len(COLOURS)
-            style: dict[str, Any] = {"color": COLOURS[look], "marker": MARKERS[look], "linestyle": DASHES[look]}
+            look = number % len(PALETTE)
+            style: dict[str, Any] = {"color": PALETTE[look], "marker": MARKERS[look], "linestyle": DASHES[look]}
             spread = [r[f"{score}_sd"] or 0 for r in mine]
             axis.errorbar(
                 x, [r[score] for r in mine], spread, label=system, markersize=4, linewidth=1.2, elinewidth=0.6, **style
@@ -230,15 +236,16 @@ def _main(argv: Sequence[str] | None) -> int:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="run folders, or folders of them")
     parser.add_argument("--data", metavar="FOLDER", help="the recordings, where they have moved")
     parser.add_argument("--out", metavar="DIR", help="write noise.csv, noise.md and noise.png there")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default 0)")
+    parser.add_argument("--seed", default=0, metavar="N", help="of the noise (default 0)")
     parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
     options = parser.parse(argv)
+    seed = configuration.convert("seed", options.seed)
     backend.use(options.backend)
     screen = Screen()
     folders = find(options.runs)
     config = RunFolder.open(folders[0])[1]
     recordings = Recordings(run.open_data(config.with_(data=options.data or config.data), screen))
-    rows = gather((name_of(folder), rows_of(folder, recordings, options.seed, screen)) for folder in folders)
+    rows = gather((name_of(folder), rows_of(folder, recordings, seed, screen)) for folder in folders)
     print(noise_markdown(rows))
     if options.out:
         write(Path(options.out), rows, len(recordings.source.classes))

@@ -57,16 +57,18 @@ def wilcoxon(a: np.ndarray, b: np.ndarray) -> float | None:
     return float(test(a, b).pvalue) if (a != b).any() else 1.0
 
 
-def right(path: Path, vote: str) -> dict[str, bool]:
-    """Clip -> whether the model in this run folder got it right by that vote.
-
-    Raises `InputError` where the folder keeps no predictions.
-    """
+def predictions(path: Path) -> list[dict[str, str]]:
+    """A row for each test clip of the run in this folder. Raises `InputError` where it keeps no predictions."""
     try:
         with open(path / PREDICTIONS, newline="", encoding="utf-8") as file:
-            return {row["clip"]: row["label"] == row[vote] for row in csv.DictReader(file)}
+            return list(csv.DictReader(file))
     except OSError:
         raise InputError(f"{path}: keeps no {PREDICTIONS}; train it again") from None
+
+
+def right(path: Path, vote: str) -> dict[str, bool]:
+    """Clip -> whether the model in this run folder got it right by that vote."""
+    return {row["clip"]: row["label"] == row[vote] for row in predictions(path)}
 
 
 class Runs:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -107,6 +108,10 @@ def test_runs_are_tested_in_noise_once(runs, tones, tmp_path, capsys, monkeypatc
         assert capsys.readouterr().out.strip() == said[said.index("|") :].strip()
         with pytest.raises(AssertionError):
             noise.main([*arguments, "--seed", "1"])
+        with pytest.raises(AssertionError):  # what other data gave, however it got there, is not these runs'
+            kept = runs / "piczaknet" / "noise.json"
+            kept.write_text(json.dumps({**json.loads(kept.read_text()), "data": "other"}))
+            noise.main(arguments)
 
 
 def test_other_data_is_refused(runs, write_folds, tmp_path, capsys):
@@ -114,3 +119,23 @@ def test_other_data_is_refused(runs, write_folds, tmp_path, capsys):
     (other / "001 - high").rename(other / "001 - higher")
     assert noise.main([str(runs), "--data", str(other), "--seed", "7", "--backend", "cpu"]) == 2
     assert "not the data" in capsys.readouterr().err
+
+
+def test_other_clips_of_the_same_classes_are_refused(runs, tones, write_folds, tmp_path, capsys):
+    more = write_folds(tmp_path / "more", clips=2)
+    assert noise.main([str(runs), "--data", str(more), "--seed", "7", "--backend", "cpu"]) == 2
+    assert "other clips" in capsys.readouterr().err
+
+
+def test_other_data_of_the_same_classes_are_refused(runs, tmp_path, capsys):
+    shutil.copytree(runs, tmp_path / "runs")
+    config = tmp_path / "runs" / "heurinet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "data_name": "esc50"}))
+    assert noise.main([str(tmp_path / "runs"), "--seed", "7", "--backend", "cpu"]) == 2
+    assert "heurinet: " in (error := capsys.readouterr().err) and "not the data" in error
+
+
+@pytest.mark.parametrize("seed", ["-1", "x"])
+def test_a_seed_that_is_none_is_named_before_anything_is_opened(seed, capsys):
+    assert noise.main(["absent", f"--seed={seed}"]) == 2
+    assert "--seed" in capsys.readouterr().err
