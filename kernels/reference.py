@@ -377,14 +377,8 @@ def dense_block_forward(x, weight, bias, p, seed, offset):
     return dropout_forward(y, p, seed, offset) if p > 0 else y
 
 
-def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight, out=None):
-    """The gradients of `dense_block_forward`: y > 0 where ReLU let pass and dropout kept. `out`: room for dweight."""
+def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight):
+    """The gradients of `dense_block_forward`: y > 0 where ReLU let pass and dropout kept."""
     dz = relu_backward(dy, y) * dy.dtype.type(1 / (1 - p))
     dx = dense_backward_input(dz, weight) if need_dx else None
-    if not need_dweight:
-        return dx, None, None
-    dweight, dbias = dense_backward_weight(x, dz)
-    if out is not None:
-        out[...] = dweight
-        dweight = out
-    return dx, dweight, dbias
+    return (dx, *dense_backward_weight(x, dz)) if need_dweight else (dx, None, None)

@@ -11,7 +11,6 @@ from typing import Any
 
 from scratchnet.backend import kernels_of
 from scratchnet.layers import Conv1D, Conv2D, Dense, Dropout, MaxPool1D, MaxPool2D, ReLU
-from scratchnet.layers.geometry import pad_1d, pad_2d
 from scratchnet.layers.layer import Array, Layer
 
 
@@ -24,7 +23,7 @@ class Plain:
         self.forward = layer.forward
 
     def forget(self) -> None:
-        """A single layer keeps little, or overwrites it."""
+        """A single layer keeps what it kept until its next forward."""
 
     def backward(self, dy: Array) -> Array:
         layer = self.layers[0]
@@ -38,14 +37,9 @@ class ConvBlock:
     def __init__(self, conv: Conv1D | Conv2D, relu: ReLU | None, pool: MaxPool1D | MaxPool2D | None) -> None:
         self.layers = [layer for layer in (conv, relu, pool) if layer is not None]
         self.need_dx = True
-        self._conv = conv
+        self._conv, self._pool = conv, pool
         self._1d = isinstance(conv, Conv1D)
         self._activation = "none" if relu is None else "relu"
-        self._pool = None
-        if isinstance(pool, MaxPool1D):
-            self._pool = (1, pool.kernel_size), (1, pool.stride)
-        elif pool is not None:
-            self._pool = pool.kernel_size, pool.stride
         self.forget()
 
     def forget(self) -> None:
@@ -54,22 +48,30 @@ class ConvBlock:
         self._argmax: Any = None
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        conv = self._conv
+        conv, pool, window = self._conv, self._pool, None
         weight = conv.params["weight"]
-        x = x.astype(weight.dtype, copy=False)
         if isinstance(conv, Conv1D):
-            x, weight, stride = x[:, :, None], weight[:, :, None], (1, conv.stride)
-            padding = (0, 0), pad_1d(conv.padding, x.shape[3], conv.kernel_size, conv.stride)
+            x, sides = conv.take(x)
+            x, weight, stride, padding = x[:, :, None], weight[:, :, None], (1, conv.stride), ((0, 0), sides)
         else:
-            stride, padding = conv.stride, pad_2d(conv.padding, x.shape[2:], conv.kernel_size, conv.stride)
+            x, padding = conv.take(x)
+            stride = conv.stride
+        size = [(x.shape[2 + i] + sum(padding[i]) - weight.shape[2 + i]) // stride[i] + 1 for i in range(2)]
+        if isinstance(pool, MaxPool1D):
+            pool.padding_of(size[1])
+            window = (1, pool.kernel_size), (1, pool.stride)
+        elif pool is not None:
+            pool.padding_of((size[0], size[1]))
+            window = pool.kernel_size, pool.stride
         self._saved = x, weight, stride, padding
         y, self._argmax = kernels_of(x).conv_block_forward(
-            x, weight, conv.params.get("bias"), stride, padding, self._activation, self._pool
+            x, weight, conv.params.get("bias"), stride, padding, self._activation, window
         )
         return y[:, :, 0] if self._1d else y
 
     def backward(self, dy: Array) -> Array:
         conv, (x, weight, stride, padding) = self._conv, self._saved
+        dy = dy.astype(weight.dtype, copy=False)
         dy = dy[:, :, None] if self._1d else dy
         dx, dweight, dbias = kernels_of(dy).conv_block_backward(
             dy, self._argmax, x, weight, stride, padding, self.need_dx, not conv.frozen
@@ -97,23 +99,17 @@ class DenseBlock:
 
     def forward(self, x: Array, training: bool = False) -> Array:
         params = self._dense.params
-        self._x = x.astype(params["weight"].dtype, copy=False)
+        self._x = self._dense.take(x)
         mask = self._dropout.next_mask(training) if self._dropout else (0.0, 0, 0)
         self._p = mask[0]
         self._y = kernels_of(x).dense_block_forward(self._x, params["weight"], params.get("bias"), *mask)
         return self._y
 
     def backward(self, dy: Array) -> Array:
-        dense = self._dense
+        dense, weight = self._dense, self._dense.params["weight"]
+        dense.grads.clear()  # large: where nobody else holds them, their memory is used again
         dx, dweight, dbias = kernels_of(dy).dense_block_backward(
-            dy,
-            self._y,
-            self._x,
-            dense.params["weight"],
-            self._p,
-            self.need_dx,
-            not dense.frozen,
-            dense.grads.get("weight"),
+            dy.astype(weight.dtype, copy=False), self._y, self._x, weight, self._p, self.need_dx, not dense.frozen
         )
         if not dense.frozen:
             dense.grads["weight"] = dweight

@@ -135,6 +135,8 @@ class Network:
     def _run(self, groups: list[str], x: Array, training: bool) -> Array:
         if x.dtype != self.dtype:
             x = x.astype(self.dtype)
+        if len(x) == 0:
+            raise ValueError("a batch of no samples: give the network one at least")
         steps = [step for group in groups for step in self._steps[group]]
         for step in steps:
             step.forget()

@@ -149,7 +149,7 @@ def test_a_dense_block_equals_its_layers(backend, how, dtype, block, need_dx):
     assert len(fused) == 1 and isinstance(fused[0], DenseBlock)
     if how is not None:
         x, dy = awkward(x, how), awkward(dy, how)
-    for _ in range(2):  # the second time into the first one's memory
+    for _ in range(2):  # the second time into memory that has been used
         for layer in fused[0].layers[2:]:
             layer.reseed(3, 1)
         y2, dx2, grads2 = run(fused, x, dy, need_dx=need_dx)
@@ -174,6 +174,73 @@ def test_nan_goes_through(backend):
     y, _, _ = run(steps_of(layers, True), x)
     # The convolution spreads it over positions 3, 4, 5, the pool keeps it in 1 and 2.
     assert np.array_equal(np.isnan(y[0, 0]), [False, True, True, False, False])
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(
+    "layers, shape",
+    [
+        ([Conv1D(1, 4, 3), ReLU()], (2, 2, 9)),
+        ([Conv1D(2, 4, 3), ReLU()], (2, 1, 9)),
+        ([Conv1D(1, 4, 3)], (2, 1, 2)),
+        ([Conv1D(1, 4, 3)], (2, 9)),
+        ([Conv1D(1, 4, 3), ReLU(), MaxPool1D(9)], (2, 1, 9)),
+        ([Conv2D(1, 4, 3), ReLU()], (2, 2, 9, 9)),
+        ([Conv2D(1, 4, 3)], (2, 1, 2, 9)),
+        ([Conv2D(1, 4, 3), MaxPool2D((2, 9))], (2, 1, 9, 9)),
+        ([Dense(5, 4), ReLU()], (2, 6)),
+        ([Dense(5, 4), ReLU()], (2, 1, 5)),
+    ],
+)
+def test_wrong_inputs_are_refused(layers, shape, fused):
+    x = np.ones(shape, "float32")
+    with pytest.raises(ValueError, match="takes"):
+        for step in fuse(layers, fused):
+            x = step.forward(x)
+
+
+@pytest.mark.parametrize(
+    "layers, shape",
+    [
+        ([Conv1D(1, 20, 3), ReLU(), MaxPool1D(2)], (2, 1, 9)),
+        ([Conv1D(1, 20, 3), ReLU()], (2, 1, 9)),
+        ([Dense(5, 4), ReLU()], (2, 5)),
+    ],
+)
+def test_gradients_of_another_type_are_converted(backend, layers, shape):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype("float32")
+    (step,) = fuse([on_backend(layer) for layer in layers], True)
+    y = step.forward(backends.asarray(x), training=True)
+    dy = rng.standard_normal(y.shape).astype("float32")
+    narrow = [backends.to_numpy(step.backward(backends.asarray(dy))).copy(), *copies(layers[0].grads)]
+    wide = [backends.to_numpy(step.backward(backends.asarray(dy.astype("float64")))).copy(), *copies(layers[0].grads)]
+    assert all(a.dtype == np.float32 and np.array_equal(a, b) for a, b in zip(wide, narrow, strict=True))
+
+
+def copies(grads):
+    return [backends.to_numpy(value).copy() for value in grads.values()]
+
+
+def test_gradients_that_somebody_holds_do_not_change(backend):
+    (step,) = fuse([on_backend(Dense(600, 500)), ReLU()], True)  # large enough for memory to be used again
+    held = []
+    for seed in range(3):
+        x = np.random.default_rng(seed).standard_normal((4, 600)).astype("float32")
+        step.backward(step.forward(backends.asarray(x), training=True))
+        gradient = step.layers[0].grads["weight"]
+        held.append((gradient, backends.to_numpy(gradient).copy()))
+    assert all(np.array_equal(backends.to_numpy(gradient), as_it_was) for gradient, as_it_was in held)
+
+
+def test_an_infinite_gradient_behind_a_closed_relu_is_nothing(backend):
+    conv = Conv1D(1, 1, 2, bias=True)
+    conv.params["weight"][...] = 1
+    (step,) = fuse([on_backend(conv), ReLU()], True)
+    step.forward(backends.asarray(np.array([[[1.0, 1.0, -5.0, 1.0]]], "float32")), training=True)  # y = 2, 0, 0
+    dx = step.backward(backends.asarray(np.array([[[1.0, np.inf, np.inf]]], "float32")))
+    assert np.array_equal(backends.to_numpy(dx), [[[1, 1, 0, 0]]])
+    assert np.array_equal(backends.to_numpy(conv.grads["bias"]), [1])
 
 
 def test_what_becomes_a_block():

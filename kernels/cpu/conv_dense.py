@@ -75,7 +75,7 @@ def backward_input(dy, weight, size, stride, padding, y=None):
 def _rows(dy, y):
     """dy, 0 where y is not positive, as a matrix (S · positions, O)."""
     rows = np.ascontiguousarray(dy.transpose(0, 2, 3, 1)).reshape(-1, dy.shape[1])
-    return rows if y is None else rows * (y.transpose(0, 2, 3, 1).reshape(rows.shape) > 0)
+    return rows if y is None else np.where(y.transpose(0, 2, 3, 1).reshape(rows.shape) <= 0, 0, rows)
 
 
 def _by_fours(rows, gradients):

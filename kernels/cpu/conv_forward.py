@@ -12,7 +12,7 @@ from numba import njit
 
 from scratchnet.kernels.cpu import lowering, parallel
 from scratchnet.kernels.cpu.parallel import scratch
-from scratchnet.kernels.cpu.vectors import exceeds, fma, lanes_of, load, row, splat, splat_int, store, where
+from scratchnet.kernels.cpu.vectors import BYTES, exceeds, fma, lanes_of, load, row, splat, splat_int, store, where
 
 PANEL_BYTES = 32 * 1024  # of weights that are walked through for all positions: they fit the first-level cache
 
@@ -21,7 +21,7 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
     """See `reference.conv_block_forward`. y and argmax are (N, O, H', W') views of channels-last memory.
 
     With `turned`, rows and columns are exchanged: of equal values the first column's wins, not the first row's. With
-    `mask`, x counts where it is positive.
+    `mask`, x counts where that is not 0 or less.
     """
     n, channels, height, width = x.shape
     out_channels, _, kh, kw = weight.shape
@@ -43,7 +43,7 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
     def piece(i: int) -> None:
         part = slice(i * samples, min(n, (i + 1) * samples))
         buffer = geometry.buffer(samples, x.dtype)
-        geometry.fill(buffer, x[part] if mask is None else x[part] * (mask[part] > 0))
+        geometry.fill(buffer, x[part] if mask is None else np.where(mask[part] <= 0, 0, x[part]))
         conv_map = scratch("map", (len(offsets), len(panels) * panels.shape[2]), x.dtype)
         here = offsets[: -(-len(y[part]) * geometry.positions // 4) * 4]
         _convolve(buffer, here, geometry.row_step, cuts, panels, like, conv_map)
@@ -109,14 +109,14 @@ def _convolve(buffer, offsets, row_step, cuts, panels, like, conv_map):
                 for run in range(run_begin, run_end):
                     shift = run * row_step
                     ia, ib = offsets[p] + shift, offsets[p + 1] + shift
-                    ic, id = offsets[p + 2] + shift, offsets[p + 3] + shift
+                    ic, id_ = offsets[p + 2] + shift, offsets[p + 3] + shift
                     for k in range(begin, end):
                         weights = row(panel, at, like)
                         at += width
                         a = fma(splat(buffer[ia + k]), weights, a)
                         b = fma(splat(buffer[ib + k]), weights, b)
                         c = fma(splat(buffer[ic + k]), weights, c)
-                        d = fma(splat(buffer[id + k]), weights, d)
+                        d = fma(splat(buffer[id_ + k]), weights, d)
                 store(out, to, a)
                 store(out, to + step, b)
                 store(out, to + 2 * step, c)
@@ -131,7 +131,7 @@ def _pool(conv_maps, positions, window, y, argmax):
     cut it."""
     columns, sh, sw, relu, outer, outer_step, inner, inner_step = window
     samples, rows_out, columns_out, out_channels = y.shape
-    lanes = 64 // conv_maps.itemsize
+    lanes = BYTES // conv_maps.itemsize
     width = conv_maps.shape[1]
     best, place = np.empty(width, conv_maps.dtype), np.empty(width, np.int32)
     for s in range(samples):

@@ -17,6 +17,7 @@ from numba import njit
 from scratchnet.kernels.cpu import lowering, parallel
 from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.vectors import (
+    BYTES,
     add,
     fma,
     is_place,
@@ -94,7 +95,7 @@ def _collect(dy, argmax, places, values, starts, counts, dbias):
     winner comes. The last vector begins early enough to end with the last channel."""
     gradient_at, winner_at = dy.reshape(-1), argmax.reshape(-1)
     place_at, value_at = places.reshape(-1), values.reshape(-1)
-    channels, lanes = dy.shape[1], 64 // dy.itemsize
+    channels, lanes = dy.shape[1], BYTES // dy.itemsize
     totals = np.empty(channels, dy.dtype)
     zero = zeros(dy)
     nothing = splat_int(zero, -1)
@@ -154,7 +155,10 @@ def _add_windows(sample, places, values, counts, offsets, starts, dkernels):
 
 
 def _add_kernels(kernels, channels, values, firsts, offsets, starts, sample):
-    """window(p) += Σ values · kernels[o], chunk by chunk; what a chunk has beyond the window is zero."""
+    """window(p) += Σ values · kernels[o], chunk by chunk; what a chunk has beyond the window is zero.
+
+    Zero times infinity is NaN: of a gradient that is not finite, NaN gets into neighbouring inputs too.
+    """
     rows, width = kernels.reshape(-1), kernels.shape[1] // len(starts)
     index, gradients = channels.reshape(-1), values.reshape(-1)
     for c in range(len(starts)):

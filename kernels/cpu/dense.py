@@ -31,9 +31,9 @@ def dense_forward(x, weight, bias):
     return y
 
 
-def dense_backward_weight(x, dy, out=None):
-    """See `reference.dense_backward_weight`; `out` may give the room for dweight."""
-    return product(dy.T, x, out), column_sums(dy)
+def dense_backward_weight(x, dy):
+    """See `reference.dense_backward_weight`."""
+    return product(dy.T, x), column_sums(dy)
 
 
 def dense_backward_input(dy, weight):
@@ -41,10 +41,12 @@ def dense_backward_input(dy, weight):
     return product(dy, weight)
 
 
-def product(a, b, out=None):
-    """a · b for matrices of any strides; the zeros of `a` are skipped where they are many."""
-    if out is None:
-        out = parallel.empty((len(a), b.shape[1]), a.dtype)
+def product(a, b):
+    """a · b for matrices of any strides; the zeros of `a` are skipped where they are many.
+
+    A zero that is skipped hides the NaN or infinity that it would have met.
+    """
+    out = parallel.empty((len(a), b.shape[1]), a.dtype)
     turned = _turned(b)
     if min(b.shape) >= LEAST and len(a) >= (LEAST if turned else FEW) and _density(a) <= DENSITY:
         sparse_product(a, b, out)
@@ -102,7 +104,7 @@ def _turned(b) -> bool:
 
 
 def _density(a) -> float:
-    """The share of non-zeros, from every 16th row."""
+    """The share of non-zeros, from 64 rows or a few more."""
     sample = a[:: max(1, len(a) // 64)]
     return np.count_nonzero(sample) / sample.size
 

@@ -35,8 +35,8 @@ def dense_block_forward(x, weight, bias, p, seed, offset):
     return y
 
 
-def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight, out=None):
-    """See `reference.dense_block_backward`; `out` may give the room for dweight."""
+def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight):
+    """See `reference.dense_block_backward`."""
     dz = parallel.empty(y.shape, y.dtype)
     scale = y.dtype.type(1 / (1 - p))
     flat_dy, flat_y, flat_dz = np.ascontiguousarray(dy).reshape(-1), y.reshape(-1), dz.reshape(-1)
@@ -44,7 +44,7 @@ def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight, out=None):
     dx = dense_backward_input(dz, weight) if need_dx else None
     if not need_dweight:
         return dx, None, None
-    return dx, product(dz.T, x, out), column_sums(dz)
+    return dx, product(dz.T, x), column_sums(dz)
 
 
 def _mask(p, seed, offset, dtype):

@@ -13,7 +13,7 @@ import numpy as np
 
 from scratchnet.kernels.cpu.parallel import scratch
 
-SLACK = 128  # numbers after the last sample: a vector may read (never write) past a window's end
+SLACK = 128  # numbers after the last sample: a row of vectors may read, and write, up to 79 past a window's end
 PIECE_BYTES = 256 * 1024  # of input per piece: fits the second-level cache beside the weights
 
 

@@ -12,8 +12,9 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -23,11 +24,13 @@ PARTS = 8  # a sum over the batch is made of this many partial sums, whatever th
 
 RECYCLED = 1 << 20  # bytes from which memory is used again
 ROOMS = 24  # how many such rooms are remembered
+SPARE = 1 << 30  # bytes of rooms that nobody uses: beyond them, the oldest are given back
 LINE = 64  # bytes of a cache line
 
 _rooms: list[np.ndarray] = []
 _count: int | None = None
 _pool: ThreadPoolExecutor | None = None
+_callers, _limit = 0, None  # how many callers want BLAS on one thread, and what it had before
 _lock = threading.Lock()
 _inside = threading.local()
 
@@ -67,7 +70,7 @@ def run(task: Callable[[int], Any], pieces: int) -> None:
     if workers <= 1 and getattr(_inside, "on", False):
         work()
         return
-    with _blas().limit(limits=1, user_api="blas"):
+    with _one_blas_thread():
         if workers <= 1:
             work()
             return
@@ -79,6 +82,23 @@ def run(task: Callable[[int], Any], pieces: int) -> None:
     for error in errors:
         if error is not None:
             raise error
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """BLAS works on one thread in each of ours; when the last of several callers leaves, on as many as before."""
+    global _callers, _limit
+    with _lock:
+        if _callers == 0:
+            _limit = _blas().limit(limits=1, user_api="blas")
+        _callers += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _callers -= 1
+            if _callers == 0:
+                _limit.restore_original_limits()
 
 
 def part(index: int, length: int, parts: int = PARTS) -> tuple[int, int]:
@@ -111,9 +131,20 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
             room = _rooms.pop(min(free, key=lambda i: _rooms[i].nbytes))
         else:
             room = np.empty(needed, np.uint8)
-            del _rooms[:-ROOMS]
+            unused = [_rooms[i] for i, count in enumerate(owners) if count == _UNUSED]
+            _give_back(unused)
         _rooms.append(room)  # the most recently used last
+        del _rooms[:-ROOMS]
         return _from_line(room, size).view(dtype).reshape(shape)
+
+
+def _give_back(unused: list[np.ndarray]) -> None:
+    """Forget the oldest of these rooms until the others are at most SPARE bytes."""
+    excess = sum(room.nbytes for room in unused) - SPARE
+    for old in unused:
+        if excess > 0:
+            excess -= old.nbytes
+            _rooms[:] = [room for room in _rooms if room is not old]
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -154,8 +185,8 @@ def _executor() -> ThreadPoolExecutor:
 
 def _after_fork() -> None:
     """A forked child has none of its parent's threads."""
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    global _pool, _lock, _callers
+    _pool, _lock, _callers = None, threading.Lock(), 0
 
 
 if hasattr(os, "register_at_fork"):

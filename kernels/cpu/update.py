@@ -1,6 +1,6 @@
 """One training step's last part: norms, clipping, Nesterov and Adam, each one pass over the weights.
 
-The functions in the plural take lists of arrays: the pieces of all of them are worked off together.
+The steps in the plural take lists of arrays: the pieces of all of them are worked off together.
 """
 
 from __future__ import annotations

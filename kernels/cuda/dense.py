@@ -16,7 +16,9 @@ def dense_forward(x, weight, bias):
 
 def dense_backward_weight(x, dy):
     """dweight = dyᵀ · x;   dbias = Σ_n dy"""
-    return _backward_weight(x, dy, None)
+    x, dy = _contiguous(x, dy)
+    out = device.current().empty((dy.shape[1], x.shape[1]), x.dtype)
+    return device.current().product(dy.T, x, out), _column_sum(dy)
 
 
 def dense_backward_input(dy, weight):
@@ -31,14 +33,14 @@ def dense_block_forward(x, weight, bias, p, seed, offset):
     return _forward(x, weight, bias, 1, p, seed, offset)
 
 
-def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight, out=None):
-    """dx, dweight, dbias of `dense_block_forward`; None where not needed. y tells the mask; `out`: room for dweight."""
+def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight):
+    """dx, dweight, dbias of `dense_block_forward`; None where not needed. y tells the mask."""
     dy, y = _contiguous(dy, y)
     dz = device.current().empty(dy.shape, dy.dtype)
     scale = dropout_numbers(p, dy.dtype)[1]
     elementwise("dense.cu", "relu_dropout_backward", dy.dtype, dy.size, dy, y, dz, int64(dy.size), scale)
     dx = dense_backward_input(dz, weight) if need_dx else None
-    return (dx, *_backward_weight(x, dz, out)) if need_dweight else (dx, None, None)
+    return (dx, *dense_backward_weight(x, dz)) if need_dweight else (dx, None, None)
 
 
 def _forward(x, weight, bias, relu, p=0.0, seed=0, offset=0):
@@ -51,14 +53,6 @@ def _forward(x, weight, bias, relu, p=0.0, seed=0, offset=0):
         args = y, bias, int64(y.shape[0]), int64(y.shape[1]), np.int32(relu), threshold, scale, word(seed), word(offset)
         elementwise_groups("dense.cu", "bias_relu_dropout", y.dtype, y.size, *args)
     return y
-
-
-def _backward_weight(x, dy, out):
-    x, dy = _contiguous(x, dy)
-    shape = dy.shape[1], x.shape[1]
-    if out is None or out.shape != shape or out.dtype != x.dtype or not out.flags.c_contiguous:
-        out = device.current().empty(shape, x.dtype)
-    return device.current().product(dy.T, x, out), _column_sum(dy)
 
 
 def _column_sum(x):

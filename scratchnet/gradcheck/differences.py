@@ -14,7 +14,10 @@ import numpy as np
 # about width² to curvature and eps/width to rounding: 1e-4 suits smooth functions (1e-8, and 1e-16 once extrapolated;
 # rounding 2e-12), the narrow ones step between the kinks of a network, where rounding (2e-9) is still harmless.
 WIDTHS = (1e-4, 1e-5, 1e-6, 1e-7)
-WIDER = (1e-2, 1.0)  # tried last for an array of zeros, as a new bias is: it does not tell how large its numbers will be
+WIDER = (
+    1e-2,
+    1.0,
+)  # tried last for an array of zeros, as a new bias is: it does not tell how large its numbers will be
 
 
 class Slope(NamedTuple):

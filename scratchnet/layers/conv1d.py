@@ -40,15 +40,17 @@ class Conv1D(Layer):
         if bias:
             self.params["bias"] = np.zeros(out_channels, dtype)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        weight = self.params["weight"]
+    def take(self, x: Array) -> tuple[Array, tuple[int, int]]:
+        """x in the weights' type, and its padding in numbers. Raises ValueError for an x that does not fit."""
         check_shape(self, x, 3, self.in_channels, f"(N, {self.in_channels}, T)")
-        x = x.astype(weight.dtype, copy=False)
         padding = pad_1d(self.padding, x.shape[2], self.kernel_size, self.stride)
         if x.shape[2] + sum(padding) < self.kernel_size:
             raise ValueError(f"{self!r} takes at least {self.kernel_size} samples, not {x.shape[2]}")
-        self._x, self._pad = x, padding
-        return kernels_of(x).conv1d_forward(x, weight, self.params.get("bias"), self.stride, padding)
+        return x.astype(self.params["weight"].dtype, copy=False), padding
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self._x, self._pad = x, padding = self.take(x)
+        return kernels_of(x).conv1d_forward(x, self.params["weight"], self.params.get("bias"), self.stride, padding)
 
     def backward(self, dy: Array) -> Array:
         x, weight, kernels = self._x, self.params["weight"], kernels_of(dy)

@@ -41,15 +41,17 @@ class Conv2D(Layer):
         if bias:
             self.params["bias"] = np.zeros(out_channels, dtype)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        weight = self.params["weight"]
+    def take(self, x: Array) -> tuple[Array, tuple[tuple[int, int], tuple[int, int]]]:
+        """x in the weights' type, and its padding in numbers. Raises ValueError for an x that does not fit."""
         check_shape(self, x, 4, self.in_channels, f"(N, {self.in_channels}, H, W)")
-        x = x.astype(weight.dtype, copy=False)
         padding = pad_2d(self.padding, x.shape[2:], self.kernel_size, self.stride)
         if any(x.shape[2 + i] + sum(padding[i]) < self.kernel_size[i] for i in range(2)):
             raise ValueError(f"{self!r} takes images of at least {self.kernel_size}, not {tuple(x.shape[2:])}")
-        self._x, self._pad = x, padding
-        return kernels_of(x).conv2d_forward(x, weight, self.params.get("bias"), self.stride, padding)
+        return x.astype(self.params["weight"].dtype, copy=False), padding
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self._x, self._pad = x, padding = self.take(x)
+        return kernels_of(x).conv2d_forward(x, self.params["weight"], self.params.get("bias"), self.stride, padding)
 
     def backward(self, dy: Array) -> Array:
         x, weight, kernels = self._x, self.params["weight"], kernels_of(dy)

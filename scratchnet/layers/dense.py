@@ -32,11 +32,14 @@ class Dense(Layer):
         if bias:
             self.params["bias"] = np.zeros(out_features, dtype)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        weight = self.params["weight"]
+    def take(self, x: Array) -> Array:
+        """x in the weights' type. Raises ValueError for an x of another shape."""
         check_shape(self, x, 2, self.in_features, f"(N, {self.in_features})")
-        self._x = x.astype(weight.dtype, copy=False)
-        return kernels_of(x).dense_forward(self._x, weight, self.params.get("bias"))
+        return x.astype(self.params["weight"].dtype, copy=False)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self._x = self.take(x)
+        return kernels_of(x).dense_forward(self._x, self.params["weight"], self.params.get("bias"))
 
     def backward(self, dy: Array) -> Array:
         weight, kernels = self.params["weight"], kernels_of(dy)

@@ -22,13 +22,18 @@ class MaxPool1D(Layer):
         self.padding = check_padding(padding)
         self.ceil_mode = ceil_mode
 
+    def padding_of(self, length: int) -> tuple[int, int]:
+        """The padding of so many positions, in numbers. Raises ValueError where they are too few."""
+        padding = pad_1d(self.padding, length, self.kernel_size, self.stride)
+        check_pool_padding((padding,), (self.kernel_size,))
+        if length + sum(padding) < self.kernel_size:
+            raise ValueError(f"{self!r} takes at least {self.kernel_size} positions, not {length}")
+        return padding
+
     def forward(self, x: Array, training: bool = False) -> Array:
         check_shape(self, x, 3, shape="(N, C, T)")
-        padding = pad_1d(self.padding, x.shape[2], self.kernel_size, self.stride)
-        check_pool_padding((padding,), (self.kernel_size,))
-        if x.shape[2] + sum(padding) < self.kernel_size:
-            raise ValueError(f"{self!r} takes at least {self.kernel_size} positions, not {x.shape[2]}")
         self._length = x.shape[2]
+        padding = self.padding_of(self._length)
         y, self._argmax = kernels_of(x).maxpool1d_forward(x, self.kernel_size, self.stride, padding, self.ceil_mode)
         return y
 

@@ -28,13 +28,18 @@ class MaxPool2D(Layer):
         self.padding = check_padding(padding)
         self.ceil_mode = ceil_mode
 
+    def padding_of(self, size: Pair) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The padding of an image of this size, in numbers. Raises ValueError where it is too small."""
+        padding = pad_2d(self.padding, size, self.kernel_size, self.stride)
+        check_pool_padding(padding, self.kernel_size)
+        if any(size[i] + sum(padding[i]) < self.kernel_size[i] for i in range(2)):
+            raise ValueError(f"{self!r} takes images of at least {self.kernel_size}, not {tuple(size)}")
+        return padding
+
     def forward(self, x: Array, training: bool = False) -> Array:
         check_shape(self, x, 4, shape="(N, C, H, W)")
-        padding = pad_2d(self.padding, x.shape[2:], self.kernel_size, self.stride)
-        check_pool_padding(padding, self.kernel_size)
-        if any(x.shape[2 + i] + sum(padding[i]) < self.kernel_size[i] for i in range(2)):
-            raise ValueError(f"{self!r} takes images of at least {self.kernel_size}, not {tuple(x.shape[2:])}")
         self._size = x.shape[2:]
+        padding = self.padding_of(self._size)
         y, self._argmax = kernels_of(x).maxpool2d_forward(x, self.kernel_size, self.stride, padding, self.ceil_mode)
         return y
 

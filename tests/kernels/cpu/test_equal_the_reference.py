@@ -201,12 +201,10 @@ def test_dense_products(pieces, dtype, m, k, n, density, seed):
     right = a @ b
     assert np.array_equal(dense.product(a, b), right)
     assert np.array_equal(dense.product(np.asfortranarray(a), np.asfortranarray(b)), right)
-    room = np.full((m, n), np.nan, dtype)
-    assert dense.product(a, b, room) is room and np.array_equal(room, right)
 
 
 @both_types
-@pytest.mark.parametrize("depth, height", [(96, 1024), (3, 7)])
+@pytest.mark.parametrize("depth, height", [(80, 1024), (3, 7), (16, 60)])
 @given(
     m=st.integers(1, 40), k=st.integers(1, 200), n=st.integers(1, 150), density=st.sampled_from([0, 0.1, 1]), seed=seeds
 )
@@ -251,10 +249,6 @@ def test_dense_blocks(pieces, dtype, n, i, o, with_bias, p, seed):
         right = reference.dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight)
         for ours, theirs in zip(found, right):
             assert (ours is None) == (theirs is None) and (ours is None or np.array_equal(ours, theirs))
-    for kernels in (cpu, reference):  # into given room
-        room = np.full(weight.shape, np.nan, dtype)
-        assert kernels.dense_block_backward(dy, y, x, weight, p, False, True, room)[1] is room
-        assert np.array_equal(room, found[1])
 
 
 @both_types

@@ -1,8 +1,10 @@
-"""Memory that is given out again never changes a result that somebody still holds."""
+"""Memory that is given out again never changes a result that somebody still holds, nor does the number of threads."""
 
 import numpy as np
 
-from scratchnet.kernels.cpu import parallel
+from scratchnet.kernels.cpu import dense, lowering, parallel
+from scratchnet.layers import Conv1D, Dense, Dropout, Flatten, MaxPool1D, ReLU
+from scratchnet.network import Network
 
 SHAPE = (1024, 512)  # 2 MB: large enough to be recycled
 
@@ -35,3 +37,57 @@ def test_two_predictions_do_not_share_memory():
     two = net.forward(-x)
     np.testing.assert_array_equal(one, before)
     assert not np.shares_memory(one, two)
+
+
+def test_memory_that_nobody_uses_is_given_back(monkeypatch):
+    monkeypatch.setattr(parallel, "_rooms", [])
+    monkeypatch.setattr(parallel, "SPARE", 5 << 20)
+    held = [parallel.empty((k << 18,), np.float64) for k in (1, 2, 1, 1)]  # 2, 4, 2 and 2 MB
+    kept = held.pop()
+    kept[...] = 7
+    held.clear()
+    parallel.empty((3 << 19,), np.float64)  # 12 MB: none fits
+    sizes = [room.nbytes >> 20 for room in parallel._rooms]
+    assert sizes == [2, 2, 12] and (kept == 7).all()  # the oldest two went
+
+
+def step(threads):
+    """What a step gives, of layers that take every way: sparse and dense convolutions, products that skip zeros."""
+    before = parallel.threads()
+    parallel.threads(threads)
+    try:
+        rng = np.random.default_rng(0)
+        layers = [
+            Conv1D(2, 20, 7, stride=2, rng=rng), ReLU(), MaxPool1D(3), Conv1D(20, 33, 3, padding=1, rng=rng), ReLU(),
+            Flatten(), Dropout(0.5), Dense(33 * 16, 600, rng=rng), ReLU(), Dropout(0.5), Dense(600, 5, rng=rng),
+        ]  # fmt: skip
+        net = Network([("all", [(str(i), layer) for i, layer in enumerate(layers)])])
+        net.reseed(1, 2)
+        logits = net.forward(rng.standard_normal((70, 2, 101), np.float32), training=True)
+        dx = net.backward(rng.standard_normal(logits.shape, np.float32), need_dx=True)
+        return [logits.copy(), dx.copy(), *(grad.copy() for grad in net.grads.values())]
+    finally:
+        parallel.threads(before)
+
+
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
+    skipped = []
+    product = dense.sparse_product
+    monkeypatch.setattr(dense, "sparse_product", lambda *matrices: (skipped.append(1), product(*matrices)))
+    monkeypatch.setattr(dense, "LEAST", 64)
+    monkeypatch.setattr(lowering, "PIECE_BYTES", 8192)
+    one, *others = [step(threads) for threads in (1, 2, 3)]
+    assert len(skipped) >= 3 and len(one) == 10
+    assert all(np.array_equal(a, b) for other in others for a, b in zip(one, other, strict=True))
+
+
+def test_two_callers_leave_blas_as_it_was():
+    """The first to come may be the first to go: BLAS gets its threads back when the last one has gone."""
+    first, second = parallel._one_blas_thread(), parallel._one_blas_thread()
+    before = [library["num_threads"] for library in parallel._blas().info()]
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert all(library["num_threads"] == 1 for library in parallel._blas().info() if library["user_api"] == "blas")
+    second.__exit__(None, None, None)
+    assert [library["num_threads"] for library in parallel._blas().info()] == before
