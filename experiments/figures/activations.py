@@ -17,11 +17,14 @@ import numpy as np
 from experiments.figures import command, style
 from experiments.figures.runs import Run, one
 from scratchnet import backend, model
-from scratchnet.data import split
+from scratchnet.data import Segments, split
+from scratchnet.data.source import Source
 from scratchnet.errors import InputError
 from scratchnet.layers import Conv1D, MaxPool1D, ReflectPad1D
 from scratchnet.layers.geometry import pad_1d
 from scratchnet.network import Network
+from scratchnet.sound import load_clip, segment_clip
+from scratchnet.training import config as configuration
 from scratchnet.training import run as training
 from scratchnet.training.screen import Screen
 
@@ -32,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument("--data", metavar="FOLDER", help="the run's data, where it has moved")
     options.add_argument("--classes", nargs="+", metavar="CLASS", help="names, codes, or places as in 1-5; default all")
     options.add_argument("--phases", nargs="+", default=["1", "2", "3"], metavar="K", help="default 1 2 3")
-    options.add_argument("--seed", type=int, default=0, help="of the draw of segments (default 0)")
+    options.add_argument("--seed", default=0, metavar="N", help="of the draw of segments (default 0)")
     options.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
     return command.run(options, argv, _draw)
 
@@ -95,19 +98,29 @@ def seconds(network: Network, length: int, sample_rate: float) -> tuple[float, f
     return (left + (width - 1) / 2) / sample_rate, jump / sample_rate
 
 
+def beginning(segments: Segments, source: Source, index: int) -> float:
+    """Where in its recording a segment begins, in seconds. Cut again: the cache leaves out what is silent."""
+    clip = segments.clip[index]
+    x = load_clip(source.root / segments.clips[clip], segments.settings.sample_rate, peak=False)
+    starts = segment_clip(x, segments.settings)[1]
+    return starts[index - np.flatnonzero(segments.clip == clip)[0]] / segments.settings.sample_rate
+
+
 def _draw(arguments: Namespace) -> None:
+    seed = configuration.convert("seed", arguments.seed)
     run = one(arguments.runs[0])
     if run.config.is_back_end:
         raise InputError(f"{run.path}: {run.system} has no front end; name a run of HeuriNet, MSTNet or MelNet")
-    config = run.config.with_(backend=arguments.backend, data=arguments.data or run.config.data)
+    config = run.config.with_(backend=arguments.backend, data=arguments.data or run.config.data, augment=0)
     training.choose_backend(config)
     screen = Screen(quiet=True)
-    segments = training.prepare_data(config, training.open_data(config, screen), screen)
+    source = training.open_data(config, screen)
+    segments = training.prepare_data(config, source, screen)
     if training.layout(segments) != run.folder.about("layout"):
         raise InputError(f"{run.path}: was trained on other data; name them with --data")
     classes = chosen(arguments.classes, segments.classes, segments.codes)
     _, _, test = split(segments, *training.folds_of(segments, config)[0])
-    index = examples(segments.label, test, classes, arguments.seed)
+    index = examples(segments.label, test, classes, seed)
     waveforms = segments.waveforms(index)
     columns = {}
     for k in arguments.phases:
@@ -115,7 +128,7 @@ def _draw(arguments: Namespace) -> None:
         columns[f"Phase {k}" if k.isdecimal() else "trained"] = activations(network, waveforms)
     timing = seconds(network, config.segment_length, config.sample_rate)
     for k, i in zip(classes, index):
-        start = (segments.start[i] - segments.start[segments.clip == segments.clip[i]].min()) / config.sample_rate
+        start = beginning(segments, source, i)
         print(f"{segments.codes[k]}: {segments.clips[segments.clip[i]]} from {start:.2f} s")
     names = [run.labels()[k] for k in classes]
     figure = _figure(segments.logmel[index], columns, names, config.sound().to_dict(), timing, style.title(config.net))

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 
 from experiments.figures import activations
 from experiments.figures.runs import one
 from scratchnet import backend, model
+from scratchnet.data import open_source, prepare
 from scratchnet.errors import InputError
 from scratchnet.nets import build
 
@@ -79,9 +81,39 @@ def test_activations_are_drawn(runs, draw, name, classes):
     assert "-9-0-0.wav" in said or name == "mstnet"  # street_music is class 9 of UrbanSound8K
 
 
+def test_a_segment_is_said_to_begin_where_it_does(tmp_path):
+    """Three seconds of silence, of which the cache keeps nothing, then sound."""
+    x = np.concatenate([np.zeros(3 * 22050), np.random.default_rng(0).uniform(-0.5, 0.5, 2 * 22050)])
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        soundfile.write(tmp_path / "data" / name / "x.wav", x if name == "a" else x[::-1], 22050, subtype="FLOAT")
+    source = open_source(tmp_path / "data")
+    segments = prepare(source, cache_dir=tmp_path / "cache")
+    late = next(number for number, clip in enumerate(segments.clips) if clip.startswith("a"))
+    waveforms = segments.waveforms(np.arange(len(segments)))[:, 0]
+    x = x / np.abs(x).max()
+    for index, waveform in enumerate(waveforms):
+        if segments.clip[index] == late:
+            first = round(activations.beginning(segments, source, index) * 22050)
+            assert first + 20992 > 3 * 22050
+            np.testing.assert_allclose(waveform, x[first : first + 20992], atol=1e-6)
+
+
+def test_no_variants_are_made_for_a_picture(runs, draw, tmp_path, monkeypatch):
+    def seen(config, source, screen):
+        raise InputError(f"augment {config.augment}")
+
+    monkeypatch.setattr(activations.training, "prepare_data", seen)
+    config = json.loads((runs / "heurinet" / "config.json").read_text())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "augment": 4}))
+    assert "augment 0" in draw(activations.main, tmp_path / "run", "--backend", "cpu", status=2)
+
+
 def test_bad_input_is_one_line(runs, draw, figure_data, tmp_path):
     given = [runs / "heurinet", "--backend", "cpu"]
     assert "--classes" in draw(activations.main, *given, "--classes", "cow", status=2)
+    assert "--seed" in draw(activations.main, tmp_path / "absent", "--seed=-1", status=2)
     assert "no phase 5" in draw(activations.main, *given, "--phases", "5", "--classes", "ST", status=2)
     assert "--phases 0" in draw(activations.main, *given, "--phases", "0", "--classes", "ST", status=2)
     assert "absent" in draw(activations.main, *given, "--data", tmp_path / "absent", status=2)
