@@ -15,7 +15,21 @@ import numpy as np
 from scratchnet import backend
 from scratchnet.data.synthetic import CLASSES
 from scratchnet.data.urban_sounds import children_playing
-from scratchnet.layers import Conv1D, Conv2D, Decibel, Dense, Layer, MaxPool1D, MaxPool2D, Modulus, ReLU, Tanh
+from scratchnet.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
+    Conv1D,
+    Conv2D,
+    Decibel,
+    Dense,
+    GlobalAveragePool2D,
+    Layer,
+    MaxPool1D,
+    MaxPool2D,
+    Modulus,
+    ReLU,
+    Tanh,
+)
 from scratchnet.nets import heurinet, melnet, mstnet
 from scratchnet.network import Network
 
@@ -32,11 +46,13 @@ class Stage(NamedTuple):
 
 
 def stages(net: Network, group: str, x: np.ndarray) -> list[Stage]:
-    """The stages of one group of layers run on x; an activation function counts to the layer before it."""
+    """The stages of one group of layers run on x; a batch normalisation or an activation function counts to the layer
+    before it.
+    """
     drawn: list[Stage] = []
     for _, layer in net.groups[group]:
         x = layer.forward(x)
-        if isinstance(layer, (ReLU, Tanh, Modulus, Decibel)):
+        if isinstance(layer, (BatchNorm1D, BatchNorm2D, ReLU, Tanh, Modulus, Decibel)):
             drawn[-1] = Stage(f"{drawn[-1].operation}\n{type(layer).__name__}", x.shape[1:])
         elif words := describe(layer):
             drawn.append(Stage(words, x.shape[1:]))
@@ -47,6 +63,8 @@ def describe(layer: Layer) -> str:
     """The layer in a line or two; nothing for layers that only rearrange or drop out."""
     if isinstance(layer, Dense):
         return "dense"
+    if isinstance(layer, GlobalAveragePool2D):
+        return "average"
     if not isinstance(layer, (Conv1D, Conv2D, MaxPool1D, MaxPool2D)):
         return ""
     name = "conv" if isinstance(layer, (Conv1D, Conv2D)) else "max-pool"

@@ -1,4 +1,4 @@
-"""Fig. 1, a network as a drawing:   python -m experiments.figures.pipeline piczaknet|heurinet|mstnet|melnet|RUN --out FILE.png
+"""Fig. 1, a network as a drawing:   python -m experiments.figures.pipeline piczaknet|heurinet|mstnet|…|RUN --out FILE.png
 
 Every shape is that of the array which leaves the layer when the network runs; blocks are the taller the more channels,
 the wider the more positions. The input is a synthetic sound.
@@ -74,10 +74,10 @@ def _draw(arguments: Namespace) -> None:
         spectrogram = "Mel-spectrogram" + " and Δ" * (entering.shape[1] > 1)
         what = "image" if number else ("waveform" if entering.ndim == 3 else spectrogram)
         _draw_input(figure, axes, entering, middle, what)
-        colour = style.colour(name) if group == "deepfourier" else style.GREEN
+        colour = style.OF_NET[name] if group == "deepfourier" else style.GREEN
         end = LEFT + BLOCK * len(found)
         draw_stages(axes, found, LEFT, end, middle, colour)
-        axes.text(2, middle + 7.2, NAMES.get(group, group), fontsize=9, weight="bold", color=colour)
+        axes.text(2, middle + 7.2, NAMES.get(group, style.title(group)), fontsize=9, weight="bold", color=colour)
         after = "image\n(below)" if number < len(drawn) - 1 else f"{found[-1].shape[0]}\nclasses"
         axes.text(end + 0.5, middle, after, va="center", fontsize=9)
     style.save_figure(figure, arguments.out)

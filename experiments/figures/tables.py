@@ -1,4 +1,4 @@
-"""Tables 1 and 2, networks as Markdown:   python -m experiments.figures.tables heurinet mstnet [piczaknet|melnet|RUN …]
+"""Tables 1 and 2, networks as Markdown:   python -m experiments.figures.tables heurinet mstnet [piczaknet|sbcnn|RUN …]
 
 The front end of each network, or all of PiczakNet; read off the layers themselves, shapes from running them.
 """
@@ -15,12 +15,29 @@ from experiments.figures import style
 from scratchnet import backend, model
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
-from scratchnet.layers import Conv1D, Conv2D, Decibel, Dense, Layer, MaxPool1D, MaxPool2D, Modulus, ReLU, Tanh
-from scratchnet.nets import NETS, build
+from scratchnet.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
+    Conv1D,
+    Conv2D,
+    Decibel,
+    Dense,
+    GlobalAveragePool2D,
+    Layer,
+    MaxPool1D,
+    MaxPool2D,
+    Modulus,
+    ReLU,
+    Tanh,
+)
+from scratchnet.nets import NETS, RIVALS, build
 from scratchnet.network import Network
 
 HEAD = ("", "layer", "#in", "#out", "kernel width", "stride", "activ. func.", "output", "parameters")
-KINDS = {Conv1D: "CONV1D", Conv2D: "CONV2D", MaxPool1D: "MAXPOOL", MaxPool2D: "MAXPOOL", Dense: "DENSE"}
+COUNTED = {Conv1D: "CONV1D", Conv2D: "CONV2D", Dense: "DENSE"}  # the paper's layers; the others belong to them
+OTHERS = {MaxPool1D: "MAXPOOL", MaxPool2D: "MAXPOOL", GlobalAveragePool2D: "AVERAGE"}
+OTHERS |= {BatchNorm1D: "BATCHNORM", BatchNorm2D: "BATCHNORM"}
+KINDS: dict[type, str] = {**COUNTED, **OTHERS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,10 +63,11 @@ def _main(argv: Sequence[str] | None) -> int:
 
 def named(name: str) -> Network:
     """A network by its name, or the one of a run folder. Raises `InputError` where there is neither."""
-    if name in NETS:
+    known = {**NETS, **RIVALS}
+    if name in known:
         return build(name, rng=np.random.default_rng(0))
     if not Path(name).exists():
-        raise InputError(f"{name}: no run folder, and no network (one of {', '.join(NETS)})")
+        raise InputError(f"{name}: no run folder, and no network (one of {', '.join(known)})")
     return model.load(name).network
 
 
@@ -65,16 +83,15 @@ def rows(net: Network, group: str) -> list[tuple[str, ...]]:
             if activation := _activation(layer):
                 found[-1][6:8] = activation, _by(x.shape[1:])
             elif (kind := KINDS.get(type(layer))) is not None:
-                depth += bool(layer.params)
+                depth += type(layer) in COUNTED
                 found.append(_row(kind, layer, depth, before.shape, x.shape))
     return [tuple(row) for row in found]
 
 
 def _row(kind: str, layer: Layer, depth: int, before: tuple[int, ...], after: tuple[int, ...]) -> list[str]:
-    hat = "" if layer.params else "ẑ"
     size = sum(a.size for a in layer.params.values())
     return [
-        f"{hat or 'z'}<sup>({depth})</sup>",
+        f"{'z' if type(layer) in COUNTED else 'ẑ'}<sup>({depth})</sup>",
         kind,
         str(before[1]),
         str(after[1]),

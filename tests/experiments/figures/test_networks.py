@@ -49,6 +49,15 @@ def test_shapes_and_parameters_are_the_networks():
     ]
 
 
+@pytest.mark.parametrize("name", ["sbcnn", "minivgg"])
+def test_rows_of_the_rivals_add_up_to_their_parameters(name, capsys):
+    assert tables.main([name]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    sizes = [line.strip("| ").split(" | ")[8] for line in lines if "<sup>" in line]
+    total = sum(int(size.replace(",", "")) for size in sizes if size != "–")
+    assert total == sum(a.size for a in build(name).params.values()) and f"{total:,} parameters" in head
+
+
 def test_tables_go_into_a_file_and_come_from_runs(runs, tmp_path, capsys):
     out = tmp_path / "new" / "tables.md"
     assert tables.main([str(runs / "heurinet"), "--out", str(out)]) == 0
@@ -57,7 +66,7 @@ def test_tables_go_into_a_file_and_come_from_runs(runs, tmp_path, capsys):
     assert "heurnet" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["piczaknet", "heurinet", "melnet"])
+@pytest.mark.parametrize("name", ["piczaknet", "heurinet", "melnet", "sbcnn", "minivgg"])
 def test_fig_1_is_drawn(draw, name):
     draw(pipeline.main, name)
 
@@ -69,6 +78,8 @@ def test_fig_1_shows_what_each_group_gets():
     assert list(rows) == ["deepfourier", "piczak"]
     assert [entering.shape for entering, _ in rows.values()] == [(1, 1, 20992), (1, 1, 60, 41)]
     assert [stage.shape for stage in rows["deepfourier"][1]] == [(512, 41), (256, 41), (60, 41)]
+    rival = pipeline.rows(build("minivgg", rng=np.random.default_rng(0)), pipeline.example(1))["minivgg"][1]
+    assert rival[0] == ("conv 3×3\nBatchNorm2D\nReLU", (32, 60, 41)) and rival[-2] == ("average", (128,))
     deltas = pipeline.example(2)
     assert deltas.shape == (1, 2, 60, 41)
     assert not np.array_equal(deltas[0, 0], deltas[0, 1])
