@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,23 @@ APART |= {"net", "init", "back_end", "preset", "grad_norms"}
 Row = dict[str, Any]
 
 
+def folders(path: Path) -> Iterator[Path]:
+    """Every run folder at or below `path`; of a cross-validation, those of its folds."""
+    if (path / CONFIG).is_file():
+        settings = read_json(path / CONFIG)
+        if not isinstance(settings, dict) or settings.get("split") != "cv":
+            yield path
+            return
+    inside = [child for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    for child in sorted(inside, key=_natural):
+        yield from folders(child)
+
+
+def _natural(path: Path) -> list[tuple[str, int]]:
+    """A key that sorts fold2 before fold10."""
+    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", path.name)]
+
+
 def find(paths: Iterable[str | Path]) -> list[Path]:
     """The folders of all finished runs at or below these paths; of a cross-validation, those of its folds.
 
@@ -45,11 +63,22 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         if not path.is_dir():
             raise InputError(f"{path}: no such folder; name run folders, or folders of them")
-        results = sorted(result.parent for result in path.rglob(RESULT) if (result.parent / CONFIG).is_file())
-        found |= dict.fromkeys(folder for folder in results if "folds" not in read_json(folder / RESULT))
+        found |= dict.fromkeys(folder for folder in folders(path) if (folder / RESULT).is_file())
     if not found:
         raise InputError(f"{', '.join(map(str, paths))}: no finished run here (no {RESULT})")
     return list(found)
+
+
+def identity(folder: RunFolder, config: Config) -> Row:
+    """What makes a run's system, whatever its seed and fold: the columns `SYSTEM`."""
+    return {
+        "net": config.net,
+        "init": "random" if config.is_back_end else config.init,
+        "back_end": config.back_end,
+        "preset": config.preset,
+        "settings": differences(config),
+        "data": folder.about("data_name"),
+    }
 
 
 def row_of(path: Path, *, hashed: bool = True) -> Row:
@@ -58,12 +87,7 @@ def row_of(path: Path, *, hashed: bool = True) -> Row:
     result = read_json(path / RESULT)
     versions = folder.about("versions")
     return {
-        "net": config.net,
-        "init": "random" if config.is_back_end else config.init,
-        "back_end": config.back_end,
-        "preset": config.preset,
-        "settings": differences(config),
-        "data": folder.about("data_name"),
+        **identity(folder, config),
         "seed": config.seed,
         "fold": result["test_fold"],
         **{score: result["test"][score] for score in SCORES},

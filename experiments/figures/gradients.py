@@ -30,8 +30,9 @@ def norms(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def layers_of(names: Iterable[str]) -> list[str]:
-    """The layers in the network's order: the front end's before PiczakNet's, which Phase 0 trains first."""
-    return sorted(dict.fromkeys(name.rpartition(".")[0] for name in names), key=lambda name: name.startswith("piczak."))
+    """The layers in the network's order: the front end's before the back end's, which Phase 0 trains first."""
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in names)
+    return sorted(layers, key=lambda name: not name.startswith("deepfourier."))
 
 
 def _draw(arguments: Namespace) -> None:

@@ -1,6 +1,6 @@
 """Fig. 3, training and balanced validation accuracy over the phases:   python -m experiments.figures.phases RUN… --out FILE.png
 
-One colour for each network; several runs of one network (folds, seeds) become their mean and, shaded, their standard
+One colour for each system; several runs of one (folds, seeds) become their mean and, shaded, their standard
 deviation. Phases of different length stand side by side, each as wide as its longest.
 """  # noqa: E501
 
@@ -43,8 +43,9 @@ def _draw(arguments: Namespace) -> None:
         raise InputError(f"{arguments.runs[0]}: no epoch of phase {' or '.join(arguments.phases)} in its metrics.jsonl")
     figure, axes = style.new_figure(1, 1, style.PAGE, 3.2)
     axis = axes[0, 0]
-    for number, (system, runs) in enumerate(systems.items()):
-        colour = style.colour(runs[0].config.net, number)
+    colours = style.colours({system: runs[0].config.net for system, runs in systems.items()})
+    for system, runs in systems.items():
+        colour = colours[system]
         _draw_system(axis, runs, arguments.phases, lengths, colour)
         axis.plot([], [], color=colour, linewidth=3, label=system)
     for measure, line in (("training", "-"), ("validation, balanced", "--")):

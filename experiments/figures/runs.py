@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.figures import style
+from experiments.table import folders, identity
 from scratchnet import plots
 from scratchnet.data.source import codes
 from scratchnet.errors import InputError
@@ -79,34 +79,28 @@ def find(paths: Iterable[Path]) -> list[Run]:
     for path in paths:
         if not path.is_dir():
             raise InputError(f"{path}: no such folder")
-        found = list(_under(path))
+        found = [Run(*RunFolder.open(folder)) for folder in folders(path)]
         if not found:
             raise InputError(f"{path}: no run folder, and none in it (a run folder has a {CONFIG})")
         runs += found
     return runs
 
 
-def _under(path: Path) -> Iterator[Run]:
-    if (path / CONFIG).is_file():
-        folder, config = RunFolder.open(path)
-        if not config.cv:
-            yield Run(folder, config)
-            return
-    inside = [child for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")]
-    for child in sorted(inside, key=_natural):
-        yield from _under(child)
-
-
-def _natural(path: Path) -> list[tuple[str, int]]:
-    """A key that sorts fold2 before fold10."""
-    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", path.name)]
-
-
 def by_system(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """The runs of each system, in the order in which the systems come."""
-    systems: dict[str, list[Run]] = {}
+    """The runs of each system (as `experiments.table` tells them apart), in the order in which the systems come.
+
+    Systems of one name bear in brackets what each has and another has not: `HeuriNet, IceBreaker (lr=0.01)`.
+    """
+    groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        systems.setdefault(run.system, []).append(run)
+        groups.setdefault(tuple(map(str, identity(run.folder, run.config).values())), []).append(run)
+    words = {key: " ".join(key).split() for key in groups}
+    systems = {}
+    for key, mine in groups.items():
+        name = mine[0].system
+        same = [words[other] for other, theirs in groups.items() if theirs[0].system == name]
+        own = [word for word in words[key] if not all(word in other for other in same)]
+        systems[f"{name} ({' '.join(own)})" if own else name] = mine
     return systems
 
 

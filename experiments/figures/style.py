@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, RUST, BLACK = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000",
 )  # fmt: skip
 PALETTE = (BLUE, RUST, GREEN, PURPLE, ORANGE, SKY, BLACK, "#999999")
-OF_NET = {"piczaknet": GREEN, "heurinet": BLUE, "mstnet": RUST, "melnet": PURPLE}  # fig. 3: HeuriNet blue, MSTNet red
+OF_NET = {
+    "piczaknet": GREEN, "heurinet": BLUE, "mstnet": RUST, "melnet": PURPLE,  # fig. 3: HeuriNet blue, MSTNet red
+    "sbcnn": ORANGE, "minivgg": SKY,
+}  # fmt: skip
 TITLES = {
     "piczaknet": "PiczakNet", "heurinet": "HeuriNet", "mstnet": "MSTNet", "melnet": "MelNet",
     "sbcnn": "SB-CNN", "minivgg": "MiniVGG",
@@ -23,9 +27,22 @@ TITLES = {
 HERTZ = (300, 1000, 3000, 9000)
 
 
-def colour(net: str, others: int = 0) -> str:
-    """A network's colour; one that is not of the paper takes the next of the palette."""
-    return OF_NET.get(net, PALETTE[(4 + others) % len(PALETTE)])
+def colours(systems: Mapping[str, str]) -> dict[str, str]:
+    """A colour for each system of a picture, from the systems' networks.
+
+    The first system of a network has the network's own, others have what is left of the palette; random initialisation
+    has the IceBreaker's.
+    """
+    twins = {name: name.replace(", random init", ", IceBreaker") for name in systems}
+    found: dict[str, str] = {}
+    for name, net in systems.items():
+        if OF_NET[net] not in found.values():
+            found.setdefault(twins[name], OF_NET[net])
+    left = cycle([colour for colour in PALETTE if colour not in found.values()] or PALETTE)
+    for twin in twins.values():
+        if twin not in found:
+            found[twin] = next(left)
+    return {name: found[twin] for name, twin in twins.items()}
 
 
 def title(net: str) -> str:

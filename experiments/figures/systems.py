@@ -23,6 +23,7 @@ MEASURES = {
     "clip_accuracy_probability": "accuracy of clips, by probability",
     "clip_balanced_accuracy_probability": "balanced accuracy of clips",
 }
+HEURI = ("heurinet", "piczak")  # whose Phase 0 is PiczakNet alone
 ORDER = ("piczaknet", "heurinet", "mstnet", "melnet")
 
 
@@ -58,7 +59,7 @@ def bars(runs: Sequence[Run], measure: str) -> list[Bar]:
         for name, mine in by_system(runs).items()
     ]
     if not any(bar.net == "piczaknet" for bar in found):
-        heuri = [run.result()["phases"] for run in runs if run.config.net == "heurinet"]
+        heuri = [run.result()["phases"] for run in runs if (run.config.net, run.config.back_end) == HEURI]
         scores = [phases["0"][measure] for phases in heuri if "0" in phases]
         if scores:
             found.append(Bar("PiczakNet, Phase 0", "piczaknet", scores))
@@ -72,9 +73,10 @@ def _draw(arguments: Namespace) -> None:
     classes = len(runs[0].result()["test"]["classes"])
     figure, axes = style.new_figure(1, 1, max(style.COLUMN, 1.15 * len(drawn) + 0.7), 3.0)
     axis = axes[0, 0]
+    colours = style.colours({bar.name: bar.net for bar in drawn})
     for x, bar in enumerate(drawn):
         hatch = "//" if "random" in bar.name else ""
-        colour = style.colour(bar.net, x)
+        colour = colours[bar.name]
         axis.bar(x, bar.mean, 0.62, color=colour, alpha=0.35, edgecolor=colour, hatch=hatch)
         if len(bar.scores) > 1:
             axis.errorbar(x, bar.mean, bar.deviation, color="black", capsize=4, linewidth=1)
@@ -84,11 +86,18 @@ def _draw(arguments: Namespace) -> None:
         axis.text(x, top + 0.015, f"{100 * bar.mean:.1f} %", ha="center", va="bottom", fontsize=9)
     axis.axhline(1 / classes, color="0.4", linewidth=0.8, linestyle=":")
     axis.text(len(drawn) - 0.48, 1 / classes, "chance", va="center", fontsize=8, color="0.3")
-    axis.set_xticks(range(len(drawn)), [bar.name.replace(", ", "\n").replace(" with", "\nwith") for bar in drawn])
+    axis.set_xticks(range(len(drawn)), [_lines(bar.name) for bar in drawn])
     axis.set(ylim=(0, 1), xlim=(-0.5, len(drawn) - 0.5), ylabel=MEASURES[arguments.measure])
     axis.grid(axis="y", color="0.92")
     axis.set_axisbelow(True)
     style.save_figure(figure, arguments.out)
+
+
+def _lines(name: str) -> str:
+    """A system's name, narrow enough for a bar."""
+    for word in (", ", " with", " before", " ("):
+        name = name.replace(word, f"\n{word.lstrip(', ')}")
+    return name
 
 
 if __name__ == "__main__":

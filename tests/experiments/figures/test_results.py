@@ -73,6 +73,14 @@ def test_fig_4_shows_the_test_figures(runs, draw):
     assert "--measure" in draw(systems.main, runs, "--measure", "luck", status=2)
 
 
+def test_phase_0_of_another_back_end_is_not_piczaknet(runs, tmp_path):
+    config = json.loads((runs / "heurinet" / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "back_end": "sbcnn"}))
+    (tmp_path / "result.json").write_text((runs / "heurinet" / "result.json").read_text())
+    names = [bar.name for bar in systems.bars(find([tmp_path]), "segment_balanced_accuracy")]
+    assert names == ["HeuriNet before SB-CNN, IceBreaker"]
+
+
 def test_gradient_norms_are_those_recorded(runs, draw, tmp_path):
     lines = rows(runs, "mstnet")
     norms = gradients.norms(lines)
@@ -80,6 +88,8 @@ def test_gradient_norms_are_those_recorded(runs, draw, tmp_path):
         *(f"deepfourier.conv{n}" for n in (1, 2, 3)),
         *(f"piczak.{name}" for name in ("conv1", "conv2", "dense1", "dense2", "output")),
     ]
+    rival = ["sbcnn.conv1.weight", "sbcnn.output.bias", "deepfourier.conv1.weight"]
+    assert gradients.layers_of(rival) == ["deepfourier.conv1", "sbcnn.conv1", "sbcnn.output"]
     phases_of_lines = [row["phase"] for row in lines]
     assert phases_of_lines == [0, "forcing", 1, 2, 3]
     trained = np.isfinite(norms["piczak.dense1.weight"])  # by Phases 0 and 3 alone

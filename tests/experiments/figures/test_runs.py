@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments.figures import confusion
+from experiments.figures import confusion, style
 from experiments.figures.runs import by_system, find, one
 from scratchnet import model
 from scratchnet.data import open_source, prepare, split
@@ -26,6 +26,32 @@ def test_runs_are_found_alone_in_a_folder_and_in_a_cross_validation(runs, tmp_pa
     assert [run.path.name for run in find([tmp_path / "cv"])] == ["fold2", "fold10"]
     with pytest.raises(InputError, match="2 runs"):
         one(tmp_path)
+
+
+def test_runs_that_differ_in_seed_and_fold_alone_are_one_system(runs, tmp_path):
+    config = json.loads((runs / "heurinet" / "config.json").read_text())
+    changes = {"a": {}, "b": {"seed": 3, "test_fold": 1}, "c": {"lr": 0.01}, "d": {"lr": 0.01, "seed": 1}}
+    for name, change in changes.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({**config, **change}))
+    found = by_system(find([tmp_path]))
+    assert {name: [run.path.name for run in mine] for name, mine in found.items()} == {
+        "HeuriNet, IceBreaker": ["a", "b"],
+        "HeuriNet, IceBreaker (lr=0.01)": ["c", "d"],
+    }
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "config.json").write_text(json.dumps({**config, "data_name": "esc10"}))
+    assert "HeuriNet, IceBreaker (esc10)" in by_system(find([tmp_path]))
+
+
+def test_systems_of_one_picture_have_colours_of_their_own():
+    nets = {"HeuriNet, IceBreaker": "heurinet", "SB-CNN": "sbcnn", "MiniVGG": "minivgg", "PiczakNet": "piczaknet"}
+    more = {f"{name}, IceBreaker": "heurinet" for name in ("HeuriNet before SB-CNN", "HeuriNet before MiniVGG")}
+    colours = style.colours({**nets, **more})
+    assert len(set(colours.values())) == 6
+    assert all(colours[name] == style.OF_NET[net] for name, net in nets.items())
+    random = style.colours({"MSTNet, random init": "mstnet", "MSTNet, IceBreaker": "mstnet"})
+    assert set(random.values()) == {style.OF_NET["mstnet"]}
 
 
 def test_classes_bear_the_papers_codes(runs):
