@@ -11,11 +11,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from scratchnet.kernels.cpu import conv_forward, lowering, parallel
+from scratchnet.kernels.cpu import conv_forward, conv_sparse, lowering, parallel
 from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.vectors import fma, lanes_of, row, splat, store
 
 FOUR = (0,) * 4  # vectors in a row
+FEW = 16  # input channels under one step, up to which a panel of the forward kernel would be mostly idle
 
 
 def backward_weight(x, dy, kernel_size, stride, padding, y=None):
@@ -53,6 +54,8 @@ def backward_weight(x, dy, kernel_size, stride, padding, y=None):
 
 def backward_input(dy, weight, size, stride, padding, y=None):
     """See `reference.conv2d_backward_input`. y: as above."""
+    if weight.shape[1] * stride[0] * stride[1] <= FEW:
+        return _input_of_few_channels(dy, weight, size, stride, padding, y)
     out_channels, channels, kh, kw = weight.shape
     (sh, sw), (top, _), (left, _) = stride, *padding
     steps = -(-kh // sh), -(-kw // sw)  # of the stride, under the kernel
@@ -70,6 +73,29 @@ def backward_input(dy, weight, size, stride, padding, y=None):
     dx = dx.reshape(len(dy), dx.shape[1] * sh, dx.shape[3] * sw, channels).transpose(0, 3, 1, 2)
     top, left = top - skipped[0] * sh, left - skipped[1] * sw
     return dx[:, :, top : top + size[0], left : left + size[1]]
+
+
+def _input_of_few_channels(dy, weight, size, stride, padding, y):
+    """The same, window by window: each gets the sum of dy times the weights, zeros of dy skipped."""
+    n, out_channels, channels = len(dy), *weight.shape[:2]
+    geometry = lowering.lower(channels, tuple(size), weight.shape[2:], stride, padding)
+    starts, _, kernels = conv_sparse.in_chunks(geometry, weight)
+    dx = parallel.empty((n, *size, channels), dy.dtype).transpose(0, 3, 1, 2)
+    samples = geometry.piece(n)
+
+    def piece(i: int) -> None:
+        part = slice(i * samples, min(n, (i + 1) * samples))
+        rows = _rows(dy[part], None if y is None else y[part]).reshape(-1, geometry.positions, out_channels)
+        buffer = geometry.buffer(samples, dy.dtype, "gradient")
+        buffer[:] = 0
+        room = 1 + geometry.positions * out_channels
+        lists = scratch("winners", (room,), np.int32), scratch("values", (room,), dy.dtype)
+        firsts = np.empty(geometry.positions + 1, np.int32)
+        conv_sparse.add_all(rows, geometry.sample_size, kernels, geometry.offsets, starts, *lists, firsts, buffer)
+        dx[part] = geometry.image(buffer, len(rows), size)
+
+    parallel.run(piece, -(-n // samples))
+    return dx
 
 
 def _rows(dy, y):

@@ -43,10 +43,7 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
     out_channels = len(weight)
     geometry = lowering.lower(channels, tuple(size), weight.shape[2:], stride, padding)
     dy, argmax = _at_least(lanes_of(x.dtype), dy, 0), _at_least(lanes_of(x.dtype), argmax, -1)
-    starts, taps = lowering.chunks(geometry, len(FIVE) * lanes_of(x.dtype))
-    used = taps >= 0
-    kernels = parallel.zeros((out_channels, len(taps)), x.dtype)
-    kernels[:, used] = lowering.rows_of(weight)[:, taps[used]]
+    starts, taps, kernels = in_chunks(geometry, weight)
     dx = parallel.empty((n, *size, channels), x.dtype).transpose(0, 3, 1, 2) if need_dx else None
     dkernels = parallel.zeros((parallel.PARTS, *kernels.shape), x.dtype)
     dbiases = np.zeros((parallel.PARTS, dy.shape[2]), x.dtype)
@@ -75,9 +72,17 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
     parallel.run(part, parallel.PARTS)
     if not need_dweight:
         return dx, None, None
-    dweight = np.empty((out_channels, used.sum()), x.dtype)
-    dweight[:, taps[used]] = dkernels.sum(axis=0)[:, used]
+    dweight = np.empty((out_channels, geometry.runs * geometry.run_length), x.dtype)
+    dweight[:, taps[taps >= 0]] = dkernels.sum(axis=0)[:, taps >= 0]
     return dx, lowering.weight_of(dweight, weight.shape), dbiases.sum(axis=0)[:out_channels]
+
+
+def in_chunks(geometry, weight):
+    """`lowering.chunks`, and the weights in their order: (O, all chunks), 0 where a chunk goes beyond the window."""
+    starts, taps = lowering.chunks(geometry, len(FIVE) * lanes_of(weight.dtype))
+    kernels = parallel.zeros((len(weight), len(taps)), weight.dtype)
+    kernels[:, taps >= 0] = lowering.rows_of(weight)[:, taps[taps >= 0]]
+    return starts, taps, kernels
 
 
 def _at_least(lanes, maps, nothing):
@@ -154,6 +159,19 @@ def _add_windows(sample, places, values, counts, offsets, starts, dkernels):
                 store(out, d, total)
 
 
+def _add_all(dy, sample_size, kernels, offsets, starts, channels, values, firsts, samples):
+    """window(p) += Σ dy · kernels over the channels whose dy is not zero, for a few samples.   dy (S, positions, O)"""
+    for s in range(len(dy)):
+        count = 0
+        for p in range(dy.shape[1]):
+            firsts[p] = count
+            for o in range(dy.shape[2]):
+                channels[count], values[count] = o, dy[s, p, o]
+                count += dy[s, p, o] != 0
+        firsts[dy.shape[1]] = count
+        _add_kernels(kernels, channels, values, firsts, offsets, starts, samples[s * sample_size :])
+
+
 def _add_kernels(kernels, channels, values, firsts, offsets, starts, sample):
     """window(p) += Σ values · kernels[o], chunk by chunk; what a chunk has beyond the window is zero.
 
@@ -194,3 +212,4 @@ _sort_by_place = njit(nogil=True, cache=True)(_sort_by_place)
 _add_windows = njit(nogil=True, cache=True)(_add_windows)
 _add_kernels = njit(nogil=True, cache=True)(_add_kernels)
 _gradients = njit(nogil=True, cache=True)(_gradients)
+add_all = njit(nogil=True, cache=True)(_add_all)

@@ -23,17 +23,23 @@ def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
 
 def conv_block_backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight):
     """See `reference.conv_block_backward`."""
+    if not _tall(weight):
+        return _backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight)
+    if saved is not None and saved.dtype.kind == "f":  # y, which was turned back; places were not
+        saved = _turn(saved)
+    dx, dweight, dbias = _backward(
+        _turn(dy), saved, _turn(x), _turn(weight), stride[::-1], padding[::-1], need_dx, need_dweight
+    )
+    return (
+        None if dx is None else _turn(dx),
+        None if dweight is None else np.ascontiguousarray(_turn(dweight)),
+        dbias,
+    )
+
+
+def _backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight):
     if saved is not None and saved.dtype.kind == "i":
-        if not _tall(weight):
-            return conv_sparse.backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight)
-        dx, dweight, dbias = conv_sparse.backward(
-            _turn(dy), saved, _turn(x), _turn(weight), stride[::-1], padding[::-1], need_dx, need_dweight
-        )
-        return (
-            None if dx is None else _turn(dx),
-            None if dweight is None else np.ascontiguousarray(_turn(dweight)),
-            dbias,
-        )
+        return conv_sparse.backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight)
     dx, dweight, dbias = None, None, None
     if need_dx:
         dx = conv_dense.backward_input(dy, weight, x.shape[2:], stride, padding, saved)
@@ -49,12 +55,18 @@ def conv2d_forward(x, weight, bias, stride, padding):
 
 def conv2d_backward_weight(x, dy, kernel_size, stride, padding):
     """See `reference.conv2d_backward_weight`."""
-    return conv_dense.backward_weight(x, dy, kernel_size, stride, padding)
+    if kernel_size[0] <= kernel_size[1]:
+        return conv_dense.backward_weight(x, dy, kernel_size, stride, padding)
+    turned = _turn(x), _turn(dy), kernel_size[::-1], stride[::-1], padding[::-1]
+    dweight, dbias = conv_dense.backward_weight(*turned)
+    return np.ascontiguousarray(_turn(dweight)), dbias
 
 
 def conv2d_backward_input(dy, weight, size, stride, padding):
     """See `reference.conv2d_backward_input`."""
-    return conv_dense.backward_input(dy, weight, size, stride, padding)
+    if not _tall(weight):
+        return conv_dense.backward_input(dy, weight, size, stride, padding)
+    return _turn(conv_dense.backward_input(_turn(dy), _turn(weight), size[::-1], stride[::-1], padding[::-1]))
 
 
 # A time series is an image of height 1.
