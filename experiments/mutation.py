@@ -58,6 +58,8 @@ CPU_FILES = {
     "convolution": "blocks or conv or nan", "dense": "dense or sparse", "elementwise": "dense or dropout",
     "lowering": "blocks or conv or nan", "maxpool": "pool",
 }  # fmt: skip
+BATCHNORM_TESTS = "tests/layers/test_batchnorm.py tests/kernels/cpu/test_batchnorm.py tests/test_gradcheck.py"
+BATCHNORM_NAMES = "test_batchnorm or passes and (batchnorm or globalaverage)"
 UPDATE_TESTS = f"{CPU_TESTS} tests/test_clipping.py tests/test_optimizers.py"
 
 TARGETS: dict[str, list[Target]] = {
@@ -72,10 +74,12 @@ TARGETS: dict[str, list[Target]] = {
         Target("squared_norms?|clip_by_norms?", "tests/test_clipping.py"),
         Target("nesterov_steps?|adam_steps?", "tests/test_optimizers.py"),
         Target("(conv|dense)_block_.*", f"tests/test_fusion.py {CPU_TESTS}"),
+        Target("batchnorm_.*|global_.*", BATCHNORM_TESTS, select=BATCHNORM_NAMES),
     ],
     "kernels/philox.py": [Target("philox", "tests/kernels/reference tests/layers/test_dropout.py")],
     **{f"kernels/cpu/{name}.py": [Target(".*", CPU_TESTS, "cpu", tests)] for name, tests in CPU_FILES.items()},
     "kernels/cpu/update.py": [Target(".*", UPDATE_TESTS, "cpu", "updates or clipping or optimizers")],
+    "kernels/cpu/batchnorm.py": [Target(".*", BATCHNORM_TESTS, "cpu", BATCHNORM_NAMES)],
     "kernels/cpu/vectors.py": [Target(".*", CPU_TESTS, "cpu", compiled=True)],
     "scratchnet/layers/geometry.py": [Target("pair|pad_.*", LAYER_TESTS)],
     **{
@@ -87,6 +91,8 @@ TARGETS: dict[str, list[Target]] = {
             "standardize": "shapes", "tanh": "activations",
         }.items()
     },
+    "scratchnet/layers/batchnorm.py": [Target("forward|backward", BATCHNORM_TESTS, select=BATCHNORM_NAMES)],
+    "scratchnet/layers/global_avgpool.py": [Target("forward|backward", BATCHNORM_TESTS, select=BATCHNORM_NAMES)],
     "scratchnet/losses.py": [Target("backward", "tests/test_losses.py")],
     "scratchnet/clipping.py": [Target("_?clip.*", "tests/test_clipping.py")],
     "scratchnet/optimizers.py": [Target("step|_update", "tests/test_optimizers.py")],

@@ -1,7 +1,8 @@
 """The gradients of a convolution that no pool made sparse, without im2col.
 
 The input's gradient is itself a convolution. With a stride of s, the s inputs under one step of the kernel are taken
-together as s · C output channels: then it has stride 1, and the register kernel of the forward pass does it all.
+together as s · C output channels: then it has stride 1, and the register kernel of the forward pass does it all. Where
+these channels are few, that kernel would be mostly idle, and the windows are added up one by one.
 
 The weight's gradient keeps 4 output channels × 4 vectors of taps in registers while it walks along the positions.
 """
