@@ -158,7 +158,8 @@ def forcing_table(name: str, study: Study, done: Finished) -> str:
             folder = RunFolder(done.work.out / row["run"])
             best = min(line["valid_loss"] for line in folder.metrics() if line["phase"] == "forcing")
             errors.append(best)
-            decibels.append(np.sqrt(best) * about_model(folder.path)["scale"])
+            about = about_model(folder.path)
+            decibels.append(np.sqrt(best) * about["scale"] / about["inside"][1])
         if errors:
             lines.append([system.name, f"{np.mean(errors):.2e}", f"{np.mean(decibels):.2f}"])
     return markdown(["system", "mean square error", "its root in decibels"], lines)

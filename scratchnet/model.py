@@ -174,9 +174,9 @@ def load_phase(path: str | Path, name: str | int) -> Model:
     phase = phases[str(name)]
     weights = folder.weights_of(phase)
     _, about = read_arrays(folder.path / MODEL)
-    norm = Normalisation(about["offset"], about["scale"])
+    inside = Normalisation(*about["inside"])
     config = config.with_(dropout_in_evaluation=False)
-    network = build(config, phase.net or config.net, len(about["classes"]), norm)
+    network = build(config, phase.net or config.net, len(about["classes"]), inside)
     try:
         network.load_state_dict({**network.state_dict(), **weights})  # what no phase trained is as it was built
     except (KeyError, ValueError) as error:

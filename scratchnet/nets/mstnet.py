@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.layers import BatchNorm1D, Conv1D, Image, Layer, ReflectPad1D, ReLU, Tanh
+from scratchnet.layers import BatchNorm1D, Conv1D, Image, Layer, ReflectPad1D, ReLU, Standardize, Tanh
 from scratchnet.nets.back_ends import back_end_group
 from scratchnet.network import Group, Network
 
@@ -15,6 +15,8 @@ def mstnet(
     n_classes: int = 10,
     batch_norm: bool = False,
     padding: str = "same",
+    mean: float = 0.0,
+    std: float = 1.0,
     dtype: str = "float32",
     rng: np.random.Generator | None = None,
     **back: Any,
@@ -24,8 +26,9 @@ def mstnet(
     `batch_norm`: before every activation of the front end, as Maaløe et al. have it (the paper has none); after
     training `folding.fold_batchnorm` takes it into the weights. `padding` of conv1: "same", 256 zeros at both ends as
     in the paper's code, or "aligned", 512 reflected samples at the left, so that window t covers what frame t of the
-    Mel-spectrogram covers. The other options are PiczakNet's, or those of another `back_end` ("sbcnn", "minivgg").
-    Raises ValueError for a wrong one.
+    Mel-spectrogram covers. `mean`, `std`: taken off the front end's tanh and divided by before PiczakNet, which then
+    sees numbers as large as those of standardised spectrograms; 0 and 1, as published, have no layer. The other options
+    are PiczakNet's, or those of another `back_end` ("sbcnn", "minivgg"). Raises ValueError for a wrong one.
     """
     if padding not in ("same", "aligned"):
         raise ValueError(f'padding must be "same" or "aligned", not {padding!r}')
@@ -48,10 +51,11 @@ def mstnet(
         *norm("norm3", 60),
         ("tanh3", Tanh()),
     ]
+    standardize: list[tuple[str, Layer]] = [("standardize", Standardize(mean, std))] if (mean, std) != (0, 1) else []
     groups: list[Group] = [
         ("deepfourier", deepfourier),
-        ("image", [("image", Image())]),
+        ("image", [*standardize, ("image", Image())]),
         back_end_group(n_classes, **how, **back),
     ]
-    spec = {"name": "mstnet", "n_classes": n_classes, "batch_norm": batch_norm, "padding": padding, "dtype": dtype}
-    return Network(groups, {**spec, **back})
+    spec = {"name": "mstnet", "n_classes": n_classes, "batch_norm": batch_norm, "padding": padding}
+    return Network(groups, {**spec, "mean": mean, "std": std, "dtype": dtype, **back})

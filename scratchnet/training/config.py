@@ -119,7 +119,7 @@ class Config:
         choices=("same", "aligned"),
     )
     standardize: str = _setting(
-        "train", "spectrograms by the training set's mean and deviation", choices=("train", "none")
+        "train", "what PiczakNet sees, by the spectrograms' mean and deviation in training", choices=("train", "none")
     )
 
     # -- sound

@@ -12,7 +12,7 @@ from scratchnet.network import Network
 from scratchnet.training import metrics
 from scratchnet.training.config import Config
 from scratchnet.training.evaluation import probabilities
-from scratchnet.training.inputs import Normalisation, normalisation
+from scratchnet.training.inputs import Normalisation, forcing_target, normalisation, normalisation_inside
 from scratchnet.training.loop import Listener, State, Stop, Trainer, stop_on_signal
 from scratchnet.training.phases import Phase, PhaseName, phases_for, start_weights, trains
 from scratchnet.training.runfolder import RunFolder
@@ -31,8 +31,11 @@ def dropout_seed(config: Config, phase: PhaseName) -> int:
     return int(np.random.SeedSequence((config.seed, STREAMS[phase])).generate_state(1, np.uint64)[0] >> np.uint64(2))
 
 
-def build(config: Config, net: str, n_classes: int, norm: Normalisation) -> Network:
-    """The network of that name by the settings, its weights drawn from the run's seed, on the backend in use."""
+def build(config: Config, net: str, n_classes: int, inside: Normalisation) -> Network:
+    """The network of that name by the settings, its weights drawn from the run's seed, on the backend in use.
+
+    `inside`: the normalisation between its front end and PiczakNet, part of the network.
+    """
     options: dict[str, Any] = {
         "dropout": config.dropout,
         "dropout_in_evaluation": config.dropout_in_evaluation,
@@ -46,10 +49,11 @@ def build(config: Config, net: str, n_classes: int, norm: Normalisation) -> Netw
     if net == "heurinet":
         options |= {"conv1_channels": config.conv1_channels, "conv1_kernel": config.conv1_kernel}
     elif net == "melnet":
-        options |= {"power": config.mel_power, "top_db": config.top_db, "mean": norm.offset, "std": norm.scale}
-        options |= {"amin": config.amin, "window": config.window}
+        options |= {"power": config.mel_power, "top_db": config.top_db, "amin": config.amin, "window": config.window}
     elif net == "mstnet":
         options |= {"batch_norm": config.mst_batch_norm, "padding": config.mst_padding}
+    if net in ("melnet", "mstnet"):
+        options |= {"mean": inside.offset, "std": inside.scale}
     built = nets.build(net, n_classes, rng=np.random.default_rng(config.seed), **options)
     return built.to(backend.current())
 
@@ -61,7 +65,9 @@ def freeze_for(net: Network, phase: Phase) -> None:
             (net.unfreeze if trains(phase, name) else net.freeze)(name)
 
 
-def model_about(config: Config, net: Network, segments: Segments, norm: Normalisation, phase: Phase) -> dict[str, Any]:
+def model_about(
+    config: Config, net: Network, segments: Segments, norm: Normalisation, inside: Normalisation, phase: Phase
+) -> dict[str, Any]:
     """What model.safetensors says of itself."""
     return {
         "format": 1,
@@ -73,6 +79,7 @@ def model_about(config: Config, net: Network, segments: Segments, norm: Normalis
         "feature": feature_of(net),
         "offset": norm.offset,
         "scale": norm.scale,
+        "inside": [inside.offset, inside.scale],
         "dropout_seed": dropout_seed(config, phase.name),
     }
 
@@ -96,6 +103,7 @@ class IceBreaker:
         self.config, self.segments, self.folder, self.screen = config, segments, folder, screen
         self.train, self.valid, self.test = indices
         self.norm = normalisation(config, segments, self.train)
+        self.inside = normalisation_inside(config, segments, self.train)
         self.phases = phases_for(config)
         self.best: dict[PhaseName, dict[str, np.ndarray]] = {}
         self._nets: dict[str, Network] = {}
@@ -114,7 +122,7 @@ class IceBreaker:
                     self._load_best(phase, net)
                     done = fold_batchnorm(net)
                     self.folder.save_model(
-                        done.state_dict(), model_about(self.config, done, self.segments, self.norm, phase)
+                        done.state_dict(), model_about(self.config, done, self.segments, self.norm, self.inside, phase)
                     )
                     found = {**self._figures(phase, done, stop), **about}
                     self.folder.save_figures(phase.name, found)
@@ -129,7 +137,7 @@ class IceBreaker:
         name = phase.net or self.config.net
         if name not in self._nets:
             self._nets.clear()
-            self._nets[name] = build(self.config, name, len(self.segments.classes), self.norm)
+            self._nets[name] = build(self.config, name, len(self.segments.classes), self.inside)
             self._fresh = self._nets[name].state_dict()
         return self._nets[name]
 
@@ -137,8 +145,8 @@ class IceBreaker:
         config, seed = self.config, (self.config.seed, STREAMS[phase.name])
         draw = config.augment > 0 and config.augment_epoch == "draw"
         if phase.name == "forcing":
-            size = config.forcing_batch_size
-            return Forcing(self.segments, self.train, self.valid, self.norm, batch_size=size, seed=seed, draw=draw)
+            target, size = forcing_target(config, self.segments, self.train), config.forcing_batch_size
+            return Forcing(self.segments, self.train, self.valid, target, batch_size=size, seed=seed, draw=draw)
         return Classification(
             self.segments,
             self.train,

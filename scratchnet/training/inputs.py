@@ -20,13 +20,16 @@ class Normalisation:
     offset: float = 0.0
     scale: float = 1.0
 
+    def after(self, other: Normalisation) -> Normalisation:
+        """What is left to do of this one where `other` has been done."""
+        return Normalisation((self.offset - other.offset) / other.scale, self.scale / other.scale)
+
 
 def normalisation(config: Config, segments: Segments, train: np.ndarray) -> Normalisation:
-    """How the run's PiczakNet sees spectrograms: as MSTNet's front end will make them, else as `standardize` says."""
-    if config.net == "mstnet":
-        return forcing_target(config.forcing_target, segments, train)
+    """How the run's PiczakNet sees spectrograms: as `standardize` says; if not at all, then as its front end makes
+    them, which is MSTNet's forcing target or decibels as they are."""
     if config.standardize == "none":
-        return Normalisation()
+        return forcing_target(config, segments, train) if config.net == "mstnet" else Normalisation()
     magnitudes = config.net == "melnet" and config.mel_power == 1
     found = magnitude_statistics(config, segments, train) if magnitudes else segments.statistics(train)
     return Normalisation(found["mean"], found["std"] or 1.0)
@@ -50,13 +53,22 @@ def magnitude_statistics(config: Config, segments: Segments, train: np.ndarray) 
     return {"mean": mean, "std": float(np.sqrt(max(0.0, squares / count - mean**2)))}
 
 
-def forcing_target(kind: str, segments: Segments, train: np.ndarray) -> Normalisation:
+def normalisation_inside(config: Config, segments: Segments, train: np.ndarray) -> Normalisation:
+    """What is left for the network itself to do between its front end and PiczakNet."""
+    if config.net not in ("mstnet", "melnet"):
+        return Normalisation()
+    norm = normalisation(config, segments, train)
+    return norm.after(forcing_target(config, segments, train)) if config.net == "mstnet" else norm
+
+
+def forcing_target(config: Config, segments: Segments, train: np.ndarray) -> Normalisation:
     """The normalisation of the spectrograms that MSTNet's front end is forced to.
 
     `minmax`: to [-1, 1] by the training set's range (Maaløe et al. 2017; their z-score before it cancels);
     `paper`: (x - mean) / (max - min) and `code`: (x - min) / (max - min), both over the recordings of all folds, the
     test fold included.
     """
+    kind = config.forcing_target
     found = segments.statistics(train if kind == "minmax" else segments.originals)
     span = (found["max"] - found["min"]) or 1.0
     if kind == "minmax":

@@ -265,15 +265,30 @@ def test_what_a_forcing_target_is():
             return {"mean": -30.0, "std": 9.0, "min": -60.0 if train else -100.0, "max": 20.0 if train else 100.0}
 
     def ends(kind, low, high):
-        norm = forcing_target(kind, Known(), np.arange(4))
+        norm = forcing_target(resolve(({"forcing_target": kind}, None)), Known(), np.arange(4))
         return pytest.approx(((low - norm.offset) / norm.scale, (high - norm.offset) / norm.scale))
 
     assert ends("minmax", -60, 20) == (-1, 1)  # of the training set
     assert ends("paper", -100, 100) == (-0.35, 0.65)
     assert ends("code", -100, 100) == (0, 1)
-    assert (
-        forcing_target(
-            "minmax", SimpleNamespace(statistics=lambda i: {"mean": 1, "std": 0, "min": 1, "max": 1}), [0]
-        ).scale
-        > 0
+    silence = SimpleNamespace(statistics=lambda indices: {"mean": 1, "std": 0, "min": 1, "max": 1})
+    assert forcing_target(resolve(({}, None)), silence, [0]).scale > 0
+
+
+@pytest.mark.parametrize("kind", ["minmax", "paper", "code"])
+@pytest.mark.parametrize("standardize", ["train", "none"])
+def test_piczaknet_behind_mstnet_sees_what_it_saw_in_phase_0(kind, standardize):
+    """A front end that is forced to perfection changes nothing: its target, then what the network does itself."""
+    from scratchnet.training.inputs import forcing_target, normalisation, normalisation_inside
+
+    known = SimpleNamespace(
+        originals=np.arange(10), statistics=lambda i: {"mean": -30.0, "std": 9.0, "min": -90.0 - len(i), "max": 20.0}
     )
+    config = resolve(({"net": "mstnet", "forcing_target": kind, "standardize": standardize}, None))
+    steps = [how(config, known, np.arange(4)) for how in (normalisation, forcing_target, normalisation_inside)]
+    expected, forced, inside = ((lambda x, n=n: (x - n.offset) / n.scale) for n in steps)
+    decibels = np.linspace(-90, 20, 7)
+    assert inside(forced(decibels)) == pytest.approx(expected(decibels), abs=1e-12)
+    assert (inside(decibels) == decibels).all() == (standardize == "none")
+    if standardize == "train":
+        assert (expected(decibels) == (decibels + 30) / 9).all()
