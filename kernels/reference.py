@@ -350,7 +350,32 @@ def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
     → y, saved: what `conv_block_backward` of the same backend needs; here, where in the convolution's map (flat, int32)
     each value comes from, −1 where ReLU cut it to 0.
     """
-    y = conv2d_forward(x, weight, bias, stride, padding)
+    return _activate_and_pool(conv2d_forward(x, weight, bias, stride, padding), activation, pool)
+
+
+def conv_block_backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight):
+    """The gradients of `conv_block_forward`; `dx`, `dweight` and `dbias` are None where not needed."""
+    size = [(x.shape[2 + i] + sum(padding[i]) - weight.shape[2 + i]) // stride[i] + 1 for i in range(2)]
+    dy = _before_pool(dy, saved, size)
+    dx = conv2d_backward_input(dy, weight, x.shape[2:], stride, padding) if need_dx else None
+    if not need_dweight:
+        return dx, None, None
+    return dx, *conv2d_backward_weight(x, dy, weight.shape[2:], stride, padding)
+
+
+def norm_block_forward(x, weight, bias, mean, var, eps, activation, pool):
+    """Batch normalisation, ReLU, max-pool, one after the other.   x (N, C, H, W); `pool`, `saved` as above"""
+    y = batchnorm_forward(x, weight, bias, mean, var, eps)
+    return _activate_and_pool(y, activation, pool)
+
+
+def norm_block_backward(dy, saved, x, weight, mean, var, eps, from_batch, need_dx, need_dweight):
+    """The gradients of `norm_block_forward`, as `batchnorm_backward` has them."""
+    dy = _before_pool(dy, saved, x.shape[2:])
+    return batchnorm_backward(dy, x, weight, mean, var, eps, from_batch, need_dx, need_dweight)
+
+
+def _activate_and_pool(y, activation, pool):
     if pool is None:
         argmax = np.broadcast_to(np.arange(y[0, 0].size, dtype=np.int32).reshape(y.shape[2:]), y.shape).copy()
     else:
@@ -361,14 +386,8 @@ def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
     return y, argmax
 
 
-def conv_block_backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight):
-    """The gradients of `conv_block_forward`; `dx`, `dweight` and `dbias` are None where not needed."""
-    size = [(x.shape[2 + i] + sum(padding[i]) - weight.shape[2 + i]) // stride[i] + 1 for i in range(2)]
-    dy = maxpool2d_backward(np.where(saved >= 0, dy, dy.dtype.type(0)), np.maximum(saved, 0), size)
-    dx = conv2d_backward_input(dy, weight, x.shape[2:], stride, padding) if need_dx else None
-    if not need_dweight:
-        return dx, None, None
-    return dx, *conv2d_backward_weight(x, dy, weight.shape[2:], stride, padding)
+def _before_pool(dy, saved, size):
+    return maxpool2d_backward(np.where(saved >= 0, dy, dy.dtype.type(0)), np.maximum(saved, 0), size)
 
 
 def dense_block_forward(x, weight, bias, p, seed, offset):

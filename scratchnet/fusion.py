@@ -1,5 +1,5 @@
-"""Which layers run in one pass: convolution + ReLU + max-pool, so that what is pooled away is never stored, and
-dense + ReLU + dropout.
+"""Which layers run in one pass: convolution + ReLU + max-pool, so that what is pooled away is never stored,
+maybe with a batch normalisation behind the convolution; and dense + ReLU + dropout.
 
 The layers keep their parameters and gradients; a block only calls, for all of its layers at once, the fused kernels of
 the backend. The numbers are those of the plain layers, up to rounding.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from scratchnet.backend import kernels_of
-from scratchnet.layers import Conv1D, Conv2D, Dense, Dropout, MaxPool1D, MaxPool2D, ReLU
+from scratchnet.layers import BatchNorm1D, BatchNorm2D, Conv1D, Conv2D, Dense, Dropout, MaxPool1D, MaxPool2D, ReLU
 from scratchnet.layers.layer import Array, Layer
 
 
@@ -35,7 +35,7 @@ class ConvBlock:
     """A convolution, then maybe a ReLU, then maybe a max-pool, in one pass. A time series is an image of height 1."""
 
     def __init__(self, conv: Conv1D | Conv2D, relu: ReLU | None, pool: MaxPool1D | MaxPool2D | None) -> None:
-        self.layers = [layer for layer in (conv, relu, pool) if layer is not None]
+        self.layers: list[Layer] = [layer for layer in (conv, relu, pool) if layer is not None]
         self.need_dx = True
         self._conv, self._pool = conv, pool
         self._1d = isinstance(conv, Conv1D)
@@ -48,39 +48,126 @@ class ConvBlock:
         self._argmax: Any = None
 
     def forward(self, x: Array, training: bool = False) -> Array:
+        image, window = self._take(x)
+        params = self._conv.params
+        return self._out(self._convolve(image, params["weight"], params.get("bias"), self._activation, window))
+
+    def backward(self, dy: Array) -> Array:
+        dx, dweight, dbias = self._gradients(self._in(dy), not self._conv.frozen)
+        self._keep(dweight, dbias)
+        return self._out(dx)
+
+    def _take(self, x: Array) -> Any:
+        """(x as images, stride, padding), and (kernel size, stride) of the pool on images, if there is one."""
         conv, pool, window = self._conv, self._pool, None
-        weight = conv.params["weight"]
         if isinstance(conv, Conv1D):
             x, sides = conv.take(x)
-            x, weight, stride, padding = x[:, :, None], weight[:, :, None], (1, conv.stride), ((0, 0), sides)
+            x, kernel, stride, padding = x[:, :, None], (1, conv.kernel_size), (1, conv.stride), ((0, 0), sides)
         else:
             x, padding = conv.take(x)
-            stride = conv.stride
-        size = [(x.shape[2 + i] + sum(padding[i]) - weight.shape[2 + i]) // stride[i] + 1 for i in range(2)]
+            kernel, stride = conv.kernel_size, conv.stride
+        size = [(x.shape[2 + i] + sum(padding[i]) - kernel[i]) // stride[i] + 1 for i in range(2)]
         if isinstance(pool, MaxPool1D):
             pool.padding_of(size[1])
             window = (1, pool.kernel_size), (1, pool.stride)
         elif pool is not None:
             pool.padding_of((size[0], size[1]))
             window = pool.kernel_size, pool.stride
-        self._saved = x, weight, stride, padding
-        y, self._argmax = kernels_of(x).conv_block_forward(
-            x, weight, conv.params.get("bias"), stride, padding, self._activation, window
-        )
-        return y[:, :, 0] if self._1d else y
+        return (x, stride, padding), window
 
-    def backward(self, dy: Array) -> Array:
-        conv, (x, weight, stride, padding) = self._conv, self._saved
-        dy = dy.astype(weight.dtype, copy=False)
-        dy = dy[:, :, None] if self._1d else dy
-        dx, dweight, dbias = kernels_of(dy).conv_block_backward(
-            dy, self._argmax, x, weight, stride, padding, self.need_dx, not conv.frozen
-        )
+    def _convolve(self, image: Any, weight: Array, bias: Array | None, activation: str, window: Any) -> Array:
+        x, stride, padding = image
+        weight = weight[:, :, None] if self._1d else weight
+        self._saved = x, weight, stride, padding
+        how = stride, padding, activation, window
+        y, self._argmax = kernels_of(x).conv_block_forward(x, weight, bias, *how)
+        return y
+
+    def _gradients(self, dy: Array, need_dweight: bool) -> tuple[Array, Array, Array]:
+        """→ dx, dweight, dbias of `_convolve`, None where not needed"""
+        found = kernels_of(dy).conv_block_backward(dy, self._argmax, *self._saved, self.need_dx, need_dweight)
+        dx, dweight, dbias = found
+        return dx, None if dweight is None else dweight.reshape(self._conv.params["weight"].shape), dbias
+
+    def _keep(self, dweight: Array, dbias: Array) -> None:
+        conv = self._conv
         if not conv.frozen:
-            conv.grads["weight"] = dweight.reshape(conv.params["weight"].shape)
+            conv.grads["weight"] = dweight
             if "bias" in conv.params:
                 conv.grads["bias"] = dbias
-        return dx[:, :, 0] if self._1d and dx is not None else dx
+
+    def _in(self, dy: Array) -> Array:
+        dy = dy.astype(self._conv.params["weight"].dtype, copy=False)
+        return dy[:, :, None] if self._1d else dy
+
+    def _out(self, y: Array) -> Array:
+        return y[:, :, 0] if self._1d and y is not None else y
+
+
+class NormBlock(ConvBlock):
+    """A convolution and a batch normalisation, then maybe a ReLU and a max-pool.
+
+    Where the statistics are the batch's: the convolution, and all the others in a second pass. Where they are the
+    running ones, the normalisation is a scale and a shift of every channel: the convolution's weights and bias take
+    them in, and there is one pass.
+    """
+
+    def __init__(self, conv: Any, norm: BatchNorm1D, relu: ReLU | None, pool: Any) -> None:
+        super().__init__(conv, relu, pool)
+        self.layers.insert(1, norm)
+        self._norm = norm
+
+    def forget(self) -> None:
+        super().forget()
+        self._batch: Any = None
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        image, window = self._take(x)
+        norm, weight, bias = self._norm, self._conv.params["weight"], self._conv.params.get("bias")
+        gamma, beta = norm.params["weight"], norm.params["bias"]
+        if training and not norm.frozen:
+            z = self._convolve(image, weight, bias, "none", None)
+            mean, var = norm.from_batch(z)
+            how = mean, var, norm.eps, self._activation, window
+            y, saved = kernels_of(z).norm_block_forward(z, gamma, beta, *how)
+            self._batch = saved, z, gamma, mean, var, norm.eps
+            return self._out(y)
+        mean, var = norm.running()
+        self._batch = None
+        self._inverse = 1 / (var + norm.eps) ** 0.5
+        self._scale = gamma * self._inverse
+        self._away = -mean if bias is None else bias - mean
+        shift = self._away * self._scale + beta
+        return self._out(self._convolve(image, _times(weight, self._scale), shift, self._activation, window))
+
+    def backward(self, dy: Array) -> Array:
+        back = self._through_weights if self._batch is None else self._through_statistics
+        dx, dweight, dbias, dgamma, dbeta = back(self._in(dy))
+        self._keep(dweight, dbias)
+        if not self._norm.frozen:
+            self._norm.grads["weight"], self._norm.grads["bias"] = dgamma, dbeta
+        return self._out(dx)
+
+    def _through_statistics(self, dy: Array) -> tuple[Array, ...]:
+        train, need_dz = not self._conv.frozen, self.need_dx or not self._conv.frozen
+        need = True, need_dz, not self._norm.frozen
+        dz, dgamma, dbeta = kernels_of(dy).norm_block_backward(dy, *self._batch, *need)
+        return *(self._gradients(dz, train) if need_dz else (None, None, None)), dgamma, dbeta
+
+    def _through_weights(self, dy: Array) -> tuple[Array, ...]:
+        """The gradients of w' = w · scale and b' = (b − mean) · scale + β, where scale = γ · inverse, and of what is
+        in them."""
+        dx, dweight, dbeta = self._gradients(dy, not (self._conv.frozen and self._norm.frozen))
+        if dweight is None:
+            return dx, None, None, None, None
+        axes = tuple(range(1, dweight.ndim))
+        dscale = (dweight * self._conv.params["weight"]).sum(axis=axes) + dbeta * self._away
+        return dx, _times(dweight, self._scale), dbeta * self._scale, dscale * self._inverse, dbeta
+
+
+def _times(weight: Array, scale: Array) -> Array:
+    """Weights (O, …), each output channel times its scale."""
+    return weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
 
 
 class DenseBlock:
@@ -118,7 +205,7 @@ class DenseBlock:
         return dx
 
 
-Step = Plain | ConvBlock | DenseBlock
+Step = Plain | ConvBlock | NormBlock | DenseBlock
 
 
 def fuse(layers: list[Layer], fused: bool) -> list[Step]:
@@ -132,12 +219,20 @@ def fuse(layers: list[Layer], fused: bool) -> list[Step]:
     while rest:
         layer = rest.pop(0)
         if fused and isinstance(layer, Conv1D | Conv2D):
-            steps.append(ConvBlock(layer, follows(ReLU), follows(MaxPool1D, MaxPool2D)))
+            norm: Any = rest.pop(0) if rest and _normalises(layer, rest[0]) else None
+            rest_of_it = follows(ReLU), follows(MaxPool1D, MaxPool2D)
+            steps.append(NormBlock(layer, norm, *rest_of_it) if norm else ConvBlock(layer, *rest_of_it))
         elif fused and isinstance(layer, Dense) and (relu := follows(ReLU)):
             steps.append(DenseBlock(layer, relu, follows(Dropout)))
         else:
             steps.append(Plain(layer))
     return steps
+
+
+def _normalises(conv: Conv1D | Conv2D, layer: Layer) -> bool:
+    """One of another shape runs by itself, and complains."""
+    kind = BatchNorm1D if isinstance(conv, Conv1D) else BatchNorm2D
+    return type(layer) is kind and layer.num_features == conv.out_channels
 
 
 def _fits(layer: Layer) -> bool:

@@ -1,4 +1,5 @@
-"""Layers in one pass give what they give one by one: convolution + ReLU + max-pool, dense + ReLU + dropout."""
+"""Layers in one pass give what they give one by one: convolution (+ normalisation) + ReLU + max-pool, dense + ReLU +
+dropout."""
 
 import numpy as np
 import pytest
@@ -6,8 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchnet import backend as backends
-from scratchnet.fusion import ConvBlock, DenseBlock, Plain, fuse
-from scratchnet.layers import Conv1D, Conv2D, Dense, Dropout, MaxPool1D, MaxPool2D, ReLU, Tanh
+from scratchnet.fusion import ConvBlock, DenseBlock, NormBlock, Plain, fuse
+from scratchnet.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
+    Conv1D,
+    Conv2D,
+    Dense,
+    Dropout,
+    MaxPool1D,
+    MaxPool2D,
+    ReLU,
+    Tanh,
+)
 from tests.support import assert_within, awkward, on_backend, rounding, seeds
 
 
@@ -114,6 +126,41 @@ def test_only_what_is_needed_is_computed(backend, block, need_dx, frozen):
     assert (dx2 is not None) == need_dx and (dx2 is None or np.array_equal(dx2, dx))
     assert set(grads2) == (set() if frozen else set(grads))
     assert all(np.array_equal(grads2[name], grads[name]) for name in grads2)
+
+
+@pytest.mark.parametrize("how", ["training", "evaluation", "frozen norm", "frozen conv", "both frozen"])
+@given(block=blocks())
+def test_a_normalisation_in_between(backend, how, block):
+    """In training and outside, where its running statistics are taken into the weights; and whatever is frozen."""
+    make, x, rng = block
+    conv = make("float64")[0]
+    out_channels, kind = len(conv.params["weight"]), BatchNorm1D if isinstance(conv, Conv1D) else BatchNorm2D
+    drawn = {name: rng.uniform(0.5, 2, out_channels) for name in ("weight", "bias", "running_mean", "running_var")}
+    x, found, dy = np.concatenate([x, x + 1]), [], None  # two samples at least
+    for fused in (False, True):
+        layers = make("float64")
+        norm = on_backend(kind(out_channels, dtype="float64"))
+        layers.insert(1, norm)
+        for arrays in (norm.params, norm.buffers):
+            arrays.update((name, backends.asarray(drawn[name].copy())) for name in arrays)
+        layers[0].frozen, norm.frozen = how in ("frozen conv", "both frozen"), how in ("frozen norm", "both frozen")
+        steps = steps_of(layers, fused)
+        assert not fused or (len(steps) == 1 and isinstance(steps[0], NormBlock))
+        y = backends.asarray(x)
+        for step in steps:
+            y = step.forward(y, training=how != "evaluation")
+        arrays = {"y": y}
+        dy = rng.standard_normal(y.shape) if dy is None else dy
+        back = backends.asarray(dy)
+        for step in reversed(steps):
+            back = step.backward(back)
+        arrays |= {"dx": back, **{f"conv {name}": a for name, a in layers[0].grads.items()}}
+        arrays |= {f"norm {name}": a for name, a in (norm.grads | norm.buffers).items()}
+        found.append({name: np.array(backends.to_numpy(a)) for name, a in arrays.items()})
+    assert set(found[0]) == set(found[1])
+    for name, plain in found[0].items():
+        # Twice the terms of the blocks without a normalisation, each up to 4 times as large (γ / √(σ² + ε) < 2 / √0.5).
+        assert_within(found[1][name], plain, rounding("float64", 2400) * 2400 * 200)
 
 
 @st.composite
@@ -248,6 +295,9 @@ def test_what_becomes_a_block():
         return [[type(layer).__name__ for layer in step.layers] for step in fuse(list(layers), True)]
 
     assert kinds(Conv1D(1, 1, 3), ReLU(), MaxPool1D(3)) == [["Conv1D", "ReLU", "MaxPool1D"]]
+    names = ["Conv2D", "BatchNorm2D", "ReLU", "MaxPool2D"]
+    assert kinds(Conv2D(1, 1, 3), BatchNorm2D(1), ReLU(), MaxPool2D(3)) == [names]
+    assert kinds(Conv2D(1, 2, 3), BatchNorm2D(1)) == [["Conv2D"], ["BatchNorm2D"]]
     assert kinds(Conv2D(1, 1, 3), MaxPool2D(3), ReLU()) == [["Conv2D", "MaxPool2D"], ["ReLU"]]
     assert kinds(Conv1D(1, 1, 3), Tanh(), Dense(1, 1), Tanh()) == [["Conv1D"], ["Tanh"], ["Dense"], ["Tanh"]]
     assert kinds(Dense(1, 1), ReLU(), Dropout(0.5), Dropout(0.5)) == [["Dense", "ReLU", "Dropout"], ["Dropout"]]

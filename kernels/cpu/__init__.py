@@ -7,7 +7,10 @@ from scratchnet.kernels.cpu.batchnorm import (
     batchnorm_backward,
     batchnorm_forward,
     batchnorm_statistics,
+    global_avgpool2d_backward,
     global_avgpool2d_forward,
+    norm_block_backward,
+    norm_block_forward,
 )
 from scratchnet.kernels.cpu.convolution import (
     conv1d_backward_input,
@@ -40,7 +43,6 @@ from scratchnet.kernels.cpu.update import (
 from scratchnet.kernels.reference import (
     abs_backward,
     abs_forward,
-    global_avgpool2d_backward,
     mean_squared_error_backward,
     mean_squared_error_forward,
     relu_backward,
@@ -85,6 +87,8 @@ __all__ = [
     "mean_squared_error_forward",
     "nesterov_step",
     "nesterov_steps",
+    "norm_block_backward",
+    "norm_block_forward",
     "relu_backward",
     "relu_forward",
     "softmax_cross_entropy_backward",

@@ -26,17 +26,14 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
     n, channels, height, width = x.shape
     out_channels, _, kh, kw = weight.shape
     geometry = lowering.lower(channels, (height, width), (kh, kw), stride, padding)
-    kernel, step = pool or ((1, 1), (1, 1))
-    rows, columns = (geometry.rows - kernel[0]) // step[0] + 1, (geometry.columns - kernel[1]) // step[1] + 1
-    y = parallel.empty((n, rows, columns, out_channels), x.dtype)
+    y = parallel.empty((n, *pool_shape((geometry.rows, geometry.columns), pool), out_channels), x.dtype)
     place_type = np.int16 if geometry.positions <= np.iinfo(np.int16).max else np.int32
     argmax = parallel.empty(y.shape if pool else (0, *y.shape[1:]), place_type)
     vectors = _vectors(-(-out_channels // lanes_of(x.dtype)))
     like = (0,) * vectors  # tells the kernel at compile time
     panels = _pack(lowering.rows_of(weight), bias, vectors * lanes_of(x.dtype), x.dtype)
     cuts = np.array(_cuts(geometry.runs, geometry.run_length, PANEL_BYTES // panels[0, 0].nbytes))
-    walk = (kernel[0], geometry.columns), (kernel[1], 1)  # through a window: how many, how far apart; outer, inner
-    window = np.array([geometry.columns, *step, relu, *walk[turned], *walk[not turned]])
+    window = pool_window(geometry.columns, pool, relu, turned)
     samples = geometry.piece(n)
     offsets = geometry.offsets_of(samples)
 
@@ -48,7 +45,7 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
         here = offsets[: -(-len(y[part]) * geometry.positions // 4) * 4]
         _convolve(buffer, here, geometry.row_step, cuts, panels, like, conv_map)
         if pool:
-            _pool(conv_map, geometry.positions, window, y[part], argmax[part])
+            pool_maps(conv_map, geometry.positions, window, y[part], argmax[part])
         else:
             _copy(conv_map, relu, y[part])
 
@@ -126,6 +123,19 @@ def _convolve(buffer, offsets, row_step, cuts, panels, like, conv_map):
 _convolve = njit(nogil=True, cache=True)(_convolve)
 
 
+def pool_shape(size, pool):
+    """Rows and columns that a pool makes of a map of `size`."""
+    kernel, step = pool or ((1, 1), (1, 1))
+    return tuple((size[i] - kernel[i]) // step[i] + 1 for i in range(2))
+
+
+def pool_window(columns, pool, relu, turned=False):
+    """What `pool_maps` needs to know of a pool."""
+    kernel, step = pool or ((1, 1), (1, 1))
+    walk = (kernel[0], columns), (kernel[1], 1)  # through a window: how many, how far apart; outer, inner
+    return np.array([columns, *step, relu, *walk[turned], *walk[not turned]])
+
+
 def _pool(conv_maps, positions, window, y, argmax):
     """y[s, i, j, o] = the window's maximum (ReLU: at least 0), argmax its position in the sample's map, −1 where ReLU
     cut it."""
@@ -156,7 +166,7 @@ def _pool(conv_maps, positions, window, y, argmax):
                     argmax[s, i, j, o] = -1 if cut else place[o]
 
 
-_pool = njit(nogil=True, cache=True)(_pool)
+pool_maps = njit(nogil=True, cache=True)(_pool)
 
 
 def _copy(conv_map, relu, y):

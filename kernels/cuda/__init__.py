@@ -20,6 +20,8 @@ from scratchnet.kernels.cuda.batchnorm import (
     batchnorm_statistics,
     global_avgpool2d_backward,
     global_avgpool2d_forward,
+    norm_block_backward,
+    norm_block_forward,
 )
 from scratchnet.kernels.cuda.convolution import (
     conv1d_backward_input,
@@ -95,6 +97,8 @@ __all__ = [
     "mean_squared_error_forward",
     "nesterov_step",
     "nesterov_steps",
+    "norm_block_backward",
+    "norm_block_forward",
     "relu_backward",
     "relu_forward",
     "softmax_cross_entropy_backward",

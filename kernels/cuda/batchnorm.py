@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.kernels.cuda import device
-from scratchnet.kernels.cuda.arrays import BLOCK, elementwise, empty_channels_last, int64, real_name
+from scratchnet.kernels.cuda import device, pooling
+from scratchnet.kernels.cuda.activations import relu_backward, relu_forward
+from scratchnet.kernels.cuda.arrays import BLOCK, channels_last, elementwise, empty_channels_last, int64, real_name
+from scratchnet.kernels.cuda.conv_plan import NO_PADDING
 
 PARTS = 64  # partial sums of a channel: fixed, so that the order of a sum never depends on the GPU
 
@@ -43,6 +45,27 @@ def batchnorm_backward(dy, x, weight, mean, var, eps, from_batch, need_dx, need_
         elementwise("batchnorm.cu", "batchnorm_input", x.dtype, x.size, *args)
         dx = dx.reshape(x.shape)
     return (dx, dweight, dbias) if need_dweight else (dx, None, None)
+
+
+def norm_block_forward(x, weight, bias, mean, var, eps, activation, pool):
+    """Batch normalisation, ReLU, max-pool, one after the other → y, and what `norm_block_backward` needs."""
+    y = batchnorm_forward(x, weight, bias, mean, var, eps)
+    if pool is None:
+        y = relu_forward(y) if activation == "relu" else y
+        return y, y if activation == "relu" else None
+    y, argmax = pooling.maxpool2d_forward(y, *pool, NO_PADDING, False)
+    if activation == "relu":
+        pooling.cut(y, argmax)
+    return y, argmax
+
+
+def norm_block_backward(dy, saved, x, weight, mean, var, eps, from_batch, need_dx, need_dweight):
+    """See `reference.norm_block_backward`."""
+    if saved is not None and saved.dtype.kind == "f":
+        dy = relu_backward(*map(channels_last, (dy, saved)))
+    elif saved is not None:
+        dy = pooling.maxpool2d_backward(dy, saved, x.shape[2:])
+    return batchnorm_backward(dy, x, weight, mean, var, eps, from_batch, need_dx, need_dweight)
 
 
 def global_avgpool2d_forward(x):

@@ -32,24 +32,35 @@ class BatchNorm1D(Layer):
         self.params = {"weight": np.ones(num_features, dtype), "bias": np.zeros(num_features, dtype)}
         self.buffers = {"running_mean": np.zeros(num_features, dtype), "running_var": np.ones(num_features, dtype)}
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        weight, bias = self.params["weight"], self.params["bias"]
+    def take(self, x: Array) -> Array:
+        """x in the weights' type. Raises ValueError for an x that does not fit."""
         if x.ndim not in self.dimensions or x.shape[1] != self.num_features:
             shape = self.shape.format(self.num_features)
             raise ValueError(f"{self!r} takes x of shape {shape}, not {tuple(x.shape)}")
-        x = x.astype(weight.dtype, copy=False)
+        return x.astype(self.params["weight"].dtype, copy=False)
+
+    def from_batch(self, x: Array) -> tuple[Array, Array]:
+        """Mean and variance of a batch that `take` let pass; the running ones follow them."""
+        count = x.size // self.num_features
+        if count < 2:
+            raise ValueError(f"{self!r} cannot train on a batch of one value a channel: {tuple(x.shape)}")
+        mean, var = kernels_of(x).batchnorm_statistics(x)
+        self._follow("running_mean", mean)
+        self._follow("running_var", var * var.dtype.type(count / (count - 1)))
+        return mean, var
+
+    def running(self) -> tuple[Array, Array]:
+        """The running mean and variance, in the weights' type."""
+        dtype = self.params["weight"].dtype
+        return self.buffers["running_mean"].astype(dtype), self.buffers["running_var"].astype(dtype)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        x = self.take(x)
         self._from_batch = training and not self.frozen
-        if self._from_batch:
-            count = x.size // self.num_features
-            if count < 2:
-                raise ValueError(f"{self!r} cannot train on a batch of one value a channel: {tuple(x.shape)}")
-            mean, var = kernels_of(x).batchnorm_statistics(x)
-            self._follow("running_mean", mean)
-            self._follow("running_var", var * var.dtype.type(count / (count - 1)))
-        else:
-            mean, var = (self.buffers[name].astype(x.dtype) for name in ("running_mean", "running_var"))
+        mean, var = self.from_batch(x) if self._from_batch else self.running()
         self._saved = x, mean, var
-        return kernels_of(x).batchnorm_forward(x, weight, bias, mean, var, self.eps)
+        params = self.params["weight"], self.params["bias"]
+        return kernels_of(x).batchnorm_forward(x, *params, mean, var, self.eps)
 
     def backward(self, dy: Array) -> Array:
         x, mean, var = self._saved

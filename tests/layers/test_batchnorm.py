@@ -75,7 +75,8 @@ def test_running_statistics_belong_to_the_network(backend):
         again.load_state_dict(dict(net.params))
 
 
-def test_fusing_goes_around_it(backend):
+@pytest.mark.parametrize("training", [True, False])
+def test_fusing_changes_no_number(backend, training):
     """Convolution, batch normalisation, ReLU, pool: the same numbers with fusing and without."""
     rng = np.random.default_rng(1)
     layers = [("conv1", Conv2D(1, 3, 3, dtype="float64", rng=rng)), ("norm1", BatchNorm2D(3, dtype="float64"))]
@@ -84,7 +85,7 @@ def test_fusing_goes_around_it(backend):
     x, dy, found = backends.asarray(draw(2, (4, 1, 8, 9))), backends.asarray(draw(3, (4, 3))), []
     for fused in (True, False):
         net.fused = fused
-        y = net.forward(x, training=True)
+        y = net.forward(x, training=training)
         arrays = [y, net.backward(dy, need_dx=True), *net.grads.values()]
         found.append([np.array(backends.to_numpy(a)) for a in arrays])
     for fused, plain in zip(*found):

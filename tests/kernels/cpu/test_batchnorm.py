@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchnet.kernels import cpu, reference
-from scratchnet.kernels.cpu import parallel
+from scratchnet.kernels.cpu import batchnorm, parallel
 from tests.support import UNIT, assert_within
 
 REALS = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -42,16 +42,54 @@ def test_it_is_the_definition(dtype, shape, from_batch):
     assert cpu.batchnorm_backward(dy, x, *arguments[:-2], False, False) == (None, None, None)
 
 
+@st.composite
+def norm_blocks(draw):
+    """(x shape, activation, pool, whether the statistics are the batch's); the count of values is a power of 2."""
+    n, height, width = (2 ** draw(st.integers(0, k)) for k in (2, 2, 3))
+    pool = None
+    if draw(st.booleans()):
+        kernel = draw(st.tuples(st.integers(1, height), st.integers(1, width)))
+        pool = kernel, draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    shape = n, draw(st.integers(1, 35)), height, width
+    return shape, draw(st.sampled_from(["relu", "none"])), pool, draw(st.booleans())
+
+
+def compare_block(kernels, dtype, block):
+    """Whole numbers, a deviation of 2 (var + ε = 4), a count that is a power of 2: nothing is rounded."""
+    shape, activation, pool, from_batch = block
+    rng = np.random.default_rng(0)
+    x, weight, bias, mean = (rng.integers(-3, 4, size).astype(dtype) for size in (shape, *[shape[1]] * 3))
+    var, eps = np.full(shape[1], 3, dtype), 1.0
+    given = x, weight, bias, mean, var, eps, activation, pool
+    (y, saved), (right, right_saved) = kernels.norm_block_forward(*given), reference.norm_block_forward(*given)
+    assert y.dtype == np.dtype(dtype) and np.array_equal(y, right)
+    dy = rng.integers(-3, 4, y.shape).astype(dtype)
+    for need in ((True, True), (True, False), (False, True)):
+        given = x, weight, mean, var, eps, from_batch, *need
+        found = kernels.norm_block_backward(dy, saved, *given)
+        for ours, theirs in zip(found, reference.norm_block_backward(dy, right_saved, *given)):
+            assert (ours is None) == (theirs is None) and (ours is None or np.array_equal(ours, theirs))
+
+
+@REALS
+@given(block=norm_blocks())
+def test_blocks_are_the_definition(dtype, block):
+    compare_block(cpu, dtype, block)
+
+
 @REALS
 @given(shape=st.tuples(*[st.integers(1, 9)] * 4))
 def test_global_average_pool(dtype, shape):
-    x = draw(shape, dtype)
+    x, dy = draw(shape, dtype), draw(shape[:2], dtype, 1)
+    back = cpu.global_avgpool2d_backward(dy, shape[2:])
+    assert np.array_equal(back, reference.global_avgpool2d_backward(dy, shape[2:]))
     y = reference.global_avgpool2d_forward(x)
     # Two float64 sums of at most 81 terms, each rounded to `dtype`.
     assert_within(cpu.global_avgpool2d_forward(x), y, 2 * UNIT[np.dtype(dtype)] * np.abs(y) + 81 * 2.0**-53 * 8)
 
 
-def test_any_number_of_threads_gives_the_same_bits():
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
+    monkeypatch.setattr(batchnorm, "PIECE", 1)  # a sample each
     x, dy = draw((4, 13, 9, 7), "float32"), draw((4, 13, 9, 7), "float32", 1)
     weight, bias = draw(13, "float32", 2), draw(13, "float32", 3)
 
@@ -69,8 +107,16 @@ def test_any_number_of_threads_gives_the_same_bits():
     assert all(np.array_equal(a, b) for other in found[1:] for a, b in zip(found[0], other))
 
 
+def test_a_far_first_value_costs_few_digits():
+    """The variance is taken about the channel's first value, which is one of those that it is made of."""
+    x = np.random.default_rng(0).standard_normal((50, 2, 40)).astype("float32")
+    x[0, :, 0] = 1e6
+    exact = x.astype("float64").var(axis=(0, 2))
+    assert_within(cpu.batchnorm_statistics(x)[1], exact, 2 * 2.0**-24 * exact)
+
+
 def test_a_large_mean_costs_no_digits():
-    """The variance is taken about the mean: 1000 ± 1 in float32 has variance 1, to float32's own steps of 6e-5."""
+    """The mean is taken off before squares are: 1000 ± 1 in float32 has variance 1, to float32's own steps of 6e-5."""
     x = (1000 + np.random.default_rng(0).choice([-1.0, 1.0], (50, 2, 40))).astype("float32")
     exact = x.astype("float64").var(axis=(0, 2))
     assert_within(cpu.batchnorm_statistics(x)[1], exact, 2 * 2.0**-24 * exact)

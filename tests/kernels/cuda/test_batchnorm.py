@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchnet.kernels import cuda, reference
+from tests.kernels.cpu.test_batchnorm import compare_block, norm_blocks
 from tests.support import UNIT, assert_within
 
 REALS = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -39,6 +40,12 @@ def test_batchnorm(host, dtype, shape, from_batch):
     for actual, expected in zip(found, exact):
         assert_within(actual, expected, 16 * (unit + sums) * (total + 1) * 3)
     assert cuda.batchnorm_backward(dy, x, *arguments[:-2], False, False) == (None, None, None)
+
+
+@REALS
+@given(block=norm_blocks())
+def test_blocks(host, dtype, block):
+    compare_block(cuda, dtype, block)
 
 
 @REALS
