@@ -82,6 +82,9 @@ class Config:
     augment_pitch_draw: str = _setting(
         "range", "semitones between the limits, or the upper one as his code took", choices=("range", "highest")
     )
+    mixup: float | None = _setting(
+        None, "mix pairs of training segments in shares from Beta(this, this); none: do not", check=POSITIVE
+    )
 
     # -- phases of the IceBreaker, and the rival that trains all weights from random ones
     epochs_phase0: int = _setting(300, "epochs of Phase 0: PiczakNet on spectrograms", check=POSITIVE)

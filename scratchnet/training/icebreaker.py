@@ -158,6 +158,7 @@ class IceBreaker:
             balanced=config.balanced,
             dropout_seed=dropout_seed(config, phase.name),
             draw=draw,
+            mixup=config.mixup,
         )
 
     def _start(self, phase: Phase, net: Network) -> None:

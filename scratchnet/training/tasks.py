@@ -12,10 +12,11 @@ from scratchnet.training import metrics
 from scratchnet.training.evaluation import BATCH, cross_entropy, probabilities
 from scratchnet.training.feed import mini_batches
 from scratchnet.training.inputs import Normalisation
+from scratchnet.training.mixup import Mixture, MixtureCrossEntropy, mix
 from scratchnet.training.sums import Sums
 
 Score = tuple[float, ...]
-DRAW = 1  # random numbers of an epoch's variants; those of its order have no such word
+DRAW, MIX = 1, 2  # random numbers of an epoch's variants and mixtures; those of its order have no such word
 
 
 class Task(Protocol):
@@ -67,8 +68,10 @@ class Classification:
         balanced: bool = False,
         dropout_seed: int = 0,
         draw: bool = False,
+        mixup: float | None = None,
     ) -> None:
-        self.loss = SoftmaxCrossEntropy()
+        self.loss = MixtureCrossEntropy() if mixup else SoftmaxCrossEntropy()
+        self.mixup = mixup
         self.segments, self.valid = segments, valid
         self.train = training_epochs(segments, train, seed, draw)
         self.feature, self.norm = feature, norm
@@ -94,13 +97,17 @@ class Classification:
     def batches(self, epoch: int, skip: int) -> Iterator[tuple[Any, Any]]:
         """See `Task`."""
         batches = self._batches(epoch)
-        for pair in mini_batches(batches, skip):
+        for number, (x, label) in enumerate(mini_batches(batches, skip), skip):
             self.waited = batches.waited
-            yield pair
+            if self.mixup:
+                yield mix(x, label, self.mixup, np.random.default_rng((*self.seed, epoch, MIX, number)))
+            else:
+                yield x, label
 
     def correct(self, prediction: Any, target: Any) -> Any:
-        """See `Task`."""
-        return (prediction.argmax(axis=1) == target).sum()
+        """See `Task`; of a mixture, the class that has the larger share."""
+        label = target.first if isinstance(target, Mixture) else target
+        return (prediction.argmax(axis=1) == label).sum()
 
     def validate(self, net: Any, checkpoint: Callable[[], None]) -> dict[str, float | None]:
         """See `Task`."""
