@@ -16,7 +16,8 @@ def segment_starts(n: int, settings: SoundSettings) -> np.ndarray:
 
 def pad_short(x: np.ndarray, settings: SoundSettings) -> np.ndarray:
     """A clip shorter than a segment (n,) is filled up with zeros behind; a longer one is left as it is."""
-    return np.pad(x, (0, max(0, settings.segment_length - len(x))))
+    missing = settings.segment_length - len(x)
+    return np.pad(x, (0, missing)) if missing > 0 else x
 
 
 def segment_clip(x: np.ndarray, settings: SoundSettings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -54,6 +54,13 @@ def test_channels_are_averaged(tmp_path):
     np.testing.assert_allclose(load(tmp_path / "x.wav"), (left + right) / 2, atol=1e-7)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_the_average_is_numpys_to_the_bit(rng, tmp_path, channels):
+    x = rng.uniform(-1, 1, (1000, channels)).astype(np.float32)
+    soundfile.write(tmp_path / "x.wav", x, RATE, subtype="FLOAT")
+    np.testing.assert_array_equal(load(tmp_path / "x.wav"), x.mean(axis=1))
+
+
 @pytest.mark.parametrize("rate", [8000, 11025, 44100, 48000, 96000, 192000])
 def test_a_tone_keeps_its_pitch_and_level_at_every_rate(tmp_path, rate):
     soundfile.write(tmp_path / "x.wav", tone(1.0, rate), rate, subtype="FLOAT")
@@ -114,6 +121,17 @@ def test_bad_files_are_named_in_one_line(tmp_path, name, rate):
         load(path, rate)
     message = str(caught.value)
     assert str(path) in message and "\n" not in message and ": " in message
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 1, 500, -2, -1])
+@pytest.mark.parametrize("rate", [8000, 22051, 44100, 192000])
+def test_no_resampling_hides_a_bad_sample(tmp_path, rate, place, value):
+    x = np.zeros(1000, np.float32)
+    x[place] = value
+    soundfile.write(tmp_path / "x.wav", x, rate, subtype="FLOAT")
+    with pytest.raises(InputError, match="NaN or infinite"):
+        load(tmp_path / "x.wav")
 
 
 def test_a_truncated_file_gives_what_is_left(tmp_path):
