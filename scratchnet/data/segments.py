@@ -15,7 +15,7 @@ from scratchnet.sound.augmentation import Augmentation
 from scratchnet.sound.deltas import delta
 from scratchnet.sound.settings import SoundSettings
 
-VERSION = 1  # of the cache's files; raise it with every change of their meaning
+VERSION = 2  # of the cache's files; raise it with every change of their meaning or of the numbers in them
 WAVEFORM, LOGMEL, INDEX, META = "waveform.f32", "logmel.f32", "index.npz", "meta.json"
 ARRAYS = ("start", "scale", "label", "fold", "clip", "clip_label", "clip_fold")
 VARIANT = "variant"  # an array more, where there are augmented variants

@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 
 from scratchnet.sound.settings import SoundSettings
-from scratchnet.sound.stft import Window, fft_window, frames, pad
+from scratchnet.sound.stft import Window, fft_window, frame_count, pad
 from scratchnet.sound.workers import blas_single_threaded, cores, ordered_map
 
+Band = tuple[slice, slice, np.ndarray]
+
 BLOCK_FRAMES = 64  # frames transformed at a time (a segment has 41): they stay in the second-level cache
+BANDS = 4  # groups of neighbouring triangles, each multiplied with the bins under it alone
 PARALLEL_ROWS = 64  # a batch this large is shared between the cores
 
 
@@ -69,10 +72,22 @@ def mel_filters(
     return triangles.astype(dtype)
 
 
+_named_window = lru_cache(maxsize=8)(fft_window)
+
+
 @lru_cache(maxsize=8)
-def _transposed_bank(*options: Any) -> np.ndarray:
-    """`mel_filters` as the right factor of a product, kept: it takes longer to make than a segment to transform."""
-    return np.ascontiguousarray(mel_filters(*options).T)
+def _bands(*options: Any) -> list[Band]:
+    """`mel_filters`, kept, in BANDS: which triangles, the bins under them, their weights there.
+
+    A bin lies under two triangles at most, so nearly all of the bank is zero: the bands leave three quarters of it out.
+    """
+    bank, pieces = mel_filters(*options), []
+    for mels in np.array_split(np.arange(len(bank)), min(BANDS, len(bank))):
+        rows = slice(int(mels[0]), int(mels[-1]) + 1)
+        under = np.flatnonzero(bank[rows].any(axis=0))
+        bins = slice(int(under[0]), int(under[-1]) + 1) if len(under) else slice(0, 0)
+        pieces.append((rows, bins, np.ascontiguousarray(bank[rows, bins])))
+    return pieces
 
 
 def _blocks(rows: int, n_frames: int) -> Iterator[tuple[slice, list[slice]]]:
@@ -84,13 +99,13 @@ def _blocks(rows: int, n_frames: int) -> Iterator[tuple[slice, list[slice]]]:
 
 
 def _mel_rows(
-    x: np.ndarray, out: np.ndarray, bank: np.ndarray, window: np.ndarray, hop_length: int, center: bool,
+    x: np.ndarray, out: np.ndarray, bands: list[Band], window: np.ndarray, hop_length: int, center: bool,
     pad_mode: str, power: float,
 ) -> None:  # fmt: skip
-    """Mel power of x (rows, n) into out (rows, frames, n_mels), block by block."""
+    """Mel power of x (rows, n) into out (rows, n_mels, frames), block by block."""
     from scratchnet.sound import spectrum as passes  # here: Numba takes a moment to load
 
-    n_fft, n_frames = len(window), out.shape[1]
+    n_fft, n_frames = len(window), out.shape[2]
     windowed = np.empty((0, n_fft))
     for rows, pieces in _blocks(len(x), n_frames):
         signals = pad(x[rows], n_fft, center, pad_mode)
@@ -106,7 +121,9 @@ def _mel_rows(
             passes.power(np.fft.rfft(windowed[:count], out=spectrum[:count]), energy[:count])
             if power != 2.0:
                 np.power(energy[:count], power / 2.0, out=energy[:count])
-            out[rows, piece] = (energy[:count] @ bank).reshape(len(signals), length, -1)
+            columns = np.swapaxes(energy[:count].reshape(len(signals), length, -1), 1, 2)
+            for mels, bins, weights in bands:
+                np.matmul(weights, columns[:, bins], out=out[rows, mels, piece])
 
 
 def melspectrogram(
@@ -134,15 +151,16 @@ def melspectrogram(
     """
     x = np.asarray(x)
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    bank = _transposed_bank(sr, n_fft, n_mels, fmin, fmax, htk, norm)
-    values = fft_window(window, n_fft, win_length)
-    available = frames(rows[:1] if len(rows) else np.zeros((1, x.shape[-1])), n_fft, hop_length, center, pad_mode)
-    n_frames = available.shape[1] if n_frames is None else min(n_frames, available.shape[1])
-    out = np.empty((len(rows), n_frames, n_mels), np.float32)
+    bands = _bands(sr, n_fft, n_mels, fmin, fmax, htk, norm)
+    make_window = _named_window if isinstance(window, str) else fft_window
+    values = make_window(window, n_fft, win_length)  # type: ignore[arg-type]
+    available = frame_count(x.shape[-1], n_fft, hop_length, center)
+    n_frames = available if n_frames is None else min(n_frames, available)
+    out = np.empty((len(rows), n_mels, n_frames), np.float32)
     workers = (cores() if len(rows) >= PARALLEL_ROWS else 1) if workers is None else workers
 
     def fill(part: slice) -> None:
-        _mel_rows(rows[part], out[part], bank, values, hop_length, center, pad_mode, power)
+        _mel_rows(rows[part], out[part], bands, values, hop_length, center, pad_mode, power)
 
     if workers == 1:
         fill(slice(0, len(rows)))
@@ -150,7 +168,7 @@ def melspectrogram(
         size = max(1, -(-len(rows) // (4 * workers)))
         with blas_single_threaded():
             list(ordered_map(fill, [slice(i, i + size) for i in range(0, len(rows), size)], workers))
-    return np.swapaxes(out.reshape(*x.shape[:-1], n_frames, n_mels), -1, -2)
+    return out.reshape(*x.shape[:-1], n_mels, n_frames)
 
 
 def power_to_db(
@@ -192,9 +210,8 @@ def segment_log_mel(segments: np.ndarray, settings: SoundSettings, workers: int 
     As the paper's code has it: centred frames with reflected borders, 42 of them cut to 41, and only then the floor
     of `top_db` under the segment's maximum.
     """
-    db = log_melspectrogram(
+    return log_melspectrogram(
         segments, settings.sample_rate, settings.amin, 1.0, settings.top_db, n_fft=settings.n_fft,
         hop_length=settings.hop_length, window=settings.window, center=settings.center, n_mels=settings.n_mels,
         n_frames=settings.n_frames, workers=workers,
     )  # fmt: skip
-    return np.ascontiguousarray(db)

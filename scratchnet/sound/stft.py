@@ -42,22 +42,28 @@ def fft_window(window: Window, n_fft: int, win_length: int | None = None) -> np.
     return np.pad(values, (left, n_fft - win_length - left))
 
 
+def frame_count(n: int, n_fft: int, hop_length: int, center: bool) -> int:
+    """Frames of n samples. Raises `ValueError` where there is none."""
+    if n == 0:
+        raise ValueError("x holds no sample")
+    if not center and n < n_fft:
+        raise ValueError(f"x has {n} samples, fewer than n_fft = {n_fft}: pad it, or use center=True")
+    return 1 + (n + center * 2 * (n_fft // 2) - n_fft) // hop_length
+
+
 def pad(x: np.ndarray, n_fft: int, center: bool, pad_mode: str) -> np.ndarray:
     """x (..., n), contiguous, with n_fft // 2 samples more on both sides where frames are centred."""
-    if x.shape[-1] == 0:
-        raise ValueError("x holds no sample")
     half = n_fft // 2
     if center and pad_mode == "reflect" and x.shape[-1] > half:  # as np.pad below, which is slower
         x = np.concatenate([x[..., half:0:-1], x, x[..., -2 : -half - 2 : -1]], axis=-1)
     elif center:
         x = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(half, half)], mode=pad_mode)  # type: ignore[call-overload]
-    if x.shape[-1] < n_fft:
-        raise ValueError(f"x has {x.shape[-1]} samples, fewer than n_fft = {n_fft}: pad it, or use center=True")
     return np.ascontiguousarray(x)
 
 
 def frames(x: np.ndarray, n_fft: int, hop_length: int, center: bool, pad_mode: str) -> np.ndarray:
     """The windows x_t of eq. 1 as a view: (..., n) -> (..., frames, n_fft). Centred: n_fft // 2 samples of padding."""
+    frame_count(x.shape[-1], n_fft, hop_length, center)
     return sliding_window_view(pad(x, n_fft, center, pad_mode), n_fft, axis=-1)[..., ::hop_length, :]
 
 
