@@ -5,100 +5,42 @@
     python -m experiments.mutation --only conv_sparse --list
 
 Each mutant is one small change of one file (a dropped term, a flipped sign, a shifted index, a swapped axis, ...) that
-takes the file's place while a process imports it; the tree itself is never touched. The tests named in `TARGETS` then
+takes the file's place while a process reads it; the tree itself is never touched. The tests named in `TARGETS` then
 run in that process until one fails: killed. Numba's functions run as plain Python, except vectors.py, which is compiled
-anew. Needs a system with `fork`, and the test and oracles extras.
+anew. The CUDA kernels are compiled by g++ and run on the host; programs that no mutant changes are built once, and
+kept for the next time in the folder SCRATCHNET_TEST_BUILD, if that is set. Needs a system with `fork`, and the test and
+oracles extras.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import importlib.machinery
 import json
+import math
 import os
 import random
 import re
 import resource
+import shutil
 import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.mutants import Mutant, mutants_of
+from experiments import mutants, mutants_cuda
+from experiments.mutants import Mutant
+from experiments.mutation_targets import TARGETS, Target
 
 ROOT = Path(__file__).resolve().parents[1]
-CPU_SECONDS = {False: 150, True: 300}  # compiled or not: three times what the tests take; over it, a mutant hangs
+# By what is compiled: three times what the tests take; over it, a mutant hangs. Each program of g++'s has its own time.
+CPU_SECONDS = {"": 150, "numba": 300, "g++": 60}
 MEMORY = 12 << 30  # bytes: a wrong shape may ask for any
-
-LAYER_TESTS = "tests/layers tests/oracles/test_torch_layers.py"
-CPU_TESTS = "tests/kernels/cpu/test_equal_the_reference.py"
-
-
-class Target(NamedTuple):
-    """Which functions of a file are mutated (a regular expression), and which tests have to notice."""
-
-    functions: str
-    tests: str
-    backend: str = "reference"  # on which the tests run
-    select: str = "not cuda"  # pytest's -k
-    compiled: bool = False  # by Numba
-
-
-def _layer(name: str, test: str) -> Target:
-    """The tests of all layers, as far as they are of this one, and its own."""
-    tests = f"tests/layers/test_every_layer.py tests/layers/test_{test}.py"
-    return Target("forward|backward|next_mask|reseed", tests, select=f"{name} or test_{test}")
-
-
-CPU_FILES = {
-    "conv_dense": "blocks or conv", "conv_forward": "blocks or nan", "conv_sparse": "blocks",
-    "convolution": "blocks or conv or nan", "dense": "dense or sparse", "elementwise": "dense or dropout",
-    "lowering": "blocks or conv or nan", "maxpool": "pool",
-}  # fmt: skip
-BATCHNORM_TESTS = "tests/layers/test_batchnorm.py tests/kernels/cpu/test_batchnorm.py tests/test_gradcheck.py"
-BATCHNORM_NAMES = "test_batchnorm or passes and (batchnorm or globalaverage)"
-UPDATE_TESTS = f"{CPU_TESTS} tests/test_clipping.py tests/test_optimizers.py"
-
-TARGETS: dict[str, list[Target]] = {
-    "kernels/reference.py": [
-        Target("conv1d_.*", "tests/layers/test_conv1d.py"),
-        Target("conv2d_.*", "tests/layers/test_conv2d.py"),
-        Target("dense_(for|back).*", "tests/layers/test_dense.py"),
-        Target("maxpool.*|pooled_length", "tests/layers/test_maxpool1d.py tests/layers/test_maxpool2d.py"),
-        Target("relu_.*|tanh_.*|abs_.*", "tests/layers/test_activations.py"),
-        Target("dropout_.*", "tests/kernels/reference tests/layers/test_dropout.py"),
-        Target("softmax_.*|mean_.*", "tests/test_losses.py"),
-        Target("squared_norms?|clip_by_norms?", "tests/test_clipping.py"),
-        Target("nesterov_steps?|adam_steps?", "tests/test_optimizers.py"),
-        Target("(conv|dense)_block_.*", f"tests/test_fusion.py {CPU_TESTS}"),
-        Target("batchnorm_.*|global_.*", BATCHNORM_TESTS, select=BATCHNORM_NAMES),
-    ],
-    "kernels/philox.py": [Target("philox", "tests/kernels/reference tests/layers/test_dropout.py")],
-    **{f"kernels/cpu/{name}.py": [Target(".*", CPU_TESTS, "cpu", tests)] for name, tests in CPU_FILES.items()},
-    "kernels/cpu/update.py": [Target(".*", UPDATE_TESTS, "cpu", "updates or clipping or optimizers")],
-    "kernels/cpu/batchnorm.py": [Target(".*", BATCHNORM_TESTS, "cpu", BATCHNORM_NAMES)],
-    "kernels/cpu/vectors.py": [Target(".*", CPU_TESTS, "cpu", compiled=True)],
-    "scratchnet/layers/geometry.py": [Target("pair|pad_.*", LAYER_TESTS)],
-    **{
-        f"scratchnet/layers/{name}.py": [_layer(name, test)]
-        for name, test in {
-            "abs": "activations", "conv1d": "conv1d", "conv2d": "conv2d", "decibel": "spectral", "dense": "dense",
-            "dropout": "dropout", "flatten": "shapes", "image": "shapes", "maxpool1d": "maxpool1d",
-            "maxpool2d": "maxpool2d", "modulus": "spectral", "reflect": "shapes", "relu": "activations",
-            "standardize": "shapes", "tanh": "activations",
-        }.items()
-    },
-    "scratchnet/layers/batchnorm.py": [Target("forward|backward", BATCHNORM_TESTS, select=BATCHNORM_NAMES)],
-    "scratchnet/layers/global_avgpool.py": [Target("forward|backward", BATCHNORM_TESTS, select=BATCHNORM_NAMES)],
-    "scratchnet/losses.py": [Target("backward", "tests/test_losses.py")],
-    "scratchnet/clipping.py": [Target("_?clip.*", "tests/test_clipping.py")],
-    "scratchnet/optimizers.py": [Target("step|_update", "tests/test_optimizers.py")],
-    "scratchnet/fusion.py": [Target("forward|backward|fuse|_fits", "tests/test_fusion.py tests/test_network.py")],
-    "scratchnet/network.py": [Target("backward|_run|reseed|_set_frozen|grads", "tests/test_network.py")],
-}  # fmt: skip
+BUILD = "SCRATCHNET_TEST_BUILD"
+DOES_NOT_COMPILE = 77  # a process's exit status
 
 
 class Job(NamedTuple):
@@ -116,8 +58,12 @@ def jobs_of(only: str) -> list[Job]:
         for file, targets in TARGETS.items()
         if only in file
         for target in targets
-        for mutant in mutants_of((ROOT / file).read_text(encoding="utf-8"), target.functions)
+        for mutant in _mutants_of(file)((ROOT / file).read_text(encoding="utf-8"), target.functions)
     ]
+
+
+def _mutants_of(file: str) -> Any:
+    return (mutants if file.endswith(".py") else mutants_cuda).mutants_of
 
 
 def try_in_this_process(job: Job) -> int:
@@ -125,18 +71,51 @@ def try_in_this_process(job: Job) -> int:
     import pytest
 
     if job.mutant is not None:
-        path = (ROOT / job.file).resolve()
-        text = job.mutant.apply(path.read_text(encoding="utf-8"))
-        original = importlib.machinery.SourceFileLoader.get_code
-
-        def get_code(loader: Any, name: str) -> Any:
-            if Path(loader.path).resolve() == path:
-                return compile(text, str(path), "exec")
-            return original(loader, name)
-
-        importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+        _put_in_place(ROOT / job.file, job.mutant)
+    if job.target.compiled == "g++":
+        _on_host(must_compile=job.file.endswith(".py"))
     quiet = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-k", job.target.select]
     return int(pytest.main([*quiet, *job.target.tests.split()]))
+
+
+def _put_in_place(path: Path, mutant: Mutant) -> None:
+    """Whoever imports or reads the file in this process gets the mutant."""
+    text = mutant.apply(path.read_text(encoding="utf-8"))
+    get_code, read_text = importlib.machinery.SourceFileLoader.get_code, Path.read_text
+
+    def get_mutant(loader: Any, name: str) -> Any:
+        if Path(loader.path).resolve() == path:
+            return compile(text, str(path), "exec")
+        return get_code(loader, name)
+
+    def read_mutant(self: Path, *args: Any, **kwargs: Any) -> str:
+        return text if self.suffix in (".cu", ".cuh") and self.resolve() == path else read_text(self, *args, **kwargs)
+
+    importlib.machinery.SourceFileLoader.get_code = get_mutant  # type: ignore[method-assign]
+    Path.read_text = read_mutant  # type: ignore[method-assign]
+
+
+def _on_host(must_compile: bool) -> None:
+    """CUDA's kernels built fast; no mutant of a kernel that does not compile, no array that fills the memory."""
+    from scratchnet.kernels.cuda import host
+
+    compile_, empty = host._compile, host.HostDevice.empty
+
+    def compile_or_leave(*args: Any) -> Path:
+        try:
+            return compile_(*args)
+        except host.KernelError:
+            if must_compile:
+                raise
+            os._exit(DOES_NOT_COMPILE)
+
+    def small(self: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+        if math.prod(shape) > MEMORY >> 5:
+            raise MemoryError
+        return empty(self, shape, dtype)
+
+    host.FLAGS = tuple(flag for flag in host.FLAGS if flag not in ("-O1", "-g", "-Wall"))
+    host._compile, host.HostDevice.empty = compile_or_leave, small
 
 
 def start(job: Job, log: Path) -> int:
@@ -152,10 +131,16 @@ def start(job: Job, log: Path) -> int:
         os.chdir(ROOT)
         seconds = CPU_SECONDS[job.target.compiled]
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+        if job.target.compiled != "g++":  # whose sanitizer reserves more, and whose programs cannot wait for each other
+            signal.alarm(2 * seconds)
         if not job.target.compiled:
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         os.environ["SCRATCHNET_TEST_BACKENDS"] = job.target.backend
-        if job.target.compiled:  # a new interpreter, for Numba reads its settings once
+        if job.target.compiled == "g++" and job.mutant is not None:  # what it builds is nobody else's
+            own = log.with_suffix(".build")
+            shutil.copytree(os.environ[BUILD], own, copy_function=os.link, ignore=shutil.ignore_patterns("*.cpp"))
+            os.environ[BUILD] = str(own)
+        if job.target.compiled == "numba":  # a new interpreter, for Numba reads its settings once
             index = -1 if job.mutant is None else jobs_of(job.file).index(job)
             cache = log.with_suffix(".cache")
             environment = {**os.environ, "NUMBA_DISABLE_JIT": "0", "NUMBA_CACHE_DIR": str(cache)}
@@ -170,10 +155,13 @@ def start(job: Job, log: Path) -> int:
 
 
 def verdict(status: int, log: Path) -> tuple[str, str]:
-    """→ "survived", "killed" or "hung", and by which test."""
+    """→ "survived", "killed", "hung" or "does not compile", and by which test."""
     if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        return ("hung", "") if number in (signal.SIGXCPU, signal.SIGKILL) else ("killed", signal.Signals(number).name)
+        number = signal.Signals(os.WTERMSIG(status))
+        hung = number in (signal.SIGXCPU, signal.SIGKILL, signal.SIGALRM)
+        return ("hung", "") if hung else ("killed", number.name)
+    if os.WEXITSTATUS(status) == DOES_NOT_COMPILE:
+        return "does not compile", ""
     if os.WEXITSTATUS(status) == 0:
         return "survived", ""
     if os.WEXITSTATUS(status) == 5:
@@ -190,11 +178,14 @@ def run(jobs: list[Job], workers: int, report: Any) -> list[dict[str, Any]]:
             while waiting and len(running) < workers:
                 job = waiting.pop()
                 log = Path(folder) / f"{len(results) + len(running)}-{id(job)}.log"
-                running[start(job, log)] = job, log, time.time()
-            child, status = os.waitpid(-1, 0)
+                running[start(job, log)] = job, log
+            child, status, used = os.wait4(-1, 0)
             if child not in running:
                 continue
-            job, log, began = running.pop(child)
+            job, log = running.pop(child)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)  # a kernel that runs on
+            shutil.rmtree(log.with_suffix(".build"), ignore_errors=True)
             outcome, by = verdict(status, log)
             mutant = job.mutant
             where = (
@@ -203,7 +194,13 @@ def run(jobs: list[Job], workers: int, report: Any) -> list[dict[str, Any]]:
                 else {key: getattr(mutant, key) for key in ("function", "line", "kind", "before", "after")}
             )
             results.append(
-                {"file": job.file, **where, "outcome": outcome, "by": by, "seconds": round(time.time() - began, 1)}
+                {
+                    "file": job.file,
+                    **where,
+                    "outcome": outcome,
+                    "by": by,
+                    "seconds": round(used.ru_utime + used.ru_stime, 1),
+                }
             )
             report(results[-1], job, len(results), log)
     return results
@@ -233,18 +230,27 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     _prepare()
     baseline = {(target.tests, target.backend): Job(file, target, None) for file, target, _ in jobs}
-    run(list(baseline.values()), options.workers, _must_pass)
+    on_host = [job._replace(target=job.target._replace(select="test")) for job in baseline.values() if _is_built(job)]
     random.Random(options.seed).shuffle(jobs)  # so that slow files do not come at once
-    results = run(jobs, options.workers, _progress(len(jobs)))
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault(BUILD, folder)
+        run([job for job in baseline.values() if not _is_built(job)], options.workers, _must_pass)
+        run(on_host, 1, _must_pass)  # one at a time: they build side by side
+        results = run(jobs, options.workers, _progress(len(jobs)))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
     return _table(results)
+
+
+def _is_built(job: Job) -> bool:
+    return job.target.compiled == "g++"
 
 
 def _prepare() -> None:
     """Import here what no mutant changes, so that the forked processes need not; and say how they run."""
     os.environ.update(NUMBA_DISABLE_JIT="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", SCRATCHNET_THREADS="1")
     os.environ["HYPOTHESIS_PROFILE"] = "fail at once"
+    os.environ["ASAN_OPTIONS"] = "detect_leaks=0:symbolize=0"
     sys.dont_write_bytecode = True
     for name in (
         "numpy",
@@ -278,10 +284,13 @@ def _table(results: list[dict[str, Any]]) -> int:
     fates: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for result in results:
         fates[result["file"]][result["outcome"]] += 1
-    print(f"\n{'file':<36} {'mutants':>7} {'killed':>7} {'hung':>5} {'survived':>8} {'score':>7}")
+    columns = "killed", "hung", "survived", "does not compile"
+    print(f"\n{'file':<42} {'mutants':>7} {'  '.join(columns)} {'score':>7}")
     for file, fate in [*sorted(fates.items()), ("all", sum(fates.values(), collections.Counter()))]:
-        score = 1 - fate["survived"] / fate.total()
-        print(f"{file:<36} {fate.total():>7} {fate['killed']:>7} {fate['hung']:>5} {fate['survived']:>8} {score:>7.1%}")
+        tried = fate.total() - fate["does not compile"]
+        score = 1 - fate["survived"] / max(tried, 1)
+        counts = "  ".join(f"{fate[name]:>{len(name)}}" for name in columns)
+        print(f"{file:<42} {tried:>7} {counts} {score:>7.1%}")
     return 0 if score >= 0.95 else 1
 
 

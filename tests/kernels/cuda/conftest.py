@@ -1,7 +1,9 @@
 """The CUDA kernels on the CPU: the very same launchers and .cu files, built by g++ with AddressSanitizer."""
 
+import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +13,11 @@ from scratchnet.kernels.cuda.host import HostDevice
 
 @pytest.fixture(scope="session")
 def build_dir(tmp_path_factory):
-    """Where the kernels' programs are built, each once a session."""
-    folder = tmp_path_factory.mktemp("cuda_on_host")
+    """Where the kernels' programs are built, each once a session; SCRATCHNET_TEST_BUILD is a folder that keeps them."""
+    folder = Path(os.environ.get("SCRATCHNET_TEST_BUILD") or tmp_path_factory.mktemp("cuda_on_host"))
+    if (folder / "probe").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
     if shutil.which("g++") is None:
         pytest.skip("needs g++ to run the CUDA kernels on the CPU")
     probe = folder / "probe.cpp"

@@ -23,13 +23,6 @@ class Geometry(NamedTuple):
 
 
 GEOMETRIES = {
-    # The layers of the paper, made small: the same strides, pools and roads through the kernels.
-    "heurinet conv1": Geometry((3, 1, 1, 560), 20, (1, 31), (1, 10), pool=((1, 9), (1, 3))),
-    "heurinet conv2": Geometry((2, 20, 1, 90), 12, (1, 15), (1, 4), pool=((1, 9), (1, 4))),
-    "mstnet conv1": Geometry((3, 1, 1, 96), 18, (1, 32), (1, 16), padding=((0, 0), (8, 8))),
-    "mstnet conv2": Geometry((2, 16, 1, 21), 24, (1, 3), padding=((0, 0), (1, 1))),
-    "piczak conv1": Geometry((3, 1, 20, 17), 20, (17, 6), pool=((4, 3), (1, 3))),
-    "piczak conv2": Geometry((5, 16, 1, 12), 16, (1, 3), pool=((1, 3), (1, 3))),
     # What no paper asks for.
     "one of everything": Geometry((1, 1, 1, 1), 1, (1, 1)),
     "many channels": Geometry((1, 3, 5, 4), 131, (2, 2)),
@@ -39,6 +32,13 @@ GEOMETRIES = {
     "overlapping pool in two directions": Geometry((2, 2, 9, 12), 5, (2, 3), pool=((3, 3), (1, 2))),
     "a pool beyond a tile": Geometry((1, 2, 20, 30), 3, (2, 2), pool=((15, 20), (2, 4))),
     "a row that no window reaches": Geometry((2, 1, 1, 40), 6, (1, 7), (1, 3), pool=((1, 4), (1, 4))),
+    # The layers of the paper, made small: the same strides, pools and roads through the kernels.
+    "heurinet conv1": Geometry((3, 1, 1, 560), 20, (1, 31), (1, 10), pool=((1, 9), (1, 3))),
+    "heurinet conv2": Geometry((2, 20, 1, 90), 12, (1, 15), (1, 4), pool=((1, 9), (1, 4))),
+    "mstnet conv1": Geometry((3, 1, 1, 96), 18, (1, 32), (1, 16), padding=((0, 0), (8, 8))),
+    "mstnet conv2": Geometry((2, 16, 1, 21), 24, (1, 3), padding=((0, 0), (1, 1))),
+    "piczak conv1": Geometry((3, 1, 20, 17), 20, (17, 6), pool=((4, 3), (1, 3))),
+    "piczak conv2": Geometry((5, 16, 1, 12), 16, (1, 3), pool=((1, 3), (1, 3))),
 }
 some = pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 

@@ -17,7 +17,7 @@ shapes = st.lists(st.integers(1, 7), min_size=1, max_size=4).map(tuple)
 
 def draw(shape, dtype=np.float32, seed=0):
     x = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
-    x.reshape(-1)[::5] = 0  # the kinks
+    x.reshape(-1)[seed % 5 :: 5] = 0  # the kinks; where a gradient is drawn with another seed, it is not 0
     return x
 
 
@@ -152,18 +152,21 @@ SIZES = ((1,), (3, 4), (8192,), (9000,), (2, 5, 7))
 
 @REALS
 def test_clipping(host, dtype):
+    sums = 2 * 18_000 * 2.0**-53  # float64 sums of up to 18,000 squares, on either side
     arrays = [draw(shape, dtype, seed) for seed, shape in enumerate(SIZES)]
     for groups in ([[a] for a in arrays], [arrays[:1], arrays[1:3], arrays[3:]]):
         groups = [[a.copy() for a in group] for group in groups]
         expected = [[a.copy() for a in group] for group in groups]
-        assert_within(cuda.squared_norms(groups), reference.squared_norms(expected), 2.0**-40 * 2e4)
+        exact = reference.squared_norms(expected)
+        assert_within(cuda.squared_norms(groups), exact, sums * np.asarray(exact))
         norms = cuda.clip_by_norms(groups, 2.0)
         exact = reference.clip_by_norms(expected, 2.0)
         assert (exact < 2).any() and (exact > 2).any()
-        assert_within(norms, exact, 2.0**-40 * exact)  # float64 sums of up to 18,000 terms
+        assert_within(norms, exact, sums * exact)
         for a, b in zip(sum(groups, []), sum(expected, [])):
-            assert_within(a, b, 2 * UNIT[dtype] * np.abs(b))  # one factor, rounded, on either side
-    assert_within(cuda.squared_norm(arrays[3]), reference.squared_norm(arrays[3]), 2.0**-40 * 4.1)
+            assert_within(a, b, (4 * UNIT[dtype] + sums) * np.abs(b))  # a factor and a product, rounded, on either side
+    exact = reference.squared_norm(arrays[3])
+    assert_within(cuda.squared_norm(arrays[3]), exact, sums * exact)
     assert_within(cuda.clip_by_norm(np.zeros(5, dtype), 1.0), 0.0, 0.0)
 
 

@@ -1,0 +1,128 @@
+"""Which files `experiments.mutation` changes, and which tests have to notice."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+LAYER_TESTS = "tests/layers tests/oracles/test_torch_layers.py"
+CPU_TESTS = "tests/kernels/cpu/test_equal_the_reference.py"
+
+
+class Target(NamedTuple):
+    """Which functions of a file are mutated (a regular expression), and which tests have to notice."""
+
+    functions: str
+    tests: str
+    backend: str = "reference"  # on which the tests run
+    select: str = "not cuda"  # pytest's -k
+    compiled: str = ""  # anew: by "numba", or by "g++" what would run on a GPU
+
+
+def _layer(name: str, test: str) -> Target:
+    """The tests of all layers, as far as they are of this one, and its own."""
+    tests = f"tests/layers/test_every_layer.py tests/layers/test_{test}.py"
+    return Target("forward|backward|next_mask|reseed", tests, select=f"{name} or test_{test}")
+
+
+CPU_FILES = {
+    "conv_dense": "blocks or conv", "conv_forward": "blocks or nan", "conv_sparse": "blocks",
+    "convolution": "blocks or conv or nan", "dense": "dense or sparse", "elementwise": "dense or dropout",
+    "lowering": "blocks or conv or nan", "maxpool": "pool",
+}  # fmt: skip
+BATCHNORM_TESTS = "tests/layers/test_batchnorm.py tests/kernels/cpu/test_batchnorm.py tests/test_gradcheck.py"
+BATCHNORM_NAMES = "test_batchnorm or passes and (batchnorm or globalaverage)"
+UPDATE_TESTS = f"{CPU_TESTS} tests/test_clipping.py tests/test_optimizers.py"
+
+TARGETS: dict[str, list[Target]] = {
+    "kernels/reference.py": [
+        Target("conv1d_.*", "tests/layers/test_conv1d.py"),
+        Target("conv2d_.*", "tests/layers/test_conv2d.py"),
+        Target("dense_(for|back).*", "tests/layers/test_dense.py"),
+        Target("maxpool.*|pooled_length", "tests/layers/test_maxpool1d.py tests/layers/test_maxpool2d.py"),
+        Target("relu_.*|tanh_.*|abs_.*", "tests/layers/test_activations.py"),
+        Target("dropout_.*", "tests/kernels/reference tests/layers/test_dropout.py"),
+        Target("softmax_.*|mean_.*", "tests/test_losses.py"),
+        Target("squared_norms?|clip_by_norms?", "tests/test_clipping.py"),
+        Target("nesterov_steps?|adam_steps?", "tests/test_optimizers.py"),
+        Target("(conv|dense)_block_.*", f"tests/test_fusion.py {CPU_TESTS}"),
+        Target("batchnorm_.*|global_.*", BATCHNORM_TESTS, select=BATCHNORM_NAMES),
+    ],
+    "kernels/philox.py": [Target("philox", "tests/kernels/reference tests/layers/test_dropout.py")],
+    **{f"kernels/cpu/{name}.py": [Target(".*", CPU_TESTS, "cpu", tests)] for name, tests in CPU_FILES.items()},
+    "kernels/cpu/update.py": [Target(".*", UPDATE_TESTS, "cpu", "updates or clipping or optimizers")],
+    "kernels/cpu/batchnorm.py": [Target(".*", BATCHNORM_TESTS, "cpu", BATCHNORM_NAMES)],
+    "kernels/cpu/vectors.py": [Target(".*", CPU_TESTS, "cpu", compiled="numba")],
+    "scratchnet/layers/geometry.py": [Target("pair|pad_.*", LAYER_TESTS)],
+    **{
+        f"scratchnet/layers/{name}.py": [_layer(name, test)]
+        for name, test in {
+            "abs": "activations", "conv1d": "conv1d", "conv2d": "conv2d", "decibel": "spectral", "dense": "dense",
+            "dropout": "dropout", "flatten": "shapes", "image": "shapes", "maxpool1d": "maxpool1d",
+            "maxpool2d": "maxpool2d", "modulus": "spectral", "reflect": "shapes", "relu": "activations",
+            "standardize": "shapes", "tanh": "activations",
+        }.items()
+    },
+    "scratchnet/layers/batchnorm.py": [Target("forward|backward", BATCHNORM_TESTS, select=BATCHNORM_NAMES)],
+    "scratchnet/layers/global_avgpool.py": [Target("forward|backward", BATCHNORM_TESTS, select=BATCHNORM_NAMES)],
+    "scratchnet/losses.py": [Target("backward", "tests/test_losses.py")],
+    "scratchnet/clipping.py": [Target("_?clip.*", "tests/test_clipping.py")],
+    "scratchnet/optimizers.py": [Target("step|_update", "tests/test_optimizers.py")],
+    "scratchnet/fusion.py": [Target("forward|backward|fuse|_fits", "tests/test_fusion.py tests/test_network.py")],
+    "scratchnet/network.py": [Target("backward|_run|reseed|_set_frozen|grads", "tests/test_network.py")],
+}  # fmt: skip
+
+
+def _cuda(functions: str, select: str, file: str = "test_other_kernels") -> Target:
+    """Tests of the CUDA kernels, run on the host."""
+    return Target(functions, f"tests/kernels/cuda/{file}.py", "reference", select, "g++")
+
+
+def _convolution(functions: str = ".*", select: str = "test") -> Target:
+    return _cuda(functions, select, "test_convolution")
+
+
+DROPOUT = "dropout or test_dense"
+SUMS = "cross_entropy or squared or clipping or log_mel"
+UPDATES = "clipping or optimizers or one_step or gaps"
+ALL = "not too_little and not frames_too_long"
+
+TARGETS |= {
+    **{f"kernels/cuda/{name}": [target] for name, target in {
+        "async_copy.cuh": _convolution(),
+        "common.cuh": _cuda(".*", "activations or dropout or maxpool or squared"),
+        "conv_forward.cu": _convolution(),
+        "conv_input_gradient_sparse.cu": _convolution(),
+        "conv_pack.cu": _convolution(),
+        "conv_shape.cuh": _convolution(),
+        "conv_weight_gradient.cu": _convolution(),
+        "warp_tile.cuh": _convolution(),
+        "conv_forward.py": _convolution(),
+        "conv_input_gradient.py": _convolution("(?!sparse_pays).*"),  # of two equal ways the faster
+        "conv_plan.py": _convolution("(?!tile_widths).*"),  # likewise
+        "conv_weight_gradient.py": _convolution(),
+        "convolution.py": _convolution(),
+        "batches.cu": _cuda(".*", "gather or as_they_are", "test_batches"),
+        "batches.py": _cuda(".*", "test", "test_batches"),
+        "batchnorm.cu": _cuda(".*", "test", "test_batchnorm"),
+        "batchnorm.py": _cuda(".*", "test", "test_batchnorm"),
+        "activations.py": _cuda(".*", f"activations or nan_passes or {DROPOUT}"),
+        "arrays.py": _cuda(".*", ALL),
+        "dense.cu": _cuda(".*", "test_dense"),
+        "dense.py": _cuda(".*", "test_dense"),
+        "dropout.cu": _cuda(".*", DROPOUT),
+        "philox.cuh": _cuda(".*", DROPOUT),
+        "elementwise.cu": _cuda(".*", "activations or nan_passes"),
+        "front_end.py": _cuda(".*", "log_mel"),
+        "log_mel.cu": _cuda(".*", "log_mel"),
+        "losses.cu": _cuda(".*", "cross_entropy or no_such_class or squared"),
+        "losses.py": _cuda(".*", "cross_entropy or no_such_class or squared"),
+        "optimizers.cu": _cuda(".*", UPDATES),
+        "optimizers.py": _cuda(".*", UPDATES),
+        "pool.cu": _cuda("(?!cut).*", "maxpool"),
+        "pooling.py": _cuda("(?!cut).*", "maxpool"),
+        "reduce.cuh": _cuda(".*", SUMS),
+    }.items()},
+    "kernels/cpu/parallel.py": [Target(".*", "tests/kernels/cpu/test_memory.py", "cpu", "test")],
+}  # fmt: skip
+for _file in ("pool.cu", "pooling.py"):
+    TARGETS[f"kernels/cuda/{_file}"].append(_convolution("cut", "beyond"))
