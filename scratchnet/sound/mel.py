@@ -9,7 +9,6 @@ where Delta_m is the m-th triangle of the filter bank, on the Mel scale of Slane
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -90,14 +89,6 @@ def _bands(*options: Any) -> list[Band]:
     return pieces
 
 
-def _blocks(rows: int, n_frames: int) -> Iterator[tuple[slice, list[slice]]]:
-    """Cut (rows, n_frames) into blocks of about BLOCK_FRAMES frames: a few whole rows, or pieces of one long row."""
-    step = max(1, BLOCK_FRAMES // n_frames)
-    pieces = [slice(t, min(t + BLOCK_FRAMES, n_frames)) for t in range(0, n_frames, BLOCK_FRAMES)]
-    for row in range(0, rows, step):
-        yield slice(row, min(row + step, rows)), pieces if step == 1 else [slice(0, n_frames)]
-
-
 def _mel_rows(
     x: np.ndarray, out: np.ndarray, bands: list[Band], window: np.ndarray, hop_length: int, center: bool,
     pad_mode: str, power: float,
@@ -106,24 +97,20 @@ def _mel_rows(
     from scratchnet.sound import spectrum as passes  # here: Numba takes a moment to load
 
     n_fft, n_frames = len(window), out.shape[2]
-    windowed = np.empty((0, n_fft))
-    for rows, pieces in _blocks(len(x), n_frames):
-        signals = pad(x[rows], n_fft, center, pad_mode)
-        for piece in pieces:
-            length, count = piece.stop - piece.start, len(signals) * (piece.stop - piece.start)
-            if len(windowed) < count:  # scratch, made once and used for every block
-                windowed = np.empty((count, n_fft))
-                spectrum = np.empty((count, n_fft // 2 + 1), np.complex128)
-                energy = np.empty((count, n_fft // 2 + 1), np.float32)
-            for i, signal in enumerate(signals):
-                start = piece.start * hop_length
-                passes.window_frames(signal[start:], window, hop_length, windowed[i * length : (i + 1) * length])
+    block = max(1, min(BLOCK_FRAMES, n_frames))
+    windowed = np.empty((block, n_fft))
+    spectrum = np.empty((block, n_fft // 2 + 1), np.complex128)
+    energy = np.empty((block, n_fft // 2 + 1), np.float32)
+    for row, result in zip(x, out):
+        signal = pad(row, n_fft, center, pad_mode)
+        for first in range(0, n_frames, block):
+            count = min(block, n_frames - first)
+            passes.window_frames(signal[first * hop_length :], window, hop_length, windowed[:count])
             passes.power(np.fft.rfft(windowed[:count], out=spectrum[:count]), energy[:count])
             if power != 2.0:
                 np.power(energy[:count], power / 2.0, out=energy[:count])
-            columns = np.swapaxes(energy[:count].reshape(len(signals), length, -1), 1, 2)
             for mels, bins, weights in bands:
-                np.matmul(weights, columns[:, bins], out=out[rows, mels, piece])
+                np.matmul(weights, energy[:count, bins].T, out=result[mels, first : first + count])
 
 
 def melspectrogram(
