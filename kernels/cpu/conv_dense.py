@@ -4,7 +4,7 @@ The input's gradient is itself a convolution. With a stride of s, the s inputs u
 together as s · C output channels: then it has stride 1, and the register kernel of the forward pass does it all. Where
 these channels are few, that kernel would be mostly idle, and the windows are added up one by one.
 
-The weight's gradient keeps 4 output channels × 4 vectors of taps in registers while it walks along the positions.
+The weight's gradient keeps 4 output channels × 2 to 4 vectors of taps in registers while it walks along the positions.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from numba import njit
 
 from scratchnet.kernels.cpu import conv_forward, conv_sparse, lowering, parallel
 from scratchnet.kernels.cpu.parallel import scratch
-from scratchnet.kernels.cpu.vectors import fma, lanes_of, row, splat, store
+from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, row, splat, store
 
-FOUR = (0,) * 4  # vectors in a row
+STRETCH = 128  # positions whose windows stay in the first-level cache
 FEW = 16  # input channels under one step, up to which a panel of the forward kernel would be mostly idle
 
 
@@ -25,7 +25,7 @@ def backward_weight(x, dy, kernel_size, stride, padding, y=None):
     n, channels, *size = x.shape
     out_channels = dy.shape[1]
     geometry = lowering.lower(channels, tuple(size), tuple(kernel_size), stride, padding)
-    starts, taps = lowering.chunks(geometry, len(FOUR) * lanes_of(x.dtype))
+    like, starts, taps = _chunks(geometry, x.dtype)
     groups = -(-out_channels // 4)
     width = len(taps) // len(starts)
     dkernels = parallel.zeros((parallel.PARTS, len(starts), groups, 4, width), x.dtype)  # in the order of the walk
@@ -40,11 +40,11 @@ def backward_weight(x, dy, kernel_size, stride, padding, y=None):
             buffer = geometry.buffer(samples, x.dtype)
             geometry.fill(buffer, x[piece])
             rows = _rows(dy[piece], None if y is None else y[piece])
-            dbiases[i] += rows.sum(axis=0)
+            dbiases[i] += np.ones(len(rows), x.dtype) @ rows
             gradients = scratch("gradients", (groups, len(rows), 4), x.dtype)
             _by_fours(rows, gradients)
-            chunks = scratch("chunks", (len(rows), width), x.dtype)
-            _add_products(buffer, offsets[: len(rows)], gradients, starts, chunks, dkernels[i])
+            chunks = scratch("chunks", (STRETCH, width), x.dtype)
+            _add_products(buffer, offsets[: len(rows)], gradients, starts, chunks, like, dkernels[i])
 
     parallel.run(part, parallel.PARTS)
     dweight = np.empty((out_channels, geometry.runs * geometry.run_length), x.dtype)
@@ -105,6 +105,13 @@ def _rows(dy, y):
     return rows if y is None else np.where(y.transpose(0, 2, 3, 1).reshape(rows.shape) <= 0, 0, rows)
 
 
+def _chunks(geometry, dtype):
+    """`lowering.chunks` of 4, 3 or 2 vectors, whichever are fewer vectors; and a tuple of as many members."""
+    of_each = {like: lowering.chunks(geometry, len(like) * lanes_of(dtype)) for like in ((0,) * 4, (0,) * 3, (0,) * 2)}
+    like = min(of_each, key=lambda like: len(of_each[like][1]))
+    return like, *of_each[like]
+
+
 def _by_fours(rows, gradients):
     """gradients[g, p, i] = rows[p, 4g + i]; what goes beyond the last channel is 0."""
     whole = rows.shape[1] // 4
@@ -117,30 +124,33 @@ def _by_fours(rows, gradients):
                 gradients[whole, p, i] = rows[p, 4 * whole + i] if 4 * whole + i < rows.shape[1] else 0
 
 
-def _add_products(sample, offsets, gradients, starts, chunks, dkernels):
-    """dkernels[chunk, g, i] += Σ dy[p, 4g + i] · window(p), chunk by chunk, over all positions p.
+def _add_products(sample, offsets, gradients, starts, chunks, like, dkernels):
+    """dkernels[chunk, g, i] += Σ dy[p, 4g + i] · window(p), chunk by chunk, over a stretch of positions p at a time.
 
-    `chunks` has room for the same chunk of all windows, side by side: where they lie they may share few cache lines.
+    `chunks` has room for the same chunk of a stretch's windows, side by side: where they lie they may share few cache
+    lines, or lines that push each other out.
     """
-    width = dkernels.shape[3]
-    out, taps = dkernels.reshape(-1), chunks.reshape(-1)
-    to = 0
-    for chunk in range(len(starts)):
-        for p in range(len(offsets)):
-            store(taps, p * width, row(sample, offsets[p] + starts[chunk], FOUR))
-        for g in range(len(gradients)):
-            dy = gradients[g].reshape(-1)
-            a, b = row(out, to, FOUR), row(out, to + width, FOUR)
-            c, d = row(out, to + 2 * width, FOUR), row(out, to + 3 * width, FOUR)
-            for p in range(len(offsets)):
-                x = row(taps, p * width, FOUR)
-                a, b = fma(splat(dy[4 * p]), x, a), fma(splat(dy[4 * p + 1]), x, b)
-                c, d = fma(splat(dy[4 * p + 2]), x, c), fma(splat(dy[4 * p + 3]), x, d)
-            store(out, to, a)
-            store(out, to + width, b)
-            store(out, to + 2 * width, c)
-            store(out, to + 3 * width, d)
-            to += 4 * width
+    width, taps = dkernels.shape[3], chunks.reshape(-1)
+    out = dkernels.reshape(-1)
+    for first in range(0, len(offsets), STRETCH):
+        here = offsets[first : first + STRETCH]
+        to = 0
+        for chunk in range(len(starts)):
+            for p in range(len(here)):
+                store(taps, p * width, row(sample, here[p] + starts[chunk], like))
+            for g in range(len(gradients)):
+                dy = gradients[g, first:].reshape(-1)
+                a, b = row(out, to, like), row(out, to + width, like)
+                c, d = row(out, to + 2 * width, like), row(out, to + 3 * width, like)
+                for p in range(len(here)):
+                    x = row(taps, p * width, like)
+                    a, b = fma(splat(element(dy, 4 * p)), x, a), fma(splat(element(dy, 4 * p + 1)), x, b)
+                    c, d = fma(splat(element(dy, 4 * p + 2)), x, c), fma(splat(element(dy, 4 * p + 3)), x, d)
+                store(out, to, a)
+                store(out, to + width, b)
+                store(out, to + 2 * width, c)
+                store(out, to + 3 * width, d)
+                to += 4 * width
 
 
 _by_fours = njit(nogil=True, cache=True)(_by_fours)

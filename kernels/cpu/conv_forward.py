@@ -1,6 +1,6 @@
 """Convolution + bias + ReLU + max-pool in one pass over a few samples, without im2col.
 
-The register kernel keeps 4 positions × a row of 3 to 5 vectors of output channels in registers and walks along the four
+The register kernel keeps 4 positions × a row of 2 to 5 vectors of output channels in registers and walks along the four
 windows; the windows overlap in memory and are read where they lie. The convolution's map of a few samples stays in the
 cache until it is pooled; only the pooled values and their places are written out.
 """
@@ -12,7 +12,19 @@ from numba import njit
 
 from scratchnet.kernels.cpu import lowering, parallel
 from scratchnet.kernels.cpu.parallel import scratch
-from scratchnet.kernels.cpu.vectors import BYTES, exceeds, fma, lanes_of, load, row, splat, splat_int, store, where
+from scratchnet.kernels.cpu.vectors import (
+    BYTES,
+    element,
+    exceeds,
+    fma,
+    lanes_of,
+    load,
+    row,
+    splat,
+    splat_int,
+    store,
+    where,
+)
 
 PANEL_BYTES = 32 * 1024  # of weights that are walked through for all positions: they fit the first-level cache
 
@@ -64,8 +76,8 @@ def _cuts(runs, run_length, depth):
 
 
 def _vectors(needed):
-    """How many vectors of channels a panel has, of 3, 4 or 5: as few idle lanes as can be, then as many as can be."""
-    return min((5, 4, 3), key=lambda v: (-needed % v, -v))
+    """How many vectors of channels a panel has, of 2 to 5: as few idle lanes as can be, then as many as can be."""
+    return min((5, 4, 3, 2), key=lambda v: (-needed % v, -v))
 
 
 def _pack(rows, bias, width, dtype):
@@ -110,10 +122,10 @@ def _convolve(buffer, offsets, row_step, cuts, panels, like, conv_map):
                     for k in range(begin, end):
                         weights = row(panel, at, like)
                         at += width
-                        a = fma(splat(buffer[ia + k]), weights, a)
-                        b = fma(splat(buffer[ib + k]), weights, b)
-                        c = fma(splat(buffer[ic + k]), weights, c)
-                        d = fma(splat(buffer[id_ + k]), weights, d)
+                        a = fma(splat(element(buffer, ia + k)), weights, a)
+                        b = fma(splat(element(buffer, ib + k)), weights, b)
+                        c = fma(splat(element(buffer, ic + k)), weights, c)
+                        d = fma(splat(element(buffer, id_ + k)), weights, d)
                 store(out, to, a)
                 store(out, to + step, b)
                 store(out, to + 2 * step, c)
