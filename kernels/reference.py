@@ -358,15 +358,12 @@ def conv_block_backward(dy, saved, x, weight, stride, padding, need_dx, need_dwe
     size = [(x.shape[2 + i] + sum(padding[i]) - weight.shape[2 + i]) // stride[i] + 1 for i in range(2)]
     dy = _before_pool(dy, saved, size)
     dx = conv2d_backward_input(dy, weight, x.shape[2:], stride, padding) if need_dx else None
-    if not need_dweight:
-        return dx, None, None
-    return dx, *conv2d_backward_weight(x, dy, weight.shape[2:], stride, padding)
+    return (dx, *conv2d_backward_weight(x, dy, weight.shape[2:], stride, padding)) if need_dweight else (dx, None, None)
 
 
 def norm_block_forward(x, weight, bias, mean, var, eps, activation, pool):
     """Batch normalisation, ReLU, max-pool, one after the other.   x (N, C, H, W); `pool`, `saved` as above"""
-    y = batchnorm_forward(x, weight, bias, mean, var, eps)
-    return _activate_and_pool(y, activation, pool)
+    return _activate_and_pool(batchnorm_forward(x, weight, bias, mean, var, eps), activation, pool)
 
 
 def norm_block_backward(dy, saved, x, weight, mean, var, eps, from_batch, need_dx, need_dweight):
