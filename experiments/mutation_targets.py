@@ -81,6 +81,7 @@ def _convolution(functions: str = ".*", select: str = "test") -> Target:
     return _cuda(functions, select, "test_convolution")
 
 
+THREADS = "tests/kernels/cpu/test_parallel.py tests/kernels/cpu/test_memory.py"
 DROPOUT = "dropout or test_dense"
 SUMS = "cross_entropy or squared or clipping or log_mel"
 UPDATES = "clipping or optimizers or one_step or gaps"
@@ -122,7 +123,7 @@ TARGETS |= {
         "pooling.py": _cuda("(?!cut).*", "maxpool"),
         "reduce.cuh": _cuda(".*", SUMS),
     }.items()},
-    "kernels/cpu/parallel.py": [Target(".*", "tests/kernels/cpu/test_memory.py", "cpu", "test")],
+    "kernels/cpu/parallel.py": [Target(".*", THREADS, "cpu", "not two_predictions and not any_number")],
 }  # fmt: skip
 for _file in ("pool.cu", "pooling.py"):
     TARGETS[f"kernels/cuda/{_file}"].append(_convolution("cut", "beyond"))

@@ -1,0 +1,171 @@
+"""Pieces of work on threads: each done once, whatever goes wrong; and rooms for what they compute."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from scratchnet.kernels.cpu import parallel
+
+LINE = 64  # bytes of a cache line
+
+
+@pytest.fixture(params=[1, 2, 5])
+def threads(request):
+    before = parallel.threads()
+    assert parallel.threads(request.param) == request.param == parallel.threads()
+    yield request.param
+    parallel.threads(before)
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2, 7, 40])
+def test_each_piece_once(threads, pieces):
+    done = []
+    parallel.run(done.append, pieces)
+    assert sorted(done) == list(range(pieces))
+
+
+def test_all_threads_work_at_once(threads):
+    """As many pieces as threads wait for one another, which fewer threads would do for ever."""
+    meeting = threading.Barrier(threads, timeout=20)
+    parallel.run(lambda piece: meeting.wait(), threads)
+    seen = set()
+    meeting = threading.Barrier(threads, timeout=20)
+    parallel.run(lambda piece: (meeting.wait(), seen.add(threading.current_thread().name)), threads)
+    assert len(seen) == threads
+
+
+def test_an_exception_comes_out_wherever_it_was_raised(threads):
+    for wrong in range(5):
+        meeting = threading.Barrier(min(threads, 5), timeout=20)
+
+        def task(piece, wrong=wrong, meeting=meeting):
+            if meeting.parties == 5:  # so that each thread takes one piece
+                meeting.wait()
+            if piece == wrong:
+                raise KeyError(piece)
+
+        with pytest.raises(KeyError, match=str(wrong)):
+            parallel.run(task, 5)
+    test_each_piece_once(threads, 7)
+
+
+def test_work_within_work_stays_on_its_thread(threads):
+    found = []
+
+    def inner(piece):
+        found.append((threading.current_thread(), piece))
+
+    def outer(piece):
+        mine = threading.current_thread()
+        before = len(found)
+        parallel.run(inner, 3)
+        assert [one for one in found[before:] if one[0] is mine][:3] == [(mine, 0), (mine, 1), (mine, 2)]
+
+    parallel.run(outer, 4)
+    assert sorted(piece for _, piece in found) == sorted([0, 1, 2] * 4)
+    test_all_threads_work_at_once(threads)  # nobody takes himself for inside any more
+
+
+def test_blas_has_one_thread_within(threads):
+    def blas():
+        return [one["num_threads"] for one in parallel._blas().info() if one["user_api"] == "blas"]
+
+    before, within = blas(), []
+    parallel.run(lambda piece: within.append(blas()), 3)
+    assert within == [[1] * len(before)] * 3 and blas() == before
+
+
+def test_a_wrong_number_of_threads():
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        parallel.threads(0)
+
+
+@pytest.mark.parametrize("given", ["3", None])
+def test_the_number_of_threads_at_first(monkeypatch, given):
+    monkeypatch.setattr(parallel, "_count", None)
+    monkeypatch.setenv("SCRATCHNET_THREADS", given or "")
+    if given is None:
+        monkeypatch.delenv("SCRATCHNET_THREADS")
+    assert parallel.threads() == int(given or len(os.sched_getaffinity(0)))
+
+
+def test_parts_cover_a_range():
+    for length in (0, 1, 7, 8, 100):
+        for parts in (1, 3, 8):
+            ends = [parallel.part(i, length, parts) for i in range(parts)]
+            assert [i for first, end in ends for i in range(first, end)] == list(range(length))
+            sizes = [end - first for first, end in ends]
+            assert max(sizes) - min(sizes) <= 1
+    assert parallel.part(7, 80) == (70, 80)
+
+
+def address(a):
+    return a.__array_interface__["data"][0]
+
+
+def test_scratch_is_the_same_memory_and_each_threads_own(threads):
+    here = f"here {threads}"
+    first = parallel.scratch(here, (5, 3), np.float64)
+    assert first.shape == (5, 3) and first.dtype == np.float64 and address(first) % LINE == 0
+    assert address(parallel.scratch(here, (15,), np.float64)) == address(first)
+    assert address(parallel.scratch(here, (2,), np.float32)) == address(first)
+    assert not np.shares_memory(parallel.scratch("there", (5, 3), np.float64), first)
+    larger = parallel.scratch(here, (16,), np.float64)
+    assert larger.shape == (16,) and not np.shares_memory(larger, first)
+    meeting, rooms = threading.Barrier(threads, timeout=20), []
+    parallel.run(lambda piece: (meeting.wait(), rooms.append(parallel.scratch(here, (4,), np.int32))), threads)
+    assert len({address(room) for room in rooms}) == threads
+
+
+@pytest.mark.parametrize("make", [parallel.empty, parallel.zeros])
+@pytest.mark.parametrize("shape", [(), (3, 5), (1 << 17,), (1 << 9, 1 << 10)])
+def test_new_arrays(make, shape):
+    a = make(shape, np.float64)
+    assert a.shape == shape and a.dtype == np.float64 and a.flags.c_contiguous and a.flags.writeable
+    assert make is parallel.empty or not a.any()
+    if make is parallel.zeros or a.nbytes >= parallel.RECYCLED:
+        assert address(a) % LINE == 0
+
+
+def test_which_room_is_taken_again(monkeypatch):
+    """The smallest that is large enough, unless it is more than twice too large."""
+    monkeypatch.setattr(parallel, "_rooms", [])
+    held = [parallel.empty((mb << 20,), np.uint8) for mb in (8, 3, 4, 2)]
+    place = {a.nbytes >> 20: address(a) for a in held}
+    a = b = c = None
+    held.clear()
+    a = parallel.empty((3 << 20,), np.uint8)
+    b = parallel.empty((3 << 20,), np.uint8)
+    assert [address(a), address(b)] == [place[3], place[4]]
+    c = parallel.empty((3 << 20,), np.uint8)  # 8 MB would be too large
+    assert address(c) not in place.values()
+    assert [room.nbytes >> 20 for room in parallel._rooms] == [8, 2, 3, 4, 3]  # the most recently used last
+
+
+def test_so_many_rooms_are_remembered(monkeypatch):
+    monkeypatch.setattr(parallel, "_rooms", [])
+    monkeypatch.setattr(parallel, "ROOMS", 3)
+    held = [parallel.empty((1 << 20,), np.uint8) for _ in range(5)]
+    assert len(parallel._rooms) == 3 and address(parallel._rooms[-1]) <= address(held[-1])
+    assert all(np.shares_memory(room, a) for room, a in zip(parallel._rooms, held[2:]))
+
+
+def test_small_arrays_are_not_remembered(monkeypatch):
+    monkeypatch.setattr(parallel, "_rooms", [])
+    parallel.empty((parallel.RECYCLED - 1,), np.uint8)
+    assert not parallel._rooms
+    parallel.empty((parallel.RECYCLED,), np.uint8)
+    assert len(parallel._rooms) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system with fork")
+def test_a_forked_child_has_threads_of_its_own(threads):
+    parallel.run(lambda piece: None, 8)  # the parent has its threads by now
+    child = os.fork()
+    if not child:
+        done = []
+        parallel.run(done.append, 8)
+        os._exit(0 if sorted(done) == list(range(8)) else 1)
+    assert os.waitpid(child, 0)[1] == 0
