@@ -25,13 +25,18 @@ def _layer(name: str, test: str) -> Target:
 
 
 CPU_FILES = {
-    "conv_dense": "blocks or conv", "conv_forward": "blocks or nan", "conv_sparse": "blocks",
-    "convolution": "blocks or conv or nan", "dense": "dense or sparse", "elementwise": "dense or dropout",
-    "lowering": "blocks or conv or nan", "maxpool": "pool",
-}  # fmt: skip
+    "conv_dense": (CPU_TESTS, "blocks or conv"),
+    "conv_forward": (CPU_TESTS, "blocks or nan"),
+    "conv_sparse": (CPU_TESTS, "blocks"),
+    "convolution": (CPU_TESTS, "blocks or conv or nan"),
+    "dense": (CPU_TESTS, "dense or sparse"),
+    "elementwise": (f"{CPU_TESTS} tests/layers/test_dropout.py", "dense or dropout"),
+    "lowering": (CPU_TESTS, "blocks or conv or nan"),
+    "maxpool": (CPU_TESTS, "pool"),
+}
 BATCHNORM_TESTS = "tests/layers/test_batchnorm.py tests/kernels/cpu/test_batchnorm.py tests/test_gradcheck.py"
 BATCHNORM_NAMES = "test_batchnorm or passes and (batchnorm or globalaverage)"
-UPDATE_TESTS = f"{CPU_TESTS} tests/test_clipping.py tests/test_optimizers.py"
+UPDATE_TESTS = f"{CPU_TESTS} tests/kernels/cpu/test_update.py tests/test_clipping.py tests/test_optimizers.py"
 
 TARGETS: dict[str, list[Target]] = {
     "kernels/reference.py": [
@@ -42,14 +47,14 @@ TARGETS: dict[str, list[Target]] = {
         Target("relu_.*|tanh_.*|abs_.*", "tests/layers/test_activations.py"),
         Target("dropout_.*", "tests/kernels/reference tests/layers/test_dropout.py"),
         Target("softmax_.*|mean_.*", "tests/test_losses.py"),
-        Target("squared_norms?|clip_by_norms?", "tests/test_clipping.py"),
-        Target("nesterov_steps?|adam_steps?", "tests/test_optimizers.py"),
+        Target("squared_norms?|clip_by_norms?", UPDATE_TESTS, select="updates or clipping"),
+        Target("nesterov_steps?|adam_steps?", UPDATE_TESTS, select="updates or optimizers"),
         Target("(conv|dense)_block_.*", f"tests/test_fusion.py {CPU_TESTS}"),
         Target("batchnorm_.*|global_.*", BATCHNORM_TESTS, select=BATCHNORM_NAMES),
     ],
     "kernels/philox.py": [Target("philox", "tests/kernels/reference tests/layers/test_dropout.py")],
-    **{f"kernels/cpu/{name}.py": [Target(".*", CPU_TESTS, "cpu", tests)] for name, tests in CPU_FILES.items()},
-    "kernels/cpu/update.py": [Target(".*", UPDATE_TESTS, "cpu", "updates or clipping or optimizers")],
+    **{f"kernels/cpu/{name}.py": [Target(".*", tests, "cpu", names)] for name, (tests, names) in CPU_FILES.items()},
+    "kernels/cpu/update.py": [Target(".*", UPDATE_TESTS, "cpu", "updat or clipping or optimizers")],
     "kernels/cpu/batchnorm.py": [Target(".*", BATCHNORM_TESTS, "cpu", BATCHNORM_NAMES)],
     "kernels/cpu/vectors.py": [Target(".*", CPU_TESTS, "cpu", compiled="numba")],
     "scratchnet/layers/geometry.py": [Target("pair|pad_.*", LAYER_TESTS)],

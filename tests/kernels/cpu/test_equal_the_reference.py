@@ -68,8 +68,9 @@ OURS = [
     ((20, 1, 1, 99), 2, (1, 90), (1, 2), ((0, 0), (0, 0)), True, ((1, 2), (1, 1))),  # many samples, all five vectors
     ((1, 1, 1, 33000), 3, (1, 2), (1, 1), ((0, 0), (0, 0)), True, ((1, 2), (1, 2))),  # places beyond 16 bits
     ((20, 1, 95, 3), 2, (90, 2), (2, 1), ((0, 0), (0, 0)), True, ((2, 1), (1, 1))),  # the same, turned
+    ((2, 3, 9, 7), 5, (7, 7), (1, 1), ((0, 0), (0, 0)), True, None),  # rows of a window without gaps between them
 ]
-NAMES = ["heurinet1", "heurinet2", "piczak1", "piczak2", "mstnet1", "crowded", "many", "long", "turned"]
+NAMES = ["heurinet1", "heurinet2", "piczak1", "piczak2", "mstnet1", "crowded", "many", "long", "turned", "square"]
 
 
 @both_types
