@@ -42,7 +42,8 @@ def network(name, rng):
     after a few large steps. A bias of 5 (in the triangles' unit), standardised away again, and short steps keep it
     where it is smooth."""
     if name != "melnet":
-        return nets.build(name, CLASSES, dtype="float64", rng=rng)
+        options = {"mean": 0.1, "std": 0.5} if name == "mstnet" else {}
+        return nets.build(name, CLASSES, dtype="float64", rng=rng, **options)
     net = nets.melnet(CLASSES, mean=8.0, std=1.0, dtype="float64", rng=rng)
     net.params["deepfourier.conv2.bias"][:] = 5 * 2**15
     return net

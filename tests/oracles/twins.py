@@ -49,8 +49,9 @@ class HeuriNet(Twin):
 
 
 class MSTNet(Twin):
-    def __init__(self, n_classes=10):
+    def __init__(self, n_classes=10, mean=0.0, std=1.0):
         super().__init__(n_classes)
+        self.mean, self.std = mean, std
         d = self.deepfourier = nn.Module()
         d.conv1 = nn.Conv1d(1, 512, 1024, stride=512, padding=256)
         d.conv2, d.conv3 = nn.Conv1d(512, 256, 3, padding="same"), nn.Conv1d(256, 60, 3, padding="same")
@@ -58,7 +59,8 @@ class MSTNet(Twin):
 
     def front(self, x):
         d = self.deepfourier
-        return torch.tanh(d.conv3(F.relu(d.conv2(F.relu(d.conv1(x))))))[:, None]
+        tanh = torch.tanh(d.conv3(F.relu(d.conv2(F.relu(d.conv1(x))))))
+        return ((tanh - self.mean) / self.std)[:, None]
 
 
 class MelNet(Twin):
