@@ -17,9 +17,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
-import importlib.machinery
 import json
-import math
 import os
 import random
 import re
@@ -29,26 +27,14 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from experiments import mutants, mutants_cuda
-from experiments.mutants import Mutant
-from experiments.mutation_targets import TARGETS, Target
+from experiments.mutation_targets import TARGETS
+from experiments.mutation_try import BUILD, DOES_NOT_COMPILE, MEMORY, ROOT, Job, try_in_this_process
 
-ROOT = Path(__file__).resolve().parents[1]
 # By what is compiled: three times what the tests take; over it, a mutant hangs. Each program of g++'s has its own time.
 CPU_SECONDS = {"": 150, "numba": 300, "g++": 60}
-MEMORY = 12 << 30  # bytes: a wrong shape may ask for any
-BUILD = "SCRATCHNET_TEST_BUILD"
-DOES_NOT_COMPILE = 77  # a process's exit status
-
-
-class Job(NamedTuple):
-    """A mutant (None: the file as it is), the file it belongs to and how it is tried."""
-
-    file: str
-    target: Target
-    mutant: Mutant | None
 
 
 def jobs_of(only: str) -> list[Job]:
@@ -64,58 +50,6 @@ def jobs_of(only: str) -> list[Job]:
 
 def _mutants_of(file: str) -> Any:
     return (mutants if file.endswith(".py") else mutants_cuda).mutants_of
-
-
-def try_in_this_process(job: Job) -> int:
-    """Run the tests with the mutant in its file's place.  → pytest's exit status: 0 where nothing was noticed"""
-    import pytest
-
-    if job.mutant is not None:
-        _put_in_place(ROOT / job.file, job.mutant)
-    if job.target.compiled == "g++":
-        _on_host(must_compile=job.file.endswith(".py"))
-    quiet = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-k", job.target.select]
-    return int(pytest.main([*quiet, *job.target.tests.split()]))
-
-
-def _put_in_place(path: Path, mutant: Mutant) -> None:
-    """Whoever imports or reads the file in this process gets the mutant."""
-    text = mutant.apply(path.read_text(encoding="utf-8"))
-    get_code, read_text = importlib.machinery.SourceFileLoader.get_code, Path.read_text
-
-    def get_mutant(loader: Any, name: str) -> Any:
-        if Path(loader.path).resolve() == path:
-            return compile(text, str(path), "exec")
-        return get_code(loader, name)
-
-    def read_mutant(self: Path, *args: Any, **kwargs: Any) -> str:
-        return text if self.suffix in (".cu", ".cuh") and self.resolve() == path else read_text(self, *args, **kwargs)
-
-    importlib.machinery.SourceFileLoader.get_code = get_mutant  # type: ignore[method-assign]
-    Path.read_text = read_mutant  # type: ignore[method-assign]
-
-
-def _on_host(must_compile: bool) -> None:
-    """CUDA's kernels built fast; no mutant of a kernel that does not compile, no array that fills the memory."""
-    from scratchnet.kernels.cuda import host
-
-    compile_, empty = host._compile, host.HostDevice.empty
-
-    def compile_or_leave(*args: Any) -> Path:
-        try:
-            return compile_(*args)
-        except host.KernelError:
-            if must_compile:
-                raise
-            os._exit(DOES_NOT_COMPILE)
-
-    def small(self: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-        if math.prod(shape) > MEMORY >> 5:
-            raise MemoryError
-        return empty(self, shape, dtype)
-
-    host.FLAGS = tuple(flag for flag in host.FLAGS if flag not in ("-O1", "-g", "-Wall"))
-    host._compile, host.HostDevice.empty = compile_or_leave, small
 
 
 def start(job: Job, log: Path) -> int:
@@ -236,10 +170,7 @@ def main(argv: list[str] | None = None) -> int:
         os.environ.setdefault(BUILD, folder)
         run([job for job in baseline.values() if not _is_built(job)], options.workers, _must_pass)
         run(on_host, 1, _must_pass)  # one at a time: they build side by side
-        results = run(jobs, options.workers, _progress(len(jobs)))
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
-    return _table(results)
+        return _table(run(jobs, options.workers, _progress(len(jobs), options.json)))
 
 
 def _is_built(job: Job) -> bool:
@@ -270,8 +201,13 @@ def _must_pass(result: dict[str, Any], job: Job, done: int, log: Path) -> None:
         raise SystemExit(f"the tests fail without any mutant:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def _progress(total: int) -> Any:
+def _progress(total: int, path: Path | None) -> Any:
+    results = []
+
     def report(result: dict[str, Any], job: Job, done: int, log: Path) -> None:
+        results.append(result)
+        if path:  # anew each time: whoever stops it loses nothing
+            path.write_text(json.dumps(results, indent=1) + "\n")
         if result["outcome"] == "survived":
             print(f"  survived: {job.file}:{job.mutant}", flush=True)
         if done % 50 == 0:

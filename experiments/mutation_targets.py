@@ -36,6 +36,7 @@ CPU_FILES = {
 }
 BATCHNORM_TESTS = "tests/layers/test_batchnorm.py tests/kernels/cpu/test_batchnorm.py tests/test_gradcheck.py"
 BATCHNORM_NAMES = "test_batchnorm or passes and (batchnorm or globalaverage)"
+FUSION_TESTS = "tests/test_fusion.py tests/test_network.py tests/layers/test_batchnorm.py"
 UPDATE_TESTS = f"{CPU_TESTS} tests/kernels/cpu/test_update.py tests/test_clipping.py tests/test_optimizers.py"
 
 TARGETS: dict[str, list[Target]] = {
@@ -50,7 +51,7 @@ TARGETS: dict[str, list[Target]] = {
         Target("squared_norms?|clip_by_norms?", UPDATE_TESTS, select="updates or clipping"),
         Target("nesterov_steps?|adam_steps?", UPDATE_TESTS, select="updates or optimizers"),
         Target("(conv|dense)_block_.*", f"tests/test_fusion.py {CPU_TESTS}"),
-        Target("batchnorm_.*|global_.*", BATCHNORM_TESTS, select=BATCHNORM_NAMES),
+        Target("batchnorm_.*|norm_block_.*|global_.*", BATCHNORM_TESTS, select=BATCHNORM_NAMES),
     ],
     "kernels/philox.py": [Target("philox", "tests/kernels/reference tests/layers/test_dropout.py")],
     **{f"kernels/cpu/{name}.py": [Target(".*", tests, "cpu", names)] for name, (tests, names) in CPU_FILES.items()},
@@ -72,7 +73,7 @@ TARGETS: dict[str, list[Target]] = {
     "scratchnet/losses.py": [Target("backward", "tests/test_losses.py")],
     "scratchnet/clipping.py": [Target("_?clip.*", "tests/test_clipping.py")],
     "scratchnet/optimizers.py": [Target("step|_update", "tests/test_optimizers.py")],
-    "scratchnet/fusion.py": [Target("forward|backward|fuse|_fits", "tests/test_fusion.py tests/test_network.py")],
+    "scratchnet/fusion.py": [Target("forward|backward|fuse|_[a-z].*", FUSION_TESTS)],
     "scratchnet/network.py": [Target("backward|_run|reseed|_set_frozen|grads", "tests/test_network.py")],
 }  # fmt: skip
 
@@ -88,7 +89,7 @@ def _convolution(functions: str = ".*", select: str = "test") -> Target:
 
 THREADS = "tests/kernels/cpu/test_parallel.py tests/kernels/cpu/test_memory.py"
 DROPOUT = "dropout or test_dense"
-SUMS = "cross_entropy or squared or clipping or log_mel"
+SUMS = "cross_entropy or nan_among or squared or clipping or log_mel"
 UPDATES = "clipping or optimizers or one_step or gaps"
 ALL = "not too_little and not frames_too_long"
 
@@ -120,8 +121,8 @@ TARGETS |= {
         "elementwise.cu": _cuda(".*", "activations or nan_passes"),
         "front_end.py": _cuda(".*", "log_mel"),
         "log_mel.cu": _cuda(".*", "log_mel"),
-        "losses.cu": _cuda(".*", "cross_entropy or no_such_class or squared"),
-        "losses.py": _cuda(".*", "cross_entropy or no_such_class or squared"),
+        "losses.cu": _cuda(".*", "cross_entropy or nan_among or no_such_class or squared"),
+        "losses.py": _cuda(".*", "cross_entropy or nan_among or no_such_class or squared"),
         "optimizers.cu": _cuda(".*", UPDATES),
         "optimizers.py": _cuda(".*", UPDATES),
         "pool.cu": _cuda("(?!cut).*", "maxpool"),

@@ -26,7 +26,9 @@ void fail(const char* what) {
 
 // --- the machine -----------------------------------------------------------------------------------------------------
 
-constexpr size_t STACK = 128 * 1024;
+#ifndef STACK
+#define STACK 131072  // bytes of a fibre's; a sanitizer's report needs most of them, and each switch clears its shadow
+#endif
 
 // Memory to the byte, full of ones: NaN as a number, far out of range as an index.
 struct Memory {

@@ -139,9 +139,12 @@ def test_random_shapes(seed, host):
     check_backward(geometry, x, weight, saved, rng.standard_normal(shape).astype(x.dtype), host)
 
 
-@pytest.mark.parametrize("name", ["heurinet conv1", "mstnet conv2", "piczak conv1"])
+@pytest.mark.parametrize("name", ["heurinet conv2", "mstnet conv2", "piczak conv1"])
 def test_the_order_of_threads_does_not_show(name, any_host):
-    """Threads and blocks in another order give the same bits: no race, and sums that are always added up alike."""
+    """Threads and blocks in another order give the same bits: no race, and sums that are always added up alike.
+
+    HeuriNet's second layer is two tiles of its depth wide: no block writes into the other's.
+    """
     geometry = GEOMETRIES[name]
     x, weight, bias, rng = draw(geometry)
     results = []

@@ -130,6 +130,15 @@ def test_softmax_cross_entropy(host, dtype, n, classes):
     assert_within(cuda.softmax_cross_entropy_backward(p, target), expected, 2 * UNIT[dtype] * np.abs(expected))
 
 
+@pytest.mark.parametrize("place", [0, 3, 33, 69])
+def test_nan_among_the_logits(host, place):
+    """Wherever it stands, and whichever lane finds it: the row's loss and all of its probabilities are NaN."""
+    logits = draw((2, 70))
+    logits[1, place] = np.nan
+    loss, p = cuda.softmax_cross_entropy_forward(logits, np.array([0, 1]))
+    assert np.isnan(loss) and np.isnan(p[1]).all() and not np.isnan(p[0]).any()
+
+
 def test_no_such_class(host):
     """A GPU cannot raise: the loss says NaN, and nothing is read out of bounds."""
     for target in (-1, 3):
@@ -233,6 +242,7 @@ def test_arrays_with_gaps_and_in_any_order_change_in_place(host):
         (900, 64, 64, {"center": False, "top_db": None}),
         (700, 96, 40, {"n_frames": 7, "top_db": 30.0}),  # no power of two: summed as eq. 1 is written
         (40, 128, 16, {}),  # reflected more than once over
+        (1, 16, 4, {"top_db": None}),  # one sample, which is its own mirror image
     ],
 )
 def test_log_mel(host, n, n_fft, hop, how):
