@@ -71,10 +71,13 @@ def compare_block(kernels, dtype, block):
             assert (ours is None) == (theirs is None) and (ours is None or np.array_equal(ours, theirs))
 
 
+@pytest.mark.parametrize("samples", [1, 2, 100], ids="pieces of {} samples".format)
 @REALS
 @given(block=norm_blocks())
-def test_blocks_are_the_definition(dtype, block):
-    compare_block(cpu, dtype, block)
+def test_blocks_are_the_definition(dtype, samples, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batchnorm, "PIECE", samples * int(np.prod(block[0][1:])))
+        compare_block(cpu, dtype, block)
 
 
 @REALS

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from scratchnet.kernels.cpu import parallel
 
@@ -72,9 +73,12 @@ def test_blas_has_one_thread_within(threads):
     def blas():
         return [one["num_threads"] for one in parallel._blas().info() if one["user_api"] == "blas"]
 
-    before, within = blas(), []
-    parallel.run(lambda piece: within.append(blas()), 3)
-    assert within == [[1] * len(before)] * 3 and blas() == before
+    with threadpool_limits(2, user_api="blas"):
+        before = blas()
+        for pieces in (1, 3):
+            within = []
+            parallel.run(lambda piece, within=within: within.append(blas()), pieces)
+            assert within == [[1] * len(before)] * pieces and blas() == before == [2] * len(before)
 
 
 def test_a_wrong_number_of_threads():
