@@ -38,11 +38,11 @@ CPU_SECONDS = {"": 150, "numba": 300, "g++": 60}
 
 
 def jobs_of(only: str) -> list[Job]:
-    """All mutants of all targets whose file name contains `only`."""
+    """All mutants of all targets whose path matches `only`, a regular expression."""
     return [
         Job(file, target, mutant)
         for file, targets in TARGETS.items()
-        if only in file
+        if re.search(only, file)
         for target in targets
         for mutant in _mutants_of(file)((ROOT / file).read_text(encoding="utf-8"), target.functions)
     ]
@@ -65,9 +65,8 @@ def start(job: Job, log: Path) -> int:
         os.chdir(ROOT)
         seconds = CPU_SECONDS[job.target.compiled]
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
-        if job.target.compiled != "g++":  # whose sanitizer reserves more, and whose programs cannot wait for each other
-            signal.alarm(2 * seconds)
-        if not job.target.compiled:
+        signal.alarm(job.target.patience)
+        if not job.target.compiled:  # a sanitizer reserves more
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         os.environ["SCRATCHNET_TEST_BACKENDS"] = job.target.backend
         if job.target.compiled == "g++" and job.mutant is not None:  # what it builds is nobody else's
@@ -145,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.mutation", description=__doc__.split("\n")[0])
     parser.add_argument("--sample", type=int, default=800, help="how many mutants, drawn at random (0: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
-    parser.add_argument("--only", default="", help="files whose path contains this")
+    parser.add_argument("--only", default="", help="files whose path matches this regular expression")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
     parser.add_argument("--json", type=Path, help="write every mutant and its fate here")

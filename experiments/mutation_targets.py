@@ -16,6 +16,7 @@ class Target(NamedTuple):
     backend: str = "reference"  # on which the tests run
     select: str = "not cuda"  # pytest's -k
     compiled: str = ""  # anew: by "numba", or by "g++" what would run on a GPU
+    patience: int = 600  # seconds after which it hangs, though it does not compute
 
 
 def _layer(name: str, test: str) -> Target:
@@ -129,7 +130,7 @@ TARGETS |= {
         "pooling.py": _cuda("(?!cut).*", "maxpool"),
         "reduce.cuh": _cuda(".*", SUMS),
     }.items()},
-    "kernels/cpu/parallel.py": [Target(".*", THREADS, "cpu", "not two_predictions and not any_number")],
+    "kernels/cpu/parallel.py": [Target(".*", THREADS, "cpu", "not two_predictions and not any_number", patience=60)],
 }  # fmt: skip
 for _file in ("pool.cu", "pooling.py"):
     TARGETS[f"kernels/cuda/{_file}"].append(_convolution("cut", "beyond"))

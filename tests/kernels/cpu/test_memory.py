@@ -1,6 +1,7 @@
 """Memory that is given out again never changes a result that somebody still holds, nor does the number of threads."""
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from scratchnet.kernels.cpu import dense, lowering, parallel
 from scratchnet.layers import Conv1D, Dense, Dropout, Flatten, MaxPool1D, ReLU
@@ -83,11 +84,12 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
 
 def test_two_callers_leave_blas_as_it_was():
     """The first to come may be the first to go: BLAS gets its threads back when the last one has gone."""
-    first, second = parallel._one_blas_thread(), parallel._one_blas_thread()
-    before = [library["num_threads"] for library in parallel._blas().info()]
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert all(library["num_threads"] == 1 for library in parallel._blas().info() if library["user_api"] == "blas")
-    second.__exit__(None, None, None)
-    assert [library["num_threads"] for library in parallel._blas().info()] == before
+    with threadpool_limits(2, user_api="blas"):
+        first, second = parallel._one_blas_thread(), parallel._one_blas_thread()
+        before = [library["num_threads"] for library in parallel._blas().info()]
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert all(library["num_threads"] == 1 for library in parallel._blas().info() if library["user_api"] == "blas")
+        second.__exit__(None, None, None)
+        assert [library["num_threads"] for library in parallel._blas().info()] == before

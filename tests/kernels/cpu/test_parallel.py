@@ -29,17 +29,17 @@ def test_each_piece_once(threads, pieces):
 
 def test_all_threads_work_at_once(threads):
     """As many pieces as threads wait for one another, which fewer threads would do for ever."""
-    meeting = threading.Barrier(threads, timeout=20)
+    meeting = threading.Barrier(threads, timeout=5)
     parallel.run(lambda piece: meeting.wait(), threads)
     seen = set()
-    meeting = threading.Barrier(threads, timeout=20)
+    meeting = threading.Barrier(threads, timeout=5)
     parallel.run(lambda piece: (meeting.wait(), seen.add(threading.current_thread().name)), threads)
     assert len(seen) == threads
 
 
 def test_an_exception_comes_out_wherever_it_was_raised(threads):
     for wrong in range(5):
-        meeting = threading.Barrier(min(threads, 5), timeout=20)
+        meeting = threading.Barrier(min(threads, 5), timeout=5)
 
         def task(piece, wrong=wrong, meeting=meeting):
             if meeting.parties == 5:  # so that each thread takes one piece
@@ -79,6 +79,9 @@ def test_blas_has_one_thread_within(threads):
             within = []
             parallel.run(lambda piece, within=within: within.append(blas()), pieces)
             assert within == [[1] * len(before)] * pieces and blas() == before == [2] * len(before)
+        with pytest.raises(ZeroDivisionError):
+            parallel.run(lambda piece: 1 // 0, 3)
+        assert blas() == before
 
 
 def test_a_wrong_number_of_threads():
@@ -86,13 +89,23 @@ def test_a_wrong_number_of_threads():
         parallel.threads(0)
 
 
-@pytest.mark.parametrize("given", ["3", None])
-def test_the_number_of_threads_at_first(monkeypatch, given):
+@pytest.mark.parametrize("given", [0, 1, 3])
+def test_the_number_of_threads_is_given(monkeypatch, given):
     monkeypatch.setattr(parallel, "_count", None)
-    monkeypatch.setenv("SCRATCHNET_THREADS", given or "")
-    if given is None:
-        monkeypatch.delenv("SCRATCHNET_THREADS")
-    assert parallel.threads() == int(given or len(os.sched_getaffinity(0)))
+    monkeypatch.setenv("SCRATCHNET_THREADS", str(given))
+    assert parallel.threads() == max(given, 1)
+
+
+def test_the_number_of_threads_is_what_the_machine_lends(monkeypatch):
+    monkeypatch.delenv("SCRATCHNET_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2, 4, 5, 6} if pid == 0 else {1}, raising=False)
+    monkeypatch.setattr(parallel, "_count", None)
+    assert parallel.threads() == 5
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for cores, expected in ((7, 7), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(parallel, "_count", None)
+        assert parallel.threads() == expected
 
 
 def test_parts_cover_a_range():
@@ -118,7 +131,7 @@ def test_scratch_is_the_same_memory_and_each_threads_own(threads):
     assert not np.shares_memory(parallel.scratch("there", (5, 3), np.float64), first)
     larger = parallel.scratch(here, (16,), np.float64)
     assert larger.shape == (16,) and not np.shares_memory(larger, first)
-    meeting, rooms = threading.Barrier(threads, timeout=20), []
+    meeting, rooms = threading.Barrier(threads, timeout=5), []
     parallel.run(lambda piece: (meeting.wait(), rooms.append(parallel.scratch(here, (4,), np.int32))), threads)
     assert len({address(room) for room in rooms}) == threads
 
