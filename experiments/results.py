@@ -165,6 +165,17 @@ def forcing_table(name: str, study: Study, done: Finished) -> str:
     return markdown(["system", "mean square error", "its root in decibels"], lines)
 
 
+def validation_table(name: str, study: Study, done: Finished) -> str:
+    """What the choice of a system may go by."""
+    lines = []
+    for system in study.systems:
+        results = (RunFolder(done.work.out / row["run"]).result() for row in done.of(system, done.work.seeds[name]))
+        values = [100 * result["test"]["valid_balanced_accuracy"] for result in results if result]
+        if values:
+            lines.append([system.name, f"{np.mean(values):.1f}"])
+    return markdown(["system", "segments of the validation folds, balanced (%)"], lines)
+
+
 def gradient_table(name: str, study: Study, done: Finished) -> str:
     """Norms of the gradients in the phases that train the front end: means of an epoch, over all folds and seeds."""
     lines = []
@@ -193,6 +204,7 @@ def about_model(path: Path) -> dict[str, Any]:
 Table = Callable[[str, Study, Finished], str]
 EXTRAS: dict[str, tuple[tuple[str, Table], ...]] = {
     "forcing": (("The front end alone, at its best on the validation fold:", forcing_table),),
+    "best": (("At the best epoch, mean over folds:", validation_table),),
     "melnet": (("Gradient norms of the front end, epoch means in Phases 1 to 3:", gradient_table),),
 }
 

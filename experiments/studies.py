@@ -115,6 +115,11 @@ def _behind(front: System, rival: str) -> System:
 
 ALL_FRONTS = (PICZAKNET, HEURINET, MSTNET, MELNET)
 BEHIND = tuple((_behind(front, rival), front) for front in ALL_FRONTS for rival in RIVALS)
+STRONGER = tuple(
+    System(f"{rival}, {name}", {"net": net, **settings})
+    for rival, net in RIVALS.items()
+    for name, settings in {"mixup": {"mixup": 0.4}, "mixup and augmentation": {"mixup": 0.4, "augment": 4}}.items()
+)
 RATES = _versions(HEURINET, lr_times=(0.25, 4.0))
 WIDTHS = _versions(HEURINET, conv1_kernel=(55, 310))
 COUNTS = _versions(HEURINET, conv1_channels=(40, 160))
@@ -152,6 +157,11 @@ STUDIES = {
         "H1: is PiczakNet the bottleneck? Two others from the literature behind the same front ends",
         (*ALL_FRONTS, *(system for system, _ in BEHIND)),
         pairs=BEHIND,
+    ),
+    "best": Study(
+        "What is the best that these questions lead to? To be chosen by the validation folds, not by the test folds",
+        (PICZAKNET, *(_behind(PICZAKNET, rival) for rival in RIVALS), *STRONGER),
+        pairs=tuple((system, PICZAKNET) for system in STRONGER),
     ),
     "heurinet": Study(
         "Hyper-parameters of HeuriNet: learning rate, width and number of the first layer's kernels",
