@@ -243,6 +243,7 @@ def test_arrays_with_gaps_and_in_any_order_change_in_place(host):
         (700, 96, 40, {"n_frames": 7, "top_db": 30.0}),  # no power of two: summed as eq. 1 is written
         (40, 128, 16, {}),  # reflected more than once over
         (1, 16, 4, {"top_db": None}),  # one sample, which is its own mirror image
+        (20, 1, 3, {"top_db": None}),  # frames of one sample: nothing to be transformed
     ],
 )
 def test_log_mel(host, n, n_fft, hop, how):
