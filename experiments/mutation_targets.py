@@ -25,6 +25,8 @@ def _layer(name: str, test: str) -> Target:
     return Target("forward|backward|next_mask|reseed", tests, select=f"{name} or test_{test}")
 
 
+# Functions that only choose the faster of equal ways, or how much is done at once: no choice of theirs is wrong.
+CHOICES = "_chunks|_vectors|_turned|_density|_tall|piece"
 CPU_FILES = {
     "conv_dense": (CPU_TESTS, "blocks or conv"),
     "conv_forward": (CPU_TESTS, "blocks or nan"),
@@ -55,7 +57,7 @@ TARGETS: dict[str, list[Target]] = {
         Target("batchnorm_.*|norm_block_.*|global_.*", BATCHNORM_TESTS, select=BATCHNORM_NAMES),
     ],
     "kernels/philox.py": [Target("philox", "tests/kernels/reference tests/layers/test_dropout.py")],
-    **{f"kernels/cpu/{name}.py": [Target(".*", tests, "cpu", names)] for name, (tests, names) in CPU_FILES.items()},
+    **{f"kernels/cpu/{name}.py": [Target(f"(?!({CHOICES})$).*", tests, "cpu", names)] for name, (tests, names) in CPU_FILES.items()},
     "kernels/cpu/update.py": [Target(".*", UPDATE_TESTS, "cpu", "updat or clipping or optimizers")],
     "kernels/cpu/batchnorm.py": [Target(".*", BATCHNORM_TESTS, "cpu", BATCHNORM_NAMES)],
     "kernels/cpu/vectors.py": [Target(".*", CPU_TESTS, "cpu", compiled="numba")],
