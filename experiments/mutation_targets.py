@@ -57,7 +57,8 @@ TARGETS: dict[str, list[Target]] = {
         Target("batchnorm_.*|norm_block_.*|global_.*", BATCHNORM_TESTS, select=BATCHNORM_NAMES),
     ],
     "kernels/philox.py": [Target("philox", "tests/kernels/reference tests/layers/test_dropout.py")],
-    **{f"kernels/cpu/{name}.py": [Target(f"(?!({CHOICES})$).*", tests, "cpu", names)] for name, (tests, names) in CPU_FILES.items()},
+    **{f"kernels/cpu/{name}.py": [Target(f"(?!({CHOICES})$).*", tests, "cpu", names)]
+       for name, (tests, names) in CPU_FILES.items()},
     "kernels/cpu/update.py": [Target(".*", UPDATE_TESTS, "cpu", "updat or clipping or optimizers")],
     "kernels/cpu/batchnorm.py": [Target(".*", BATCHNORM_TESTS, "cpu", BATCHNORM_NAMES)],
     "kernels/cpu/vectors.py": [Target(".*", CPU_TESTS, "cpu", compiled="numba")],
