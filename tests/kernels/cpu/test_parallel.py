@@ -169,6 +169,15 @@ def test_so_many_rooms_are_remembered(monkeypatch):
     assert all(np.shares_memory(room, a) for room, a in zip(parallel._rooms, held[2:]))
 
 
+def test_as_much_as_is_spared_is_kept(monkeypatch):
+    rooms = [np.empty(size, np.uint8) for size in (3, 5, 4)]
+    for spare, kept in ((12, [3, 5, 4]), (11, [5, 4]), (9, [5, 4]), (8, [4]), (0, [])):
+        monkeypatch.setattr(parallel, "_rooms", list(rooms))
+        monkeypatch.setattr(parallel, "SPARE", spare)
+        parallel._give_back(rooms)
+        assert [room.nbytes for room in parallel._rooms] == kept
+
+
 def test_small_arrays_are_not_remembered(monkeypatch):
     monkeypatch.setattr(parallel, "_rooms", [])
     parallel.empty((parallel.RECYCLED - 1,), np.uint8)
