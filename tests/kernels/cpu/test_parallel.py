@@ -37,6 +37,22 @@ def test_all_threads_work_at_once(threads):
     assert len(seen) == threads
 
 
+def test_all_threads_work_for_a_new_thread(threads):
+    """At its first work already."""
+    failed = []
+
+    def first():
+        try:
+            test_all_threads_work_at_once(threads)
+        except BaseException as error:
+            failed.append(error)
+
+    one = threading.Thread(target=first)
+    one.start()
+    one.join()
+    assert not failed
+
+
 def test_an_exception_comes_out_wherever_it_was_raised(threads):
     for wrong in range(5):
         meeting = threading.Barrier(min(threads, 5), timeout=5)
@@ -69,19 +85,20 @@ def test_work_within_work_stays_on_its_thread(threads):
     test_all_threads_work_at_once(threads)  # nobody takes himself for inside any more
 
 
-def test_blas_has_one_thread_within(threads):
-    def blas():
-        return [one["num_threads"] for one in parallel._blas().info() if one["user_api"] == "blas"]
+def blas_threads():
+    return [one["num_threads"] for one in parallel._blas().info() if one["user_api"] == "blas"]
 
+
+def test_blas_has_one_thread_within(threads):
     with threadpool_limits(2, user_api="blas"):
-        before = blas()
+        before = blas_threads()
         for pieces in (1, 3):
             within = []
-            parallel.run(lambda piece, within=within: within.append(blas()), pieces)
-            assert within == [[1] * len(before)] * pieces and blas() == before == [2] * len(before)
+            parallel.run(lambda piece, within=within: within.append(blas_threads()), pieces)
+            assert within == [[1] * len(before)] * pieces and blas_threads() == before == [2] * len(before)
         with pytest.raises(ZeroDivisionError):
             parallel.run(lambda piece: 1 // 0, 3)
-        assert blas() == before
+        assert blas_threads() == before
 
 
 def test_a_wrong_number_of_threads():
@@ -191,7 +208,9 @@ def test_a_forked_child_has_threads_of_its_own(threads):
     parallel.run(lambda piece: None, 8)  # the parent has its threads by now
     child = os.fork()
     if not child:
-        done = []
+        done, within = [], []
         parallel.run(done.append, 8)
-        os._exit(0 if sorted(done) == list(range(8)) else 1)
+        with threadpool_limits(2, user_api="blas"):
+            parallel.run(lambda piece: within.extend(blas_threads()), 1)
+        os._exit(0 if sorted(done) == list(range(8)) and set(within) == {1} else 1)
     assert os.waitpid(child, 0)[1] == 0
