@@ -195,6 +195,16 @@ def test_as_much_as_is_spared_is_kept(monkeypatch):
         assert [room.nbytes for room in parallel._rooms] == kept
 
 
+def test_only_rooms_that_nobody_uses_are_given_back(monkeypatch):
+    monkeypatch.setattr(parallel, "_rooms", [])
+    monkeypatch.setattr(parallel, "SPARE", 0)
+    held, left = parallel.empty((1 << 20,), np.uint8), parallel.empty((3 << 20,), np.uint8)
+    del left
+    new = parallel.empty((16 << 20,), np.uint8)
+    assert [room.nbytes >> 20 for room in parallel._rooms] == [1, 16]
+    assert all(np.shares_memory(room, a) for room, a in zip(parallel._rooms, (held, new)))
+
+
 def test_small_arrays_are_not_remembered(monkeypatch):
     monkeypatch.setattr(parallel, "_rooms", [])
     parallel.empty((parallel.RECYCLED - 1,), np.uint8)
