@@ -137,7 +137,7 @@ def test_a_normalisation_in_between(backend, how, block):
     out_channels, kind = len(conv.params["weight"]), BatchNorm1D if isinstance(conv, Conv1D) else BatchNorm2D
     drawn = {name: rng.uniform(0.5, 2, out_channels) for name in ("weight", "bias", "running_mean", "running_var")}
     x, found, dy = np.concatenate([x, x + 1]), [], None  # two samples at least
-    for fused in (False, True):
+    for fused, need_dx in ((False, True), (True, True), (True, False)):
         layers = make("float64")
         norm = on_backend(kind(out_channels, dtype="float64"))
         layers.insert(1, norm)
@@ -146,6 +146,7 @@ def test_a_normalisation_in_between(backend, how, block):
         layers[0].frozen, norm.frozen = how in ("frozen conv", "both frozen"), how in ("frozen norm", "both frozen")
         steps = steps_of(layers, fused)
         assert not fused or (len(steps) == 1 and isinstance(steps[0], NormBlock))
+        steps[0].need_dx = need_dx
         y = backends.asarray(x)
         for step in steps:
             y = step.forward(y, training=how != "evaluation")
@@ -154,13 +155,16 @@ def test_a_normalisation_in_between(backend, how, block):
         back = backends.asarray(dy)
         for step in reversed(steps):
             back = step.backward(back)
-        arrays |= {"dx": back, **{f"conv {name}": a for name, a in layers[0].grads.items()}}
+        assert (back is None) == (not need_dx)
+        arrays |= {"dx": back} if need_dx else {}
+        arrays |= {f"conv {name}": a for name, a in layers[0].grads.items()}
         arrays |= {f"norm {name}": a for name, a in (norm.grads | norm.buffers).items()}
         found.append({name: np.array(backends.to_numpy(a)) for name, a in arrays.items()})
-    assert set(found[0]) == set(found[1])
-    for name, plain in found[0].items():
-        # Twice the terms of the blocks without a normalisation, each up to 4 times as large (γ / √(σ² + ε) < 2 / √0.5).
-        assert_within(found[1][name], plain, rounding("float64", 2400) * 2400 * 200)
+    assert set(found[0]) == set(found[1]) == set(found[2]) | {"dx"}
+    for one in found[1:]:
+        for name, array in one.items():
+            # Twice the terms of blocks without a normalisation, each up to 4 times as large: γ / √(σ² + ε) < 2 / √0.5.
+            assert_within(array, found[0][name], rounding("float64", 2400) * 2400 * 200)
 
 
 @st.composite

@@ -101,6 +101,16 @@ def test_blas_has_one_thread_within(threads):
         assert blas_threads() == before
 
 
+def test_blas_gets_its_threads_back_from_the_last_caller():
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        with parallel._one_blas_thread():
+            with parallel._one_blas_thread():
+                pass
+            assert blas_threads() == [1] * len(before)
+        assert blas_threads() == before
+
+
 def test_a_wrong_number_of_threads():
     with pytest.raises(ValueError, match="at least 1, not 0"):
         parallel.threads(0)
