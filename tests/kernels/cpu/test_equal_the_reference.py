@@ -206,8 +206,10 @@ def test_dense_products(pieces, dtype, m, k, n, density, seed):
     assert np.array_equal(dense.product(np.asfortranarray(a), np.asfortranarray(b)), right)
 
 
+# More rows than a tile is wide, and more columns than a stretch of tiles.
 @both_types
 @pytest.mark.parametrize("depth, height", [(80, 1024), (3, 7), (16, 60)])
+@example(m=200, k=3, n=800, density=1, seed=0)
 @given(
     m=st.integers(1, 40), k=st.integers(1, 200), n=st.integers(1, 150), density=st.sampled_from([0, 0.1, 1]), seed=seeds
 )
