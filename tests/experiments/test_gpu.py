@@ -115,6 +115,7 @@ def test_tests_that_cannot_load_are_left_out(monkeypatch):
 def cache(tmp_path):
     """Prepared segments of two clips with a gap between them, as `prepare` writes them."""
     from scratchnet.data.segments import ARRAYS
+    from scratchnet.data.segments import VERSION
     from scratchnet.sound.mel import segment_log_mel
     from scratchnet.sound.settings import SoundSettings
 
@@ -127,7 +128,13 @@ def cache(tmp_path):
     segment_log_mel(waveform.reshape(3, length)[::2], settings).tofile(folder / "logmel.f32")
     both = {name: np.array([0, 1]) for name in ARRAYS}
     np.savez(folder / "index.npz", **{**both, "start": start, "scale": np.ones(2, "f4"), "fold": np.array([1, 2])})
-    about = {"version": 1, "settings": settings.to_dict(), "samples": 3 * length, "clips": ["a", "b"], "skipped": []}
+    about = {
+        "version": VERSION,
+        "settings": settings.to_dict(),
+        "samples": 3 * length,
+        "clips": ["a", "b"],
+        "skipped": [],
+    }
     about |= {"fingerprint": "f", "classes": ["x", "y"], "codes": ["X", "Y"], "name": "esc10"}
     (folder / "meta.json").write_text(json.dumps(about))
     return open_cache(folder)
