@@ -114,8 +114,7 @@ def test_tests_that_cannot_load_are_left_out(monkeypatch):
 @pytest.fixture
 def cache(tmp_path):
     """Prepared segments of two clips with a gap between them, as `prepare` writes them."""
-    from scratchnet.data.segments import ARRAYS
-    from scratchnet.data.segments import VERSION
+    from scratchnet.data.segments import ARRAYS, VERSION
     from scratchnet.sound.mel import segment_log_mel
     from scratchnet.sound.settings import SoundSettings
 
