@@ -32,7 +32,7 @@ from typing import Any
 from experiments import mutants, mutants_cuda
 from experiments.mutation_survivors import entry_of, explained
 from experiments.mutation_targets import TARGETS
-from experiments.mutation_try import BUILD, DOES_NOT_COMPILE, MEMORY, ROOT, Job, try_in_this_process
+from experiments.mutation_try import BUILD, DOES_NOT_COMPILE, HANGS, MEMORY, ROOT, Job, try_in_this_process
 
 # By what is compiled: three times what the tests take; over it, a mutant hangs. Each program of g++'s has its own time.
 CPU_SECONDS = {"": 150, "numba": 300, "g++": 40}
@@ -96,6 +96,8 @@ def verdict(status: int, log: Path) -> tuple[str, str]:
         return ("hung", "") if hung else ("killed", number.name)
     if os.WEXITSTATUS(status) == DOES_NOT_COMPILE:
         return "does not compile", ""
+    if os.WEXITSTATUS(status) == HANGS:
+        return "hung", ""
     if os.WEXITSTATUS(status) == 0:
         return "survived", ""
     if os.WEXITSTATUS(status) == 5:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import math
 import os
+import signal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from experiments.mutation_targets import Target
 ROOT = Path(__file__).resolve().parents[1]
 MEMORY = 12 << 30  # bytes: a wrong shape may ask for any
 BUILD = "SCRATCHNET_TEST_BUILD"  # names the folder in which the tests build the CUDA kernels
-DOES_NOT_COMPILE = 77  # a process's exit status
+DOES_NOT_COMPILE, HANGS = 77, 78  # a process's exit status
 
 
 class Job(NamedTuple):
@@ -58,7 +59,7 @@ def _on_host(must_compile: bool) -> None:
     """CUDA's kernels built fast; no mutant of a kernel that does not compile, no array that fills the memory."""
     from scratchnet.kernels.cuda import host
 
-    compile_, empty = host._compile, host.HostDevice.empty
+    compile_, empty, launch = host._compile, host.HostDevice.empty, host._Program.launch
     flags = tuple(flag for flag in host.FLAGS if flag not in ("-O1", "-g", "-Wall"))
 
     def compile_or_leave(name: str, *args: Any) -> Path:
@@ -70,9 +71,17 @@ def _on_host(must_compile: bool) -> None:
                 raise
             os._exit(DOES_NOT_COMPILE)
 
+    def launch_or_leave(self: Any, *args: Any) -> None:
+        try:
+            launch(self, *args)
+        except host.KernelError:
+            if self._process.returncode in (-signal.SIGXCPU, -signal.SIGKILL):  # hypothesis would try it again
+                os._exit(HANGS)
+            raise
+
     def small(self: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         if math.prod(shape) > MEMORY >> 5:
             raise MemoryError
         return empty(self, shape, dtype)
 
-    host._compile, host.HostDevice.empty = compile_or_leave, small
+    host._compile, host.HostDevice.empty, host._Program.launch = compile_or_leave, small, launch_or_leave
