@@ -109,7 +109,7 @@ TARGETS |= {
         "warp_tile.cuh": _convolution(),
         "conv_forward.py": _convolution(),
         "conv_input_gradient.py": _convolution("(?!sparse_pays).*"),  # of two equal ways the faster
-        "conv_plan.py": _convolution("(?!tile_widths).*"),  # likewise
+        "conv_plan.py": _convolution("(?!(tile_widths|cost|best_width|splits)$).*"),  # likewise
         "conv_weight_gradient.py": _convolution(),
         "convolution.py": _convolution(),
         "batches.cu": _cuda(".*", "gather or as_they_are", "test_batches"),

@@ -20,11 +20,11 @@ def real_name(dtype: Any) -> str:
     return name
 
 
-def elementwise(file: str, kernel: str, dtype: Any, n: int, *args: Any) -> None:
-    """Launch a grid-stride kernel over n elements; nothing for n = 0."""
+def elementwise(file: str, kernel: str, dtype: Any, n: int, *args: Any, **defines: Any) -> None:
+    """Launch a grid-stride kernel over n elements, compiled with these macros; nothing for n = 0."""
     if n:
         grid = min(-(-n // BLOCK), MOST_BLOCKS)
-        device.current().launch(file, kernel, grid, BLOCK, args, {"REAL": real_name(dtype)})
+        device.current().launch(file, kernel, grid, BLOCK, args, {"REAL": real_name(dtype), **defines})
 
 
 def elements(a: Any, axis: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchnet.kernels.cuda import conv_plan as plan
 from scratchnet.kernels.cuda import device
-from scratchnet.kernels.cuda.arrays import elements, empty_channels_last, int64, real_name
+from scratchnet.kernels.cuda.arrays import elements, elementwise, empty_channels_last, int64, real_name
 
 
 class Launch(NamedTuple):
@@ -49,20 +49,12 @@ def run(gpu, launch, packed, x, bias, y, argmax, activation):
 def pack_weight(gpu, weight, launch, step):
     """The weights as conv_forward.cu reads them: (channels, depth_padded)."""
     shape = launch.shape
+    sizes = shape.channels, shape.depth, shape.depth_padded
     packed = gpu.empty((shape.channels, max(shape.depth_padded, 1)), weight.dtype)
     n = shape.channels * shape.depth_padded
-    if n:
-        defines = {"REAL": launch.defines["REAL"]} | {key: 1 for key in launch.defines if key == "TENSOR_CORES"}
-        args = (
-            weight,
-            launch.tables[2],
-            packed,
-            int64(shape.channels),
-            int64(shape.depth),
-            int64(shape.depth_padded),
-            int64(step),
-        )
-        gpu.launch("conv_pack.cu", "pack_weight", min(-(-n // 256), 2112), 256, args, defines)
+    defines = {key: 1 for key in launch.defines if key == "TENSOR_CORES"}
+    args = weight, launch.tables[2], packed, *map(int64, sizes), int64(step)
+    elementwise("conv_pack.cu", "pack_weight", weight.dtype, n, *args, **defines)
     return packed
 
 
@@ -107,7 +99,7 @@ def plan_gather(
     warps_n = plan.WARPS // warps_m
     widths = [width for width in plan.tile_widths(tile_m, itemsize) if width in (32, 64, 128, 192, 256)]
     fitting = [width for width in widths if plan.forward_stages(tile_m, width, itemsize, gpu.shared_limit)]
-    tiling = plan.best_tiling(n, pooled, pool, fitting, overhead=16)
+    tiling = plan.best_tiling(n, pooled, pool, fitting)
     if tiling is None:
         raise plan.NoTiling
     stages, shared = plan.forward_stages(tile_m, tiling.size, itemsize, gpu.shared_limit)

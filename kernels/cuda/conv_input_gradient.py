@@ -42,7 +42,7 @@ def _plan_input_gradient(gpu, dtype, dy_shape, address, weight_shape, size, stri
     n, out_channels, map_rows, map_columns = dy_shape
     in_channels = weight_shape[1]
     along = [
-        (start[i] + padding[i][0]) % stride[i] + stride[i] * np.arange(-(-weight_shape[2 + i] // stride[i]) + 1)
+        (start[i] + padding[i][0]) % stride[i] + stride[i] * np.arange(-(-weight_shape[2 + i] // stride[i]))
         for i in range(2)
     ]
     rows, columns = ([a for a in along[i].tolist() if a < weight_shape[2 + i]] for i in range(2))
@@ -92,7 +92,6 @@ def input_gradient_sparse(dy, argmax, weight, size, map_size, stride, padding):
     if n:
         shape, taps = _plan_sparse(
             gpu,
-            n,
             weight.shape,
             plan.freeze(size),
             plan.freeze(map_size),
@@ -107,16 +106,15 @@ def input_gradient_sparse(dy, argmax, weight, size, map_size, stride, padding):
 
 
 @lru_cache(maxsize=64)
-def _plan_sparse(gpu, n, weight_shape, size, map_size, pooled, stride, padding):
-    """ConvShape and taps in a dx that lies in memory as (N, H, W, C); the depth in the weights' own order."""
+def _plan_sparse(gpu, weight_shape, size, map_size, pooled, stride, padding):
+    """What the kernel reads of ConvShape; taps in a dx that lies as (N, H, W, C), the depth in the weights' order."""
     out_channels, in_channels = weight_shape[:2]
     channel, row, column = (grid.reshape(-1) for grid in np.indices(weight_shape[1:]))
     strides = (1, size[1] * in_channels, in_channels)
-    depth = len(channel)
     shape = plan.Shape(
-        n, out_channels, depth, depth, size[0] * size[1] * in_channels, strides[1], strides[2], *size, *stride,
-        -padding[0][0], -padding[1][0], *map_size,
-        pooled[0] * pooled[1] * out_channels, pooled[1] * out_channels, out_channels,
-        *pooled, 1, 1, 1, 1, 1, 1, 1,
+        channels=out_channels, depth=len(channel), x_row=strides[1], x_column=strides[2], rows=size[0], columns=size[1],
+        step_row=stride[0], step_column=stride[1], first_row=-padding[0][0], first_column=-padding[1][0],
+        map_columns=map_size[1], pooled_rows=pooled[0], pooled_columns=pooled[1],
+        y_n=pooled[0] * pooled[1] * out_channels, y_row=pooled[1] * out_channels, y_column=out_channels,
     )  # fmt: skip
-    return gpu.upload(shape.pack()), gpu.upload(plan.tap_table(channel, row, column, strides, depth))
+    return gpu.upload(shape.pack()), gpu.upload(plan.tap_table(channel, row, column, strides, len(channel)))

@@ -5,6 +5,7 @@ Everything here is a pure function of shapes and strides and is cached, so that 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -27,35 +28,35 @@ class NoTiling(Exception):
 
 @dataclass(frozen=True)
 class Shape:
-    """`ConvShape` of conv_shape.cuh, field by field."""
+    """`ConvShape` of conv_shape.cuh, field by field; a kernel does not read all of it."""
 
-    samples: int
-    channels: int
-    depth: int
-    depth_padded: int
-    x_n: int
-    x_row: int
-    x_column: int
-    rows: int
-    columns: int
-    step_row: int
-    step_column: int
-    first_row: int
-    first_column: int
-    map_rows: int
-    map_columns: int
-    y_n: int
-    y_row: int
-    y_column: int
-    pooled_rows: int
-    pooled_columns: int
-    pool_rows: int
-    pool_columns: int
-    pool_step_row: int
-    pool_step_column: int
-    tile_rows: int
-    tile_columns: int
-    groups: int
+    samples: int = 0
+    channels: int = 0
+    depth: int = 0
+    depth_padded: int = 0
+    x_n: int = 0
+    x_row: int = 0
+    x_column: int = 0
+    rows: int = 0
+    columns: int = 0
+    step_row: int = 0
+    step_column: int = 0
+    first_row: int = 0
+    first_column: int = 0
+    map_rows: int = 0
+    map_columns: int = 0
+    y_n: int = 0
+    y_row: int = 0
+    y_column: int = 0
+    pooled_rows: int = 0
+    pooled_columns: int = 0
+    pool_rows: int = 0
+    pool_columns: int = 0
+    pool_step_row: int = 0
+    pool_step_column: int = 0
+    tile_rows: int = 0
+    tile_columns: int = 0
+    groups: int = 0
 
     def pack(self) -> np.ndarray:
         """As the kernels read it."""
@@ -83,7 +84,7 @@ def map_size(size: Pair, kernel_size: Pair, stride: Pair, padding: tuple[Pair, P
 def tap_order(sizes: tuple[int, int, int], strides: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(channel, row, column) of each k of the depth, ordered so that neighbours lie close together in x."""
     grid = np.indices(sizes).reshape(3, -1)
-    order = sorted(range(3), key=lambda i: (-abs(strides[i]) if sizes[i] > 1 else -(1 << 62), i))
+    order = sorted(range(3), key=lambda i: -abs(strides[i]))
     rank = np.lexsort([grid[i] for i in reversed(order)])
     return grid[0][rank], grid[1][rank], grid[2][rank]
 
@@ -146,28 +147,38 @@ def tile_widths(tile_m: int, itemsize: int) -> list[int]:
     return list(range(32, most + 1, 32))
 
 
-def best_tiling(samples: int, pooled: Pair, pool: tuple[Pair, Pair], sizes: list[int], overhead: int) -> Tiling | None:
-    """The tiling with the least work (positions computed, plus `overhead` a tile). None if a window fits in no tile."""
+def best_tiling(samples: int, pooled: Pair, pool: tuple[Pair, Pair], sizes: list[int]) -> Tiling | None:
+    """The tiling of one of these sizes with the least work. None if a window fits in no tile."""
+    return min((t for size in sizes for t in tilings(samples, pooled, pool, size)), key=cost, default=None)
+
+
+def tilings(samples: int, pooled: Pair, pool: tuple[Pair, Pair], size: int) -> Iterator[Tiling]:
+    """All ways to cut the pooled values of all samples into tiles of `size` positions."""
     (kernel_rows, kernel_columns), (step_rows, step_columns) = pool
-    best, least = None, 0
-    for size in sizes:
-        for tile_rows in range(1, pooled[0] + 1):
-            span_rows = (tile_rows - 1) * step_rows + kernel_rows
-            if span_rows * kernel_columns > size:
+    for tile_rows in range(1, pooled[0] + 1):
+        span_rows = (tile_rows - 1) * step_rows + kernel_rows
+        for tile_columns in range(1, pooled[1] + 1):
+            span = span_rows * ((tile_columns - 1) * step_columns + kernel_columns)
+            if span > size:
                 break
-            for tile_columns in range(1, pooled[1] + 1):
-                span = span_rows * ((tile_columns - 1) * step_columns + kernel_columns)
-                if span > size:
-                    break
-                if tile_rows * tile_columns > 1 and kernel_rows <= step_rows and kernel_columns <= step_columns:
-                    break  # windows apart: single ones pack best
-                groups = size // span
-                total = samples * -(-pooled[0] // tile_rows) * -(-pooled[1] // tile_columns)
-                tiles = -(-total // groups)
-                work = tiles * (size + overhead)
-                if best is None or work < least:
-                    best, least = Tiling(size, groups, tile_rows, tile_columns, tiles), work
-    return best
+            groups = size // span
+            total = samples * -(-pooled[0] // tile_rows) * -(-pooled[1] // tile_columns)
+            yield Tiling(size, groups, tile_rows, tile_columns, -(-total // groups))
+
+
+def cost(tiling: Tiling) -> int:
+    """The work of a tiling: positions computed, and 16 more a tile."""
+    return tiling.tiles * (tiling.size + 16)
+
+
+def best_width(widths: list[int], depth: int, tile_m: int) -> int:
+    """Of these widths of a tile of conv_weight_gradient.cu the one with the least work, its reading of dy included."""
+    return min(widths, key=lambda k: (-(-depth // k) * (k + tile_m / 8), k))
+
+
+def splits(blocks: int, tiles: int) -> int:
+    """Into how many shares conv_weight_gradient.cu cuts its tiles, if each takes so many blocks."""
+    return max(1, min(-(-TARGET_BLOCKS // blocks), tiles))
 
 
 def forward_stages(tile_m: int, tile_n: int, itemsize: int, limit: int) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from scratchnet.kernels.cuda import conv_plan as plan
 from scratchnet.kernels.cuda import device
-from scratchnet.kernels.cuda.arrays import elements, int64, real_name
+from scratchnet.kernels.cuda.arrays import elements, elementwise, int64, real_name
 from scratchnet.kernels.cuda.conv_forward import Launch
 
 
@@ -23,7 +23,7 @@ def weight_gradient(x, dy, argmax, kernel_size, stride, padding, pool):
     )  # fmt: skip
     depth, defines = launch.shape.depth, launch.defines
     tiles_m, tiles_k = -(-out_channels // defines["TILE_M"]), -(-depth // defines["TILE_K"])
-    splits = max(1, min(-(-plan.TARGET_BLOCKS // (tiles_m * tiles_k)), launch.tiling.tiles))
+    splits = plan.splits(tiles_m * tiles_k, launch.tiling.tiles)
     partial = gpu.empty((splits, out_channels, depth), x.dtype)
     partial_bias = gpu.empty((splits, out_channels), x.dtype)
     args = (
@@ -50,7 +50,7 @@ def weight_gradient(x, dy, argmax, kernel_size, stride, padding, pool):
     dbias = gpu.empty((out_channels,), x.dtype)
     n = dweight.size + dbias.size
     args = partial, partial_bias, launch.tables[2], dweight, dbias, int64(splits), int64(out_channels), int64(depth)
-    gpu.launch("conv_pack.cu", "sum_weight_gradient", min(-(-n // 256), 2112), 256, args, {"REAL": defines["REAL"]})
+    elementwise("conv_pack.cu", "sum_weight_gradient", x.dtype, n, *args)
     return dweight, dbias
 
 
@@ -85,16 +85,16 @@ def _plan_weight_gradient(
         for k in plan.tile_widths(tile_m, itemsize)
         if plan.gradient_shared(tile_m, k, 16, pooled, itemsize) <= gpu.shared_limit
     ]
-    tile_k = min(fitting, key=lambda k: (-(-depth // k) * (k + tile_m / 8), k))
+    tile_k = plan.best_width(fitting, depth, tile_m)
     tilings = [
         tiling
         for tile_p in ((64, 48, 32, 24, 16) if pooled else (32, 24, 16))
         if plan.gradient_shared(tile_m, tile_k, tile_p, pooled, itemsize) <= gpu.shared_limit
-        and (tiling := plan.best_tiling(n, after, pool, [tile_p], overhead=16))
+        and (tiling := plan.best_tiling(n, after, pool, [tile_p]))
     ]
     if not tilings:
         raise plan.NoTiling
-    tiling = min(tilings, key=lambda t: t.tiles * (t.size + 16))
+    tiling = min(tilings, key=plan.cost)
     taps = plan.tap_table(*tap, x_strides[1:], depth)
     first = -padding[0][0], -padding[1][0]
     moves = (

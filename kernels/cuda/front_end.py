@@ -56,7 +56,7 @@ def _tables(gpu, filters, n_mels, window):
     window = np.frombuffer(window, np.float64)
     triangles = np.frombuffer(filters, np.float32).reshape(n_mels, -1)
     angle = 2 * np.pi * np.arange(len(window)) / len(window)
-    support = np.zeros((n_mels, 2), np.int64)
+    support = np.empty((n_mels, 2), np.int64)
     for mel, triangle in enumerate(triangles):
         place = np.flatnonzero(triangle)
         support[mel] = (place[0], place[-1] + 1) if len(place) else (0, 0)

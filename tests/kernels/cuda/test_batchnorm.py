@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scratchnet.kernels import cuda, reference
@@ -21,12 +21,13 @@ def draw(shape, dtype, seed=0):
 
 @REALS
 @given(shape=shapes, from_batch=st.booleans())
+@example(shape=(2, 33, 23, 25), from_batch=True)  # of 64 parts each takes more rows than it reads side by side
 def test_batchnorm(host, dtype, shape, from_batch):
     x, dy, unit = draw(shape, dtype) + 1, draw(shape, dtype, 1), UNIT[np.dtype(dtype)]
     weight, bias = draw(shape[1], dtype, 2), draw(shape[1], dtype, 3)
     mean, var = cuda.batchnorm_statistics(x)
-    # Float64 sums of at most 144 terms, rounded once more to `dtype`; |x| < 8.
-    sums = 144 * 2.0**-53 + unit
+    # Float64 sums of a channel's values, rounded once more to `dtype`; |x| < 8.
+    sums = x.size // shape[1] * 2.0**-53 + unit
     for found, exact in zip((mean, var), reference.batchnorm_statistics(x)):
         assert_within(found, exact, 64 * 2 * sums)
     var += 0.5
@@ -36,9 +37,15 @@ def test_batchnorm(host, dtype, shape, from_batch):
     assert_within(cuda.batchnorm_forward(x, weight, bias, mean, var, 1e-5), y, 12 * unit * size)
     arguments = weight, mean, var, 1e-5, from_batch, True, True
     found, exact = cuda.batchnorm_backward(dy, x, *arguments), reference.batchnorm_backward(dy, x, *arguments)
-    total = np.abs(dy).sum() * 16  # |x̂| < 8 / √0.5 < 16
-    for actual, expected in zip(found, exact):
-        assert_within(actual, expected, 16 * (unit + sums) * (total + 1) * 3)
+    # Each is a sum and a few operations on it: within some units of what all terms' absolute values come to.
+    axes, per_channel = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
+    x_hat = np.abs(reference.batchnorm_forward(x, np.ones_like(mean), np.zeros_like(mean), mean, var, 1e-5))
+    dbias, dweight = np.abs(dy).sum(axes), (np.abs(dy) * x_hat).sum(axes)
+    through = [(total / (x.size // shape[1])).reshape(per_channel) for total in (dbias, dweight)]
+    dx = np.abs(dy) + from_batch * (through[0] + x_hat * through[1])
+    dx *= (np.abs(weight) / np.sqrt(var)).reshape(per_channel)
+    for actual, expected, size in zip(found, exact, (dx, dweight, dbias)):
+        assert_within(actual, expected, 12 * (unit + sums) * size)
     assert cuda.batchnorm_backward(dy, x, *arguments[:-2], False, False) == (None, None, None)
 
 

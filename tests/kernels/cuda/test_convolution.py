@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from scratchnet.kernels import cuda, reference
-from scratchnet.kernels.cuda import device
+from scratchnet.kernels.cuda import conv_plan, device
+from scratchnet.kernels.cuda.conv_input_gradient import input_gradient_sparse
+from scratchnet.kernels.cuda.host import HostDevice
 from tests.kernels.cuda.bounds import bound, forward_bound
 from tests.support import assert_within
 
@@ -182,6 +184,87 @@ def test_any_strides(name, host):
         dy = rng.standard_normal(saved.argmax.shape).astype(x.dtype)
         check_backward(geometry, view, weight, saved, next(iter(views(dy))), host)
         check_backward(geometry, view, weight, saved, dy, host)
+
+
+@pytest.mark.parametrize("gap", [(0, 1), (1, 0), (2, 2)], ids=str)
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_a_view_of_some_channels_or_columns(gap, stride, host):
+    """Channels that lie together may be brought together only where each position begins as they are aligned."""
+    wide = np.random.default_rng(0).standard_normal((2, 1, 11 + gap[1], 4 + gap[0])).astype(np.float32)
+    x = wide[:, :, :11, :4].transpose(0, 3, 1, 2)
+    for left in (0, 1, 2):
+        geometry = Geometry(x.shape, 4, (1, 4), (1, stride), ((0, 0), (left, 3)))
+        _, weight, bias, rng = draw(geometry)
+        saved = check_forward(geometry, x, weight, bias, host)
+        check_backward(geometry, x, weight, saved, rng.standard_normal(saved.y.shape).astype(x.dtype), host)
+
+
+@pytest.mark.parametrize("tile, size", [((2, 3), 64), ((2, 3), 128), ((1, 4), 32), ((5, 2), 64)], ids=str)
+def test_no_tiling_shows(tile, size, build_dir, monkeypatch):
+    """Tiles of any shape, which overhang the map at its ends, several to a block or one."""
+    geometry = Geometry((2, 2, 12, 16), 5, (2, 2), pool=((3, 3), (2, 2)))  # 5 × 7 pooled values
+    span = (2 * tile[0] + 1) * (2 * tile[1] + 1)
+    tiles = geometry.x[0] * -(-5 // tile[0]) * -(-7 // tile[1])
+    tiling = conv_plan.Tiling(size, size // span, *tile, -(-tiles // (size // span)))
+    best = conv_plan.best_tiling
+    monkeypatch.setattr(conv_plan, "best_tiling", lambda *args: tiling if args[2] == geometry.pool else best(*args))
+    x, weight, bias, rng = draw(geometry)
+    with device.using(HostDevice(build_dir)) as host:  # a new one has no plans
+        saved = check_forward(geometry, x, weight, bias, host)
+        check_backward(geometry, x, weight, saved, rng.standard_normal(saved.argmax.shape).astype(x.dtype), host)
+        host.close()
+
+
+def test_tilings():
+    """All that fit, each with as many tiles as hold all groups."""
+    found = list(conv_plan.tilings(3, (5, 7), ((3, 2), (2, 2)), 40))
+    assert {(t.tile_rows, t.tile_columns) for t in found} == {
+        (rows, columns) for rows in range(1, 6) for columns in range(1, 8) if (2 * rows + 1) * 2 * columns <= 40
+    }
+    for t in found:
+        span = (2 * t.tile_rows + 1) * 2 * t.tile_columns
+        assert t.size == 40 and t.groups * span <= 40 < (t.groups + 1) * span
+        groups = len(range(0, 5, t.tile_rows)) * len(range(0, 7, t.tile_columns)) * 3
+        assert (t.tiles - 1) * t.groups < groups <= t.tiles * t.groups
+    assert conv_plan.best_tiling(3, (5, 7), ((3, 2), (2, 2)), [40, 64]) in [
+        *found, *conv_plan.tilings(3, (5, 7), ((3, 2), (2, 2)), 64)
+    ]  # fmt: skip
+    assert conv_plan.best_tiling(1, (1, 1), ((5, 9), (1, 1)), [32, 44]) is None
+
+
+SPARSE = [
+    Geometry((2, 3, 9, 11), 5, (2, 3), (1, 2), ((1, 0), (0, 2)), ((2, 2), (1, 2))),
+    Geometry((3, 1, 30, 22), 20, (17, 6), (2, 1), ((1, 2), (0, 3)), ((3, 4), (2, 3))),
+    Geometry((2, 2, 7, 8), 3, (3, 1), (3, 2), ((0, 2), (3, 1)), ((1, 3), (1, 1))),
+]
+
+
+@pytest.mark.parametrize("geometry", SPARSE, ids=str)
+def test_sparse_input_gradient(geometry, host):
+    """Whatever the shapes, though it is taken for PiczakNet's alone; with as many warps as shared memory holds."""
+    x, weight, bias, rng = draw(geometry)
+    how = geometry.stride, geometry.padding
+    y, saved = cuda.conv_block_forward(x, weight, bias, *how, "relu", geometry.pool)
+    argmax = saved.argmax
+    dy = rng.standard_normal((len(x), *argmax.shape[2:], geometry.out)).astype(x.dtype).transpose(0, 3, 1, 2)
+    size = reference.conv2d_forward(x[:1], weight[:1], None, *how).shape[2:]
+    dmap = reference.maxpool2d_backward(np.where(argmax >= 0, dy, np.float32(0)), np.maximum(argmax, 0), size)
+    args = dmap, weight, x.shape[2:], *how
+    expected = reference.conv2d_backward_input(*args)
+    error = bound(weight[:, 0].size, x.dtype, False, reference.conv2d_backward_input, *args)
+    before, warps = host.shared_limit, []
+    least = 4 * (x[0].size + dy[0].size + dy[0].size % 2) + 8 * dy[0].size + 8
+    try:
+        for copies in (7, 3, 1, 0):  # of dx, beyond the one that each warp needs
+            host.shared_limit = least + 4 * copies * x[0].size
+            found = input_gradient_sparse(dy, argmax, weight, x.shape[2:], size, *how)
+            assert_within(found, expected, error)
+            warps.append(host.launches[-1][2]["WARPS"])
+        host.shared_limit = least - 1
+        assert input_gradient_sparse(dy, argmax, weight, x.shape[2:], size, *how) is None
+    finally:
+        host.shared_limit = before
+    assert warps == [8, 4, 2, 1]
 
 
 def test_plain_convolutions_in_one_and_two_dimensions(host):

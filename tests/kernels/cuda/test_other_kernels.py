@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scratchnet.kernels import cuda, reference
+from scratchnet.kernels import cuda, philox, reference
 from scratchnet.sound import log_melspectrogram, mel_filters
 from scratchnet.sound.stft import fft_window
 from tests.support import assert_within
@@ -63,13 +63,21 @@ def test_dropout(host, shape, p, seed, offset):
     )
 
 
+def test_a_word_that_equals_the_threshold_is_kept(host):
+    words, x = philox.philox(4, 3, 0), np.ones(4, np.float32)
+    for word in words.reshape(-1)[:4].tolist():
+        p = word / 2**32
+        np.testing.assert_array_equal(cuda.dropout_forward(x, p, 3, 0), reference.dropout_forward(x, p, 3, 0))
+
+
 def test_dropout_mask_goes_by_the_logical_order(host):
     x = draw((3, 4, 5)).transpose(2, 0, 1)
     np.testing.assert_array_equal(cuda.dropout_forward(x, 0.5, 3, 4), reference.dropout_forward(x, 0.5, 3, 4))
 
 
 @REALS
-@given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 70), st.booleans())
+@given(st.integers(1, 20), st.integers(1, 40), st.integers(1, 70), st.booleans())
+@example(9, 3, 64, True)  # a row more than a block reads side by side, two blocks of columns
 def test_dense(host, dtype, n, inputs, outputs, with_bias):
     x, weight, dy = draw((n, inputs), dtype), draw((outputs, inputs), dtype, 1), draw((n, outputs), dtype, 2)
     bias = draw(outputs, dtype, 3) if with_bias else None
@@ -137,6 +145,16 @@ def test_nan_among_the_logits(host, place):
     logits[1, place] = np.nan
     loss, p = cuda.softmax_cross_entropy_forward(logits, np.array([0, 1]))
     assert np.isnan(loss) and np.isnan(p[1]).all() and not np.isnan(p[0]).any()
+
+
+@REALS
+def test_logits_of_any_size(host, dtype):
+    """The largest is taken off first: nothing overflows, wherever it stands."""
+    logits = np.full((70, 70), -(10.0 ** (4 if dtype == np.float32 else 300)), dtype)
+    logits[np.arange(70), np.arange(70)] *= -1
+    loss, p = cuda.softmax_cross_entropy_forward(logits, np.arange(70))
+    assert loss == 0
+    np.testing.assert_array_equal(p, np.eye(70))
 
 
 def test_no_such_class(host):
@@ -244,6 +262,7 @@ def test_arrays_with_gaps_and_in_any_order_change_in_place(host):
         (40, 128, 16, {}),  # reflected more than once over
         (1, 16, 4, {"top_db": None}),  # one sample, which is its own mirror image
         (20, 1, 3, {"top_db": None}),  # frames of one sample: nothing to be transformed
+        (500, 63, 20, {}),  # one less than a power of two
     ],
 )
 def test_log_mel(host, n, n_fft, hop, how):
@@ -259,6 +278,18 @@ def test_log_mel(host, n, n_fft, hop, how):
     # The CPU rounds each power and each sum of up to n_fft powers to float32: 10 log10 turns a relative error e into
     # 4.35 e dB; then a value of up to 160 dB is rounded.
     assert_within(actual, expected, 4.35 * (n_fft + 4) * 2.0**-24 + 4 * 160 * 2.0**-24)
+
+
+def test_what_lies_under_the_peak_is_lifted_wherever_the_peak_is(host):
+    """A click in a quiet noise: in each place of the spectrogram the peak is another warp's."""
+    filters, window = mel_filters(22050, 64, 12), fft_window("hann", 64)
+    for click in range(0, 2000, 83):
+        x = 1e-4 * draw((1, 2000))
+        x[0, click] = 1.0
+        actual = cuda.log_mel(x, filters, window, 32, top_db=30.0)
+        expected = log_melspectrogram(x[0], 22050, n_fft=64, hop_length=32, n_mels=12, top_db=30.0)[None]
+        assert (expected == expected.min()).mean() > 0.5
+        assert_within(actual, expected, 4.35 * 68 * 2.0**-24 + 4 * 160 * 2.0**-24)
 
 
 def test_log_mel_of_frames_too_long_for_shared_memory(host):
