@@ -87,14 +87,17 @@ def _cuda(functions: str, select: str, file: str = "test_other_kernels") -> Targ
     return Target(functions, f"tests/kernels/cuda/{file}.py", "reference", select, "g++")
 
 
-def _convolution(functions: str = ".*", select: str = "test") -> Target:
-    return _cuda(functions, select, "test_convolution")
+def _convolution(functions: str = ".*") -> Target:
+    return _cuda(functions, "test", "test_convolution")
 
 
+OTHERS = "tests/kernels/cuda/test_other_kernels.py"
 THREADS = "tests/kernels/cpu/test_parallel.py tests/kernels/cpu/test_memory.py"
-DROPOUT = "dropout or test_dense"
-SUMS = "cross_entropy or nan_among or squared or clipping or log_mel"
+DROPOUT = "dropout or test_dense or threshold"
+SUMS = "cross_entropy or logits or squared or clipping or peak or log_mel"
+LOSSES = "cross_entropy or logits or no_such_class or squared"
 UPDATES = "clipping or optimizers or one_step or gaps"
+LOG_MEL = "log_mel or peak"
 ALL = "not too_little and not frames_too_long"
 
 TARGETS |= {
@@ -116,24 +119,22 @@ TARGETS |= {
         "batches.py": _cuda(".*", "test", "test_batches"),
         "batchnorm.cu": _cuda(".*", "test", "test_batchnorm"),
         "batchnorm.py": _cuda(".*", "test", "test_batchnorm"),
-        "activations.py": _cuda(".*", f"activations or nan_passes or {DROPOUT}"),
-        "arrays.py": _cuda(".*", ALL),
+        "activations.py": _cuda(".*", f"activations or nan_passes or seeds or {DROPOUT}"),
+        "arrays.py": _cuda(".*", ALL)._replace(tests=f"{OTHERS} tests/kernels/cuda/test_batchnorm.py"),
         "dense.cu": _cuda(".*", "test_dense"),
         "dense.py": _cuda(".*", "test_dense"),
         "dropout.cu": _cuda(".*", DROPOUT),
         "philox.cuh": _cuda(".*", DROPOUT),
         "elementwise.cu": _cuda(".*", "activations or nan_passes"),
-        "front_end.py": _cuda(".*", "log_mel"),
-        "log_mel.cu": _cuda(".*", "log_mel"),
-        "losses.cu": _cuda(".*", "cross_entropy or nan_among or no_such_class or squared"),
-        "losses.py": _cuda(".*", "cross_entropy or nan_among or no_such_class or squared"),
+        "front_end.py": _cuda("(?!_rows_at_once).*", LOG_MEL),
+        "log_mel.cu": _cuda(".*", LOG_MEL),
+        "losses.cu": _cuda(".*", LOSSES),
+        "losses.py": _cuda(".*", LOSSES),
         "optimizers.cu": _cuda(".*", UPDATES),
         "optimizers.py": _cuda(".*", UPDATES),
-        "pool.cu": _cuda("(?!cut).*", "maxpool"),
-        "pooling.py": _cuda("(?!cut).*", "maxpool"),
+        "pool.cu": _cuda(".*", "maxpool or cut"),
+        "pooling.py": _cuda(".*", "maxpool or cut"),
         "reduce.cuh": _cuda(".*", SUMS),
     }.items()},
     "kernels/cpu/parallel.py": [Target(".*", THREADS, "cpu", "not two_predictions and not any_number", patience=60)],
 }  # fmt: skip
-for _file in ("pool.cu", "pooling.py"):
-    TARGETS[f"kernels/cuda/{_file}"].append(_convolution("cut", "beyond"))

@@ -52,7 +52,7 @@ def dropout_forward(x, p, seed, offset):
 
 def dropout_numbers(p, dtype):
     """(threshold that a kept element's word must reach, scale of what is kept)"""
-    return np.uint64(round(p * 2**32)), np.dtype(dtype).type(1 / (1 - p) if p < 1 else 0)
+    return np.uint64(round(p * 2**32)), np.dtype(dtype).type(1 / (1 - p))
 
 
 def word(n):

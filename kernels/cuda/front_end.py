@@ -33,12 +33,11 @@ def log_mel(x, filters, window, hop_length, *, center=True, n_frames=None, amin=
     log2 = n_fft.bit_length() - 1 if n_fft & (n_fft - 1) == 0 else -1
     defines = {"REAL": real_name(x.dtype)}
     words = 2 * n_fft + n_fft // 2 + 1
-    shared, step = 8 * words, rows
-    scratch = None
-    if shared > gpu.shared_limit:  # a very long frame: work in global memory, a few rows at a time
-        shared, step = 0, max(1, 2**27 // (words * frames))
-        scratch = gpu.empty((min(step, rows) * frames * words,), np.float64)
-    step = min(step, (2**31 - 1) // frames)
+    shared, scratch = 8 * words, None
+    in_global = shared > gpu.shared_limit  # a very long frame
+    step = _rows_at_once(rows, frames, words if in_global else 0)
+    if in_global:
+        shared, scratch = 0, gpu.empty((step * frames * words,), np.float64)
     for row in range(0, rows, step):
         part, out = x[row : row + step], db[row : row + step]
         args = (part, tables[0], tables[1], tables[2], tables[3], out, scratch, int64(n), int64(frames), int64(n_fft),
@@ -48,6 +47,11 @@ def log_mel(x, filters, window, hop_length, *, center=True, n_frames=None, amin=
         args = db, int64(n_mels * frames), x.dtype.type(top_db)
         gpu.launch("log_mel.cu", "floor_under_peak", rows, BLOCK, args, defines)
     return db
+
+
+def _rows_at_once(rows, frames, words):
+    """So many that a grid counts their frames, and that no more than 1 GB is taken, `words` for each frame."""
+    return max(1, min(rows, (2**31 - 1) // frames, 2**27 // max(words * frames, 1)))
 
 
 @lru_cache(maxsize=8)

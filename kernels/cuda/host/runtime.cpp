@@ -30,13 +30,20 @@ void fail(const char* what) {
 #define STACK 131072  // bytes of a fibre's; a sanitizer's report needs most of them, and each switch clears its shadow
 #endif
 
-// Memory to the byte, full of ones: NaN as a number, far out of range as an index.
+// Memory to the byte.
 struct Memory {
-    explicit Memory(size_t bytes) : data(static_cast<unsigned char*>(malloc(bytes ? bytes : 1))) { memset(data, 0xff, bytes); }
+    explicit Memory(size_t bytes) : data(static_cast<unsigned char*>(malloc(bytes ? bytes : 1))) {}
     ~Memory() { free(data); }
     Memory(const Memory&) = delete;
     unsigned char* data;
 };
+
+// A block's shared memory: NaN as numbers, far out of range as indices.
+static std::unique_ptr<Memory> shared_memory(size_t bytes) {
+    auto memory = std::make_unique<Memory>(bytes);
+    for (size_t i = 0; i < bytes; i++) memory->data[i] = i % 4 == 3 ? 0x7f : 0xff;
+    return memory;
+}
 
 struct Copy {
     void* target;
@@ -133,7 +140,7 @@ static void run_thread() {
 
 static void run_block(size_t dynamic_bytes) {
     const unsigned threads = block_size.x * block_size.y * block_size.z;
-    machine.dynamic = std::make_unique<Memory>(dynamic_bytes);
+    machine.dynamic = shared_memory(dynamic_bytes);
     machine.arrays.clear();
     machine.warps.assign((threads + 31) / 32, Warp());
     machine.fibres.resize(threads);
@@ -177,7 +184,7 @@ unsigned char* dynamic_memory() { return machine.dynamic->data; }
 
 void* shared_array(int number, size_t bytes) {
     auto& memory = machine.arrays[number];
-    if (!memory) memory = std::make_unique<Memory>(bytes);
+    if (!memory) memory = shared_memory(bytes);
     return memory->data;
 }
 
@@ -210,11 +217,14 @@ struct Product {
     const unsigned *a, *b;
 };
 
-// mma.sync.m16n8k8 over a warp. As the hardware does, it ignores the low 13 bits of the factors.
+// mma.sync.m16n8k8 over a warp. The hardware ignores the low 13 bits of the factors; here they must be rounded away.
 void multiply_16x8x8(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     Product mine{c, a, b};
     meet(&mine, [](void** all) {
-        auto number = [](unsigned bits) { return __uint_as_float(bits & 0xffffe000u); };
+        auto number = [](unsigned bits) {
+            if (bits & 0x1fffu && (bits & 0x7f800000u) != 0x7f800000u) fail("a factor that is not rounded to TF32");
+            return __uint_as_float(bits & 0xffffe000u);
+        };
         float a[16][8], b[8][8];
         for (int i = 0; i < 32; i++) {
             const Product& p = *static_cast<Product*>(all[i]);

@@ -36,6 +36,7 @@ def devices(build_dir):
         "plain": HostDevice(build_dir),
         "tensor cores": HostDevice(build_dir, tensor_cores=True),
         "small": HostDevice(build_dir, shared_limit=48 * 1024),  # what every GPU has
+        "middle": HostDevice(build_dir, shared_limit=81 * 1024),  # an A100, two blocks at a time
     }
     yield made
     for one in made.values():

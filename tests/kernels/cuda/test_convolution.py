@@ -33,6 +33,8 @@ GEOMETRIES = {
     "padding beyond the kernel": Geometry((2, 2, 3, 2), 5, (2, 2), (1, 2), ((3, 1), (0, 5))),
     "overlapping pool in two directions": Geometry((2, 2, 9, 12), 5, (2, 3), pool=((3, 3), (1, 2))),
     "a pool beyond a tile": Geometry((1, 2, 20, 30), 3, (2, 2), pool=((15, 20), (2, 4))),
+    "tiles over both sides of the weights": Geometry((2, 33, 5, 6), 131, (2, 2), pool=((2, 2), (2, 1))),
+    "stride beyond the map": Geometry((2, 2, 3, 2), 3, (2, 2), (4, 5)),
     "a row that no window reaches": Geometry((2, 1, 1, 40), 6, (1, 7), (1, 3), pool=((1, 4), (1, 4))),
     # The layers of the paper, made small: the same strides, pools and roads through the kernels.
     "heurinet conv1": Geometry((3, 1, 1, 560), 20, (1, 31), (1, 10), pool=((1, 9), (1, 3))),
@@ -103,11 +105,13 @@ def test_block(geometry, any_host):
     check_backward(geometry, x, weight, saved, rng.standard_normal(shape).astype(x.dtype), any_host)
 
 
-@pytest.mark.parametrize("name", ["heurinet conv1", "odd strides", "piczak conv1"])
-def test_block_on_a_small_gpu(name, devices):
-    """With 48 KB of shared memory, tiles and stages shrink."""
-    geometry = GEOMETRIES[name]
-    with device.using(devices["small"]) as host:
+@pytest.mark.parametrize("name, size", [
+    ("heurinet conv1", "small"), ("odd strides", "small"), ("piczak conv1", "small"), ("many tiles", "middle"),
+])  # fmt: skip
+def test_block_on_a_small_gpu(name, size, devices):
+    """With 48 KB of shared memory, tiles and stages shrink; with 81 KB, a result needs more room than two slices."""
+    geometry = {**GEOMETRIES, "many tiles": Geometry((1, 2, 30, 40), 64, (2, 2), pool=((2, 2), (1, 1)))}[name]
+    with device.using(devices[size]) as host:
         x, weight, bias, rng = draw(geometry)
         saved = check_forward(geometry, x, weight, bias, host)
         check_backward(geometry, x, weight, saved, rng.standard_normal(saved.argmax.shape).astype(x.dtype), host)
@@ -200,8 +204,10 @@ def test_a_view_of_some_channels_or_columns(gap, stride, host):
 
 
 @pytest.mark.parametrize("tile, size", [((2, 3), 64), ((2, 3), 128), ((1, 4), 32), ((5, 2), 64)], ids=str)
-def test_no_tiling_shows(tile, size, build_dir, monkeypatch):
-    """Tiles of any shape, which overhang the map at its ends, several to a block or one."""
+@pytest.mark.parametrize("blocks", [528, 4])
+def test_no_tiling_shows(blocks, tile, size, build_dir, monkeypatch):
+    """Tiles of any shape, which overhang the map at its ends, one or several to a group; one or several to a block."""
+    monkeypatch.setattr(conv_plan, "TARGET_BLOCKS", blocks)
     geometry = Geometry((2, 2, 12, 16), 5, (2, 2), pool=((3, 3), (2, 2)))  # 5 × 7 pooled values
     span = (2 * tile[0] + 1) * (2 * tile[1] + 1)
     tiles = geometry.x[0] * -(-5 // tile[0]) * -(-7 // tile[1])
@@ -213,6 +219,17 @@ def test_no_tiling_shows(tile, size, build_dir, monkeypatch):
         saved = check_forward(geometry, x, weight, bias, host)
         check_backward(geometry, x, weight, saved, rng.standard_normal(saved.argmax.shape).astype(x.dtype), host)
         host.close()
+
+
+@pytest.mark.parametrize("name", ["mstnet conv1", "padding beyond the kernel", "tiles over both sides of the weights"])
+def test_one_block_takes_all_tiles(name, any_host, monkeypatch):
+    """The next tile comes into one buffer while the other is multiplied."""
+    monkeypatch.setattr(conv_plan, "TARGET_BLOCKS", 1)
+    geometry = GEOMETRIES[name]._replace(x=(20, *GEOMETRIES[name].x[1:]))
+    x, weight, bias, rng = draw(geometry)
+    saved = check_forward(geometry, x, weight, bias, any_host)
+    shape = saved.y.shape if saved.pool is None else saved.argmax.shape
+    check_backward(geometry, x, weight, saved, rng.standard_normal(shape).astype(x.dtype), any_host)
 
 
 def test_tilings():
@@ -306,6 +323,15 @@ def test_ties_and_nan(host):
     )
     np.testing.assert_array_equal(y[0, 0, 0], [2, np.nan, 0])
     np.testing.assert_array_equal(saved.argmax[0, 0, 0], [1, 4, -1])
+
+
+@pytest.mark.parametrize("depth", [3, 13, 18])
+def test_infinity_meets_no_padding(depth, any_host):
+    """What stands beside the depth, to fill a slice, is never multiplied by anything: 0 · ∞ would be NaN."""
+    x, weight = np.ones((1, 1, 1, 40), np.float32), np.ones((2, 1, 1, depth), np.float32)
+    x[..., 20] = np.inf
+    y = cuda.conv2d_forward(x, weight, None, (1, 1), ((0, 0), (0, 0)))
+    np.testing.assert_array_equal(y, reference.conv2d_forward(x, weight, None, (1, 1), ((0, 0), (0, 0))))
 
 
 def test_the_layers_take_the_roads_that_they_were_made_for(host):

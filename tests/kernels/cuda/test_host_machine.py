@@ -58,6 +58,12 @@ extern "C" __global__ void sums(const real* x, real* y, int* count) {
     y[65] = __shfl_down_sync(0xffffffffu, x[threadIdx.x], 1) + __shfl_sync(0xffffffffu, x[threadIdx.x], 5);
     atomicAdd(count, 1);
 }
+extern "C" __global__ void products(const real* x, real* y) {
+    float sums[4] = {};
+    const unsigned one = __float_as_uint(x[threadIdx.x]), ones[4] = {one, one, one, one}, two[2] = {one, one};
+    host::multiply_16x8x8(sums, ones, two);
+    for (int i = 0; i < 4; i++) y[4 * threadIdx.x + i] = sums[i];
+}
 extern "C" __global__ void scalars(int a, index_t b, double c) {}
 """
 
@@ -134,6 +140,15 @@ def test_shuffles_and_atomics(run):
     assert y[64] == x.sum() and count[0] == 64
     with pytest.raises(KernelError, match="fewer than 32"):
         run("sums", x, y, count, block=20)
+
+
+def test_tensor_cores_want_rounded_factors(run):
+    x, y = ones(), ones(128)
+    run("products", x, y)
+    np.testing.assert_array_equal(y, 8)
+    x[7] += 2.0**-13
+    with pytest.raises(KernelError, match="not rounded to TF32"):
+        run("products", x, y)
 
 
 def test_arguments_of_the_wrong_type(run):

@@ -6,6 +6,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scratchnet.kernels import cuda, philox, reference
+from scratchnet.kernels.cuda import front_end
+from scratchnet.kernels.cuda.activations import word
+from scratchnet.kernels.cuda.arrays import is_dense
+from scratchnet.kernels.cuda.pooling import cut
 from scratchnet.sound import log_melspectrogram, mel_filters
 from scratchnet.sound.stft import fft_window
 from tests.support import assert_within
@@ -65,8 +69,8 @@ def test_dropout(host, shape, p, seed, offset):
 
 def test_a_word_that_equals_the_threshold_is_kept(host):
     words, x = philox.philox(4, 3, 0), np.ones(4, np.float32)
-    for word in words.reshape(-1)[:4].tolist():
-        p = word / 2**32
+    for one in words.reshape(-1).tolist():
+        p = one / 2**32
         np.testing.assert_array_equal(cuda.dropout_forward(x, p, 3, 0), reference.dropout_forward(x, p, 3, 0))
 
 
@@ -111,6 +115,17 @@ def test_maxpool(host, dtype, data):
     np.testing.assert_array_equal(
         cuda.maxpool2d_backward(dy, argmax, size), reference.maxpool2d_backward(dy, argmax, size)
     )
+
+
+@REALS
+def test_cut(host, dtype):
+    """ReLU behind a pool."""
+    y, argmax = draw((3, 100), dtype), np.arange(300, dtype=np.int32).reshape(3, 100)
+    y[1, 7] = np.nan
+    expected = np.where(y <= 0, 0, y), np.where(y <= 0, -1, argmax)
+    cut(y, argmax)
+    np.testing.assert_array_equal(y, expected[0])
+    np.testing.assert_array_equal(argmax, expected[1])
 
 
 def test_maxpool_in_one_dimension(host):
@@ -283,7 +298,7 @@ def test_log_mel(host, n, n_fft, hop, how):
 def test_what_lies_under_the_peak_is_lifted_wherever_the_peak_is(host):
     """A click in a quiet noise: in each place of the spectrogram the peak is another warp's."""
     filters, window = mel_filters(22050, 64, 12), fft_window("hann", 64)
-    for click in range(0, 2000, 83):
+    for click in range(0, 2000, 250):
         x = 1e-4 * draw((1, 2000))
         x[0, click] = 1.0
         actual = cuda.log_mel(x, filters, window, 32, top_db=30.0)
@@ -292,17 +307,45 @@ def test_what_lies_under_the_peak_is_lifted_wherever_the_peak_is(host):
         assert_within(actual, expected, 4.35 * 68 * 2.0**-24 + 4 * 160 * 2.0**-24)
 
 
-def test_log_mel_of_frames_too_long_for_shared_memory(host):
-    host.shared_limit, before = 1000, host.shared_limit
-    try:
-        test_log_mel(host, 1500, 256, 100, {})
-    finally:
-        host.shared_limit = before
+def test_one_value_is_its_own_peak(host):
+    x, window = draw((2, 16)), fft_window("hann", 16)
+    filters = mel_filters(22050, 16, 1)
+    lifted = cuda.log_mel(x, filters, window, 16, center=False, top_db=10.0)
+    np.testing.assert_array_equal(lifted, cuda.log_mel(x, filters, window, 16, center=False, top_db=None))
+
+
+def test_log_mel_of_frames_too_long_for_shared_memory(host, monkeypatch):
+    """Each frame has room of its own in global memory, and fills it."""
+    monkeypatch.setattr(host, "shared_limit", 1000)
+    made, empty = [], host.empty
+    monkeypatch.setattr(host, "empty", lambda shape, dtype: made.append(empty(shape, dtype)) or made[-1])
+    test_log_mel(host, 1500, 256, 100, {})
+    assert [a.size for a in made if a.ndim == 1] == [2 * 16 * (2 * 256 + 129)]
+    assert not any(np.isnan(a).any() for a in made)
+
+
+def test_log_mel_a_few_rows_at_a_time(host, monkeypatch):
+    monkeypatch.setattr(front_end, "_rows_at_once", lambda *args: 2)
+    x, window, filters = draw((5, 300)), fft_window("hann", 64), mel_filters(22050, 64, 12)
+    few = cuda.log_mel(x, filters, window, 32)
+    monkeypatch.setattr(host, "shared_limit", 1000)
+    for whole in (few, cuda.log_mel(x, filters, window, 32)):
+        np.testing.assert_array_equal(whole, np.stack([cuda.log_mel(row[None], filters, window, 32)[0] for row in x]))
 
 
 def test_log_mel_of_too_little(host):
     with pytest.raises(ValueError, match="n_fft"):
         cuda.log_mel(draw((1, 10)), np.ones((3, 33), np.float32), np.ones(64), 16, center=False)
+
+
+def test_seeds_are_taken_as_64_bits():
+    assert word(-1) == 2**64 - 1 and word(2**64 + 3) == 3
+
+
+def test_what_is_dense():
+    x = np.zeros((3, 4, 1, 5))
+    assert is_dense(x) and is_dense(x.transpose(2, 0, 3, 1)) and is_dense(x[:, :, :, :][:1])
+    assert not is_dense(x[:, :3]) and not is_dense(x[..., ::2]) and not is_dense(x[::-1])
 
 
 def test_other_types_are_refused(host):
