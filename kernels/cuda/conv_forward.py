@@ -97,7 +97,7 @@ def plan_gather(
     padded = -(-depth // plan.SLICE) * plan.SLICE
     tile_m, warps_m = plan.tile_channels(channels, itemsize)
     warps_n = plan.WARPS // warps_m
-    widths = [width for width in plan.tile_widths(tile_m, itemsize) if width in (32, 64, 128, 192, 256)]
+    widths = [width for width in plan.tile_widths(tile_m, itemsize) if width in plan.FORWARD_WIDTHS]
     fitting = [width for width in widths if plan.forward_stages(tile_m, width, itemsize, gpu.shared_limit)]
     tiling = plan.best_tiling(n, pooled, pool, fitting)
     if tiling is None:

@@ -15,6 +15,7 @@ import numpy as np
 SLICE = 16  # of the depth, in conv_forward.cu
 WARPS = 4
 TAP = np.dtype([("offset", "i8"), ("row", "i4"), ("column", "i4")])
+FORWARD_WIDTHS = 32, 64, 128, 192, 256  # of a tile of conv_forward.cu: few, since each is compiled
 TARGET_BLOCKS = 528  # four for each multiprocessor of the largest GPU; fixed, so that sums never depend on the GPU
 
 Pair = tuple[int, int]

@@ -70,11 +70,11 @@ extern "C" __global__ void floor_under_peak(real* __restrict__ db, index_t size,
     SHARED_ARRAY(real, part, 32);
     real* mine = db + blockIdx.x * size;
     real peak = mine[0];
-    for (index_t i = threadIdx.x; i < size; i += blockDim.x) peak = mine[i] > peak ? mine[i] : peak;
+    for (index_t i = threadIdx.x; i < size; i += blockDim.x) peak = larger(peak, mine[i]);
     peak = warp_max(peak);
     if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = peak;
     __syncthreads();  // and nobody has written yet
-    for (int warp = 0; warp < (int)blockDim.x / 32; warp++) peak = part[warp] > peak ? part[warp] : peak;
+    for (int warp = 0; warp < (int)blockDim.x / 32; warp++) peak = larger(peak, part[warp]);
     const real least = peak - top_db;
     for (index_t i = threadIdx.x; i < size; i += blockDim.x)
         if (mine[i] < least) mine[i] = least;

@@ -10,7 +10,7 @@ extern "C" __global__ void softmax_cross_entropy_forward(const real* __restrict_
     if (row >= rows) return;  // the whole warp leaves
     const real* z = logits + row * classes;
     real largest = z[0];
-    for (index_t k = lane; k < classes; k += 32) largest = z[k] > largest || z[k] != z[k] ? z[k] : largest;
+    for (index_t k = lane; k < classes; k += 32) largest = larger(largest, z[k]);
     largest = warp_max(largest);
     real sum = 0;
     for (index_t k = lane; k < classes; k += 32) sum += exp(z[k] - largest);

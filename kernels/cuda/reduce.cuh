@@ -10,13 +10,17 @@ __device__ __forceinline__ T warp_sum(T value) {
     return value;
 }
 
+// The larger of two; NaN is larger than any number.
+template <typename T>
+__device__ __forceinline__ T larger(T a, T b) {
+    return a > b || a != a ? a : b;
+}
+
+// The largest of the 32 lanes' values, in all of them.
 template <typename T>
 __device__ __forceinline__ T warp_max(T value) {
 #pragma unroll
-    for (int distance = 16; distance > 0; distance /= 2) {
-        const T other = __shfl_xor_sync(0xffffffffu, value, distance);
-        value = other > value || other != other ? other : value;  // NaN wins
-    }
+    for (int distance = 16; distance > 0; distance /= 2) value = larger(value, __shfl_xor_sync(0xffffffffu, value, distance));
     return value;
 }
 

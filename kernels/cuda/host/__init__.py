@@ -21,7 +21,10 @@ from scratchnet.kernels.cuda.source import read_source
 
 HERE = Path(__file__).parent
 FLAGS = ("-std=c++17", "-O1", "-g", "-Wall", "-Wno-unknown-pragmas")
-SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")  # the kernels, not the machine they run on
+SANITIZE = (
+    "-fsanitize=address,undefined,bounds-strict",
+    "-fno-sanitize-recover=all",
+)  # the kernels, not the machine they run on
 
 
 class KernelError(RuntimeError):

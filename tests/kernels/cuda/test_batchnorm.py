@@ -49,6 +49,13 @@ def test_batchnorm(host, dtype, shape, from_batch):
     assert cuda.batchnorm_backward(dy, x, *arguments[:-2], False, False) == (None, None, None)
 
 
+def test_variance_far_from_zero(host):
+    """Summed as (x − mean)², not as the difference of two large numbers, which would be 10¹² · 2⁻⁵³ off."""
+    x = draw((4, 3, 50), "float64")
+    (_, var), (_, exact) = cuda.batchnorm_statistics(x + 1e6), reference.batchnorm_statistics(x)
+    assert_within(var, exact, 1e-8)
+
+
 @REALS
 @given(block=norm_blocks())
 def test_blocks(host, dtype, block):

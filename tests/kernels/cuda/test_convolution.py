@@ -168,8 +168,15 @@ def test_the_order_of_threads_does_not_show(name, any_host):
 
 
 def views(x):
-    """The same values in other memory: channels last, every second column, turned round, shifted by one element."""
+    """The same values in other memory: channels last, and so shifted by one element, rows contiguous, every other column,
+    turned round, shifted by one element."""
     yield x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    shifted = (
+        np.full(x.size + 1, np.nan, x.dtype)[1:].reshape(*x.shape[:1], *x.shape[2:], x.shape[1]).transpose(0, 3, 1, 2)
+    )
+    shifted[...] = x
+    yield shifted
+    yield x.transpose(0, 1, 3, 2).copy().transpose(0, 1, 3, 2)
     wide = np.full((*x.shape[:3], 2 * x.shape[3]), np.nan, x.dtype)
     wide[..., ::2] = x
     yield wide[..., ::2]
@@ -186,8 +193,9 @@ def test_any_strides(name, host):
     for view in views(x):
         saved = check_forward(geometry, view, weight, bias, host)
         dy = rng.standard_normal(saved.argmax.shape).astype(x.dtype)
-        check_backward(geometry, view, weight, saved, next(iter(views(dy))), host)
         check_backward(geometry, view, weight, saved, dy, host)
+    for view in views(dy):
+        check_backward(geometry, x, weight, saved, view, host)
 
 
 @pytest.mark.parametrize("gap", [(0, 1), (1, 0), (2, 2)], ids=str)
@@ -201,6 +209,19 @@ def test_a_view_of_some_channels_or_columns(gap, stride, host):
         _, weight, bias, rng = draw(geometry)
         saved = check_forward(geometry, x, weight, bias, host)
         check_backward(geometry, x, weight, saved, rng.standard_normal(saved.y.shape).astype(x.dtype), host)
+
+
+@pytest.mark.parametrize("row_gap, sample_gap", [(0, 0), (2, 0), (2, 2), (0, 2), (0, 4)])
+@pytest.mark.parametrize("stride, top", [((2, 1), 0), ((2, 1), 1), ((1, 2), 0), ((4, 4), 2)], ids=str)
+def test_a_view_of_some_rows_or_samples(row_gap, sample_gap, stride, top, host):
+    row = 4 * 7 + row_gap
+    sample = 5 * row + sample_gap
+    memory = np.random.default_rng(0).standard_normal(2 * sample).astype(np.float32)
+    x = np.lib.stride_tricks.as_strided(memory, (2, 4, 5, 7), [4 * n for n in (sample, 1, row, 4)])
+    geometry = Geometry(x.shape, 4, (2, 4), stride, ((top, 0), (0, 1)))
+    _, weight, bias, rng = draw(geometry)
+    saved = check_forward(geometry, x, weight, bias, host)
+    check_backward(geometry, x, weight, saved, rng.standard_normal(saved.y.shape).astype(x.dtype), host)
 
 
 @pytest.mark.parametrize("tile, size", [((2, 3), 64), ((2, 3), 128), ((1, 4), 32), ((5, 2), 64)], ids=str)
