@@ -85,8 +85,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_forward(
         for (int k = 0; k < SLICE; k += DEPTH)
             product.template multiply<PITCH, 1, PITCH, 1, true>(a + warp_m * PITCH + k, b + warp_n * PITCH + k);
     }
-    wait_for_copies<0>();
-    __syncthreads();
+    __syncthreads();  // every slice has arrived and been multiplied
 
     real* result = slices;  // [TILE_N][RESULT_PITCH], in the place of the slices
     product.for_each([&](int m, int n, real value) {

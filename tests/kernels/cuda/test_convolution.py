@@ -168,8 +168,8 @@ def test_the_order_of_threads_does_not_show(name, any_host):
 
 
 def views(x):
-    """The same values in other memory: channels last, and so shifted by one element, rows contiguous, every other column,
-    turned round, shifted by one element."""
+    """The same values in other memory: channels last, and so shifted by one element, rows contiguous, every second
+    column, turned round, shifted by one element."""
     yield x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
     shifted = (
         np.full(x.size + 1, np.nan, x.dtype)[1:].reshape(*x.shape[:1], *x.shape[2:], x.shape[1]).transpose(0, 3, 1, 2)

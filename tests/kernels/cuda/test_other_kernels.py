@@ -118,6 +118,13 @@ def test_dense(host, dtype, n, inputs, outputs, with_bias):
         assert_within(actual, value, gamma * np.abs(size))
 
 
+def test_dense_of_no_sample(host):
+    x, weight = np.zeros((0, 3), np.float32), draw((4, 3))
+    assert cuda.dense_forward(x, weight, None).shape == (0, 4)
+    dweight, dbias = cuda.dense_backward_weight(x, np.zeros((0, 4), np.float32))
+    assert dweight.shape == (4, 3) and not dweight.any() and dbias.shape == (4,) and not dbias.any()
+
+
 @REALS
 @given(st.data())
 def test_maxpool(host, dtype, data):
@@ -129,6 +136,8 @@ def test_maxpool(host, dtype, data):
     x = np.round(draw((2, 3, *size), dtype))  # ties
     if data.draw(st.booleans()):
         x.reshape(-1)[3] = np.nan
+    order = data.draw(st.permutations(range(4)))
+    x = x.transpose(order).copy().transpose(np.argsort(order))  # any memory order
     y, argmax = cuda.maxpool2d_forward(x, kernel, stride, padding, ceil_mode)
     for actual, expected in zip((y, argmax), reference.maxpool2d_forward(x, kernel, stride, padding, ceil_mode)):
         np.testing.assert_array_equal(actual, expected)
@@ -229,6 +238,9 @@ def test_clipping(host, dtype):
         assert_within(norms, exact, sums * exact)
         for a, b in zip(sum(groups, []), sum(expected, [])):
             assert_within(a, b, (4 * UNIT[dtype] + sums) * np.abs(b))  # a factor and a product, rounded, on either side
+    many = [draw(2, dtype, seed) for seed in range(300)]  # more chunks than a block has threads
+    exact = reference.squared_norms([many])
+    assert_within(cuda.squared_norms([many]), exact, sums * np.asarray(exact))
     exact = reference.squared_norm(arrays[3])
     assert_within(cuda.squared_norm(arrays[3]), exact, sums * exact)
     assert_within(cuda.clip_by_norm(np.zeros(5, dtype), 1.0), 0.0, 0.0)
