@@ -111,8 +111,7 @@ def plan_gather(
         first[0] * x_strides[2],
         first[1] * x_strides[3],
     )
-    edges = (size[0], step[0], first[0]), (size[1], step[1], first[1])
-    vector = plan.vector_width(taps, depth, moves, edges, address, itemsize)
+    vector = plan.vector_width(taps, depth, moves, size, address, itemsize)
     shape = plan.Shape(
         n, channels, depth, padded, x_strides[0], x_strides[2], x_strides[3], *size, *step, *first,
         *map_size, *y_strides, *pooled,

@@ -104,15 +104,15 @@ def vector_width(
     taps: np.ndarray,
     depth: int,
     moves: tuple[int, ...],
-    edges: tuple[tuple[int, ...], tuple[int, ...]],
+    size: Pair,
     address: int,
     itemsize: int,
 ) -> int:
     """How many numbers of a patch one copy may bring: 4, 2 or 1 (at most 16 bytes).
 
     They must be contiguous in x; aligned wherever a position begins (`moves`: all strides by which positions move); and
-    inside or outside of the image together: a chunk lies in one row (column), or edges, size and step of the image's
-    rows (columns), `edges`, are all multiples of the width.
+    inside or outside of the image together: a chunk lies in one row (column), or it runs along the image's rows
+    (columns) and begins, as they end, at a multiple of the width.
     """
     table = taps.view(TAP)[:depth]
     k = np.arange(depth)
@@ -124,12 +124,8 @@ def vector_width(
             continue
         if all(
             (table[axis] == first[axis]).all()
-            or (
-                not any(n % width for n in edge)
-                and not (first[axis] % width).any()
-                and (table[axis] == first[axis] + k % width).all()
-            )
-            for axis, edge in zip(("row", "column"), edges, strict=True)
+            or (not edge % width and not (first[axis] % width).any() and (table[axis] == first[axis] + k % width).all())
+            for axis, edge in zip(("row", "column"), size, strict=True)
         ):
             return width
     return 1

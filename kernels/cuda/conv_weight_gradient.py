@@ -104,8 +104,7 @@ def _plan_weight_gradient(
         first[0] * x_strides[2],
         first[1] * x_strides[3],
     )
-    edges = (rows, stride[0], first[0]), (columns, stride[1], first[1])
-    vector = plan.vector_width(taps, depth, moves, edges, x_address, itemsize)
+    vector = plan.vector_width(taps, depth, moves, (rows, columns), x_address, itemsize)
     whole = 16 // itemsize
     vector_dy = next(v for v in (whole, 2, 1) if out_channels % v == 0 and dy_address % (v * itemsize) == 0)
     shape = plan.Shape(

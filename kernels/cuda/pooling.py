@@ -38,7 +38,7 @@ def maxpool2d_backward(dy, argmax, size):
     """dx[n, c, argmax[n, c, i, j]] += dy[n, c, i, j] where argmax is not negative."""
     dx = empty_channels_last((*dy.shape[:2], *size), dy.dtype)
     n = dx.shape[0] * dx.shape[1] if dx.size else 0
-    elementwise("pool.cu", "maxpool_backward", dy.dtype, n, dy, argmax, _shape(dx, dy, argmax, (1, 1, 1, 1, 0, 0)), dx)
+    elementwise("pool.cu", "maxpool_backward", dy.dtype, n, dy, argmax, _shape(dx, dy, argmax), dx)
     return dx
 
 
@@ -54,8 +54,8 @@ def _count(length, kernel_size, stride, padding, ceil_mode):
     return count - 1 if ceil_mode and (count - 1) * stride >= length + padding[0] else count
 
 
-def _shape(x, y, argmax, window):
-    """`PoolShape` of pool.cu on the device."""
+def _shape(x, y, argmax, window=(0,) * 6):
+    """`PoolShape` of pool.cu on the device; the gradient reads no window."""
     strides = [[elements(a, i) for i in range(4)] for a in (x, y, argmax)]
     numbers = [*x.shape, *strides[0], *y.shape[2:], *strides[1], *strides[2], *window]
     return _upload(device.current(), tuple(int(n) for n in numbers))

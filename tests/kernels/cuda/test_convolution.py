@@ -253,6 +253,49 @@ def test_one_block_takes_all_tiles(name, any_host, monkeypatch):
     check_backward(geometry, x, weight, saved, rng.standard_normal(shape).astype(x.dtype), any_host)
 
 
+@pytest.mark.parametrize("rows, top, bottom", [(10, 0, 2), (9, 0, 3), (12, 0, 0), (8, 4, 4), (10, 2, 0)])
+def test_chunks_that_run_down_the_rows(rows, top, bottom, host):
+    """Where rows lie together, a chunk of them must end where the image does."""
+    geometry = Geometry((2, 1, rows, 8), 4, (4, 3), (4, 4), ((top, bottom), (0, 0)))
+    x, weight, bias, rng = draw(geometry)
+    x = x.transpose(0, 1, 3, 2).copy().transpose(0, 1, 3, 2)
+    saved = check_forward(geometry, x, weight, bias, host)
+    check_backward(geometry, x, weight, saved, rng.standard_normal(saved.y.shape).astype(x.dtype), host)
+
+
+def test_a_gradient_that_lies_askew(host):
+    """dy of four channels, not aligned to as many."""
+    x, dy = draw(Geometry((2, 3, 5, 6), 1, (2, 2)))[0], draw(Geometry((2, 4, 4, 5), 1, (1, 1)))[0]
+    memory = np.zeros(dy.size + 1, dy.dtype)[1:].reshape(2, 4, 5, 4).transpose(0, 3, 1, 2)
+    memory[...] = dy
+    for found, expected in zip(
+        cuda.conv2d_backward_weight(x, memory, (2, 2), (1, 1), ((0, 0), (0, 0))),
+        cuda.conv2d_backward_weight(x, dy, (2, 2), (1, 1), ((0, 0), (0, 0))),
+    ):
+        assert_within(found, expected, 2 * 42 * 2.0**-24 * 40 * 25)  # two sums of 40 products, each factor under 5
+
+
+def test_a_large_pool_behind_relu(host):
+    geometry = GEOMETRIES["a pool beyond a tile"]
+    x, weight, _, _ = draw(geometry)
+    saved = check_forward(geometry, x, weight, np.array([-1e3, 0, 1e3], np.float32), host)
+    assert (saved.argmax[:, 0] == -1).all() and (saved.argmax[:, 1:] >= 0).all()
+
+
+def test_tensor_cores_are_taken(any_host):
+    """For float32 alone."""
+    geometry = GEOMETRIES["piczak conv2"]
+    for dtype in (np.float32, np.float64):
+        any_host.launches.clear()
+        x, weight, bias, _ = draw(geometry, dtype)
+        y, saved = cuda.conv_block_forward(x, weight, bias, geometry.stride, geometry.padding, "relu", geometry.pool)
+        cuda.conv_block_backward(y, saved, x, weight, geometry.stride, geometry.padding, True, True)
+        convolutions = [defines for _, kernel, defines in any_host.launches if kernel.startswith("conv")]
+        assert len(convolutions) == 3
+        for defines in convolutions:
+            assert defines.get("TENSOR_CORES") == (1 if any_host.tensor_cores and dtype == np.float32 else None)
+
+
 def test_tilings():
     """All that fit, each with as many tiles as hold all groups."""
     found = list(conv_plan.tilings(3, (5, 7), ((3, 2), (2, 2)), 40))
