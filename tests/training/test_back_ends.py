@@ -14,7 +14,7 @@ from scratchnet.model import load_phase
 from scratchnet.training.config import resolve
 from scratchnet.training.inputs import magnitude_statistics
 from scratchnet.training.phases import phases_for
-from tests.test_cli import ALL_PHASES, cache, tree  # noqa: F401 - fixtures
+from tests.cli.conftest import ALL_PHASES, cache, prepared, tree  # noqa: F401 - fixtures
 
 
 def run(tree, out, *options):  # noqa: F811

@@ -1,0 +1,109 @@
+"""Training that is stopped and goes on."""
+
+import json
+import os
+import shutil
+import signal
+
+import numpy as np
+
+from scratchnet import train
+from scratchnet.training.files import read_arrays
+from scratchnet.training.screen import Screen
+from tests.cli.conftest import ALL_PHASES, QUICK, fails, write_tree
+
+
+def interrupt_at(monkeypatch, step):
+    """Ctrl-C at the end of mini-batch `step`."""
+    count = 0
+    original = Screen.step
+
+    def counting(self, *arguments):
+        nonlocal count
+        count += 1
+        if count == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        original(self, *arguments)
+
+    monkeypatch.setattr(Screen, "step", counting)
+
+
+def numbers(out):
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "waited")} for row in rows]
+
+
+def same_run(one, two):
+    assert numbers(one) == numbers(two)
+    results = [json.loads((out / "result.json").read_text()) for out in (one, two)]
+    assert results[0]["phases"] == results[1]["phases"]
+    weights = [read_arrays(out / "model.safetensors")[0] for out in (one, two)]
+    assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(trained, tree, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 4)  # the first of the second epoch
+        given = [*QUICK, "--data", tree, "--out", out, "--quiet"]
+        fails(capsys, train.main, given, f"python -m scratchnet.train --resume {out}", status=130)
+    assert not (out / "result.json").exists()
+    assert (out / "checkpoint" / "state.safetensors").exists()
+    assert train.main(["--resume", str(out), "--quiet"]) == 0
+    assert not (out / "checkpoint" / "state.safetensors").exists()
+    same_run(trained, out)
+
+
+def test_an_interrupted_icebreaker_goes_on_to_the_same_bits(icebroken, tree, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 14)  # four mini-batches an epoch: in Phase 3
+        fails(capsys, train.main, [*ALL_PHASES, "--data", tree, "--out", out], "--resume", status=130)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 1)
+        fails(capsys, train.main, ["--resume", out, "--quiet"], "--resume", status=130)
+    assert train.main(["--resume", str(out), "--quiet"]) == 0
+    same_run(icebroken, out)
+
+
+def test_ctrl_c_while_data_is_prepared(trained, tmp_path, capsys, monkeypatch):
+    from scratchnet.training import run
+
+    tree, out = write_tree(tmp_path / "fresh"), tmp_path / "run"
+
+    def interrupted(self, done, total):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run._Progress, "__call__", interrupted)
+        given = [*QUICK, "--data", tree, "--out", out, "--quiet"]
+        fails(capsys, train.main, given, f"--resume {out}", status=130)
+    assert train.main(["--resume", str(out), "--quiet"]) == 0
+    assert json.loads((out / "result.json").read_text())["test"]["segments"] == 6
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(trained, tree, tmp_path):
+    """A folder as SIGKILL leaves it: settings, an epoch that no checkpoint knows of, half a line."""
+    out = tmp_path / "killed"
+    (out / "checkpoint").mkdir(parents=True)
+    shutil.copy(trained / "config.json", out)
+    line = (trained / "metrics.jsonl").read_text().splitlines()[0]
+    (out / "metrics.jsonl").write_text(line + "\n" + line[:30])
+    assert train.main(["--resume", str(out), "--quiet"]) == 0
+    same_run(trained, out)
+
+
+def test_resuming_a_finished_run_says_so_and_changes_nothing(trained, capsys):
+    before = (trained / "result.json").read_bytes()
+    assert train.main(["--resume", str(trained)]) == 0
+    assert "finished already" in capsys.readouterr().out
+    assert (trained / "result.json").read_bytes() == before
+
+
+def test_a_run_whose_data_has_changed_is_not_gone_on_with(trained, tree, tmp_path, capsys):
+    out, moved = tmp_path / "run", tmp_path / "moved"
+    out.mkdir()
+    shutil.copy(trained / "config.json", out)
+    shutil.copytree(tree, moved)
+    (moved / "low" / "low-a.wav").unlink()
+    fails(capsys, train.main, ["--resume", out, "--data", moved, "--quiet"], "changed")

@@ -1,0 +1,148 @@
+"""Training from end to end: what is printed and left behind."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from scratchnet import evaluate, predict, train
+from scratchnet.training.files import read_arrays
+from tests.cli.conftest import ALL_PHASES, QUICK, RATE, SAID, fails, tone
+
+
+def test_a_run_folder_holds_what_the_contract_says(trained, tree):
+    names = {path.name for path in trained.iterdir()}
+    files = {"config.json", "metrics.jsonl", "model.safetensors", "predictions.csv", "result.json", "checkpoint"}
+    assert names == files | {"curves.png", "confusion.png", "kernels.png"}
+    config = json.loads((trained / "config.json").read_text())
+    assert (config["net"], config["seed"], config["batch_size"], config["data"]) == ("piczaknet", 0, 8, str(tree))
+    assert {"numpy", "python", "scratchnet"} <= set(config["versions"])
+    assert len(config["fingerprint"]) == 64
+    rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["phase"], row["epoch"]) for row in rows] == [(0, 1), (0, 2)]
+    expected = {"phase", "epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy"}
+    assert expected | {"valid_balanced_accuracy", "lr", "seconds", "waited"} <= set(rows[0])
+    result = json.loads((trained / "result.json").read_text())
+    test = result["test"]
+    assert {"segment_accuracy", "segment_balanced_accuracy", "clip_accuracy_majority"} <= set(test)
+    assert test["classes"] == ["high", "low", "middle"]
+    assert np.sum(test["confusion"]) == test["segments"] == 6
+    assert test["clips"] == 3
+    assert np.trace(test["confusion"]) / 6 == pytest.approx(test["segment_accuracy"])
+    assert result["phases"]["0"] == test
+    with open(trained / "predictions.csv", newline="") as file:
+        clips = list(csv.DictReader(file))
+    for vote in ("majority", "probability"):
+        assert np.mean([row["label"] == row[vote] for row in clips]) == pytest.approx(test[f"clip_accuracy_{vote}"])
+    assert [row["clip"].startswith(row["label"] + "/") for row in clips] == [True] * 3
+    weights, about = read_arrays(trained / "model.safetensors")
+    assert sum(array.size for array in weights.values()) == 26_306_730 - 7 * 5001  # three classes, not ten
+    assert (about["network"]["name"], about["classes"]) == ("piczaknet", ["high", "low", "middle"])
+
+
+def test_the_screen_says_what_happens_and_what_to_do_next(trained):
+    said = SAID[trained]
+    counts = "15 clips, 30 segments, 3 classes"
+    for words in (counts, "piczaknet", "phase 0 epoch 2/2: loss", "balanced accuracy", str(trained)):
+        assert words in said
+    assert f"python -m scratchnet.predict {trained} FILE" in said
+
+
+def test_quiet_prints_the_result_alone(icebroken):
+    assert len(SAID[icebroken].splitlines()) == 1
+    assert SAID[icebroken].startswith("heurinet: balanced accuracy")
+
+
+def test_without_out_runs_are_numbered(tree, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for other in ("piczaknet-folder-9", "heurinet-folder-20", "piczaknet-folder-old"):
+        (tmp_path / "runs" / other).mkdir(parents=True)
+    assert train.main([*QUICK, "--epochs", "1", "--data", str(tree), "--quiet"]) == 0
+    assert (tmp_path / "runs" / "piczaknet-folder-10" / "result.json").is_file()
+
+
+def test_cross_validation_gathers_its_folds(cache, tmp_path, capsys):
+    out, data = tmp_path / "cv", tmp_path / "esc"
+    for number, name in enumerate(["high", "low"], 1):  # ESC-10's layout, three folds
+        (data / f"00{number} - {name}").mkdir(parents=True)
+        for fold in (1, 2, 3):
+            path = data / f"00{number} - {name}" / f"{fold}-{number}{fold}-A.ogg"
+            soundfile.write(path, tone(name, fold), RATE, format="OGG", subtype="VORBIS")
+    given = [*QUICK, "--epochs", "1", "--data", str(data), "--out", str(out), "--cv", "--quiet"]
+    assert train.main(given) == 0
+    result = json.loads((out / "result.json").read_text())
+    folds = sorted(result["folds"])
+    each = [json.loads((out / result["folds"][k] / "result.json").read_text()) for k in folds]
+    scores = [fold["test"]["segment_balanced_accuracy"] for fold in each]
+    assert result["test"]["segment_balanced_accuracy"] == pytest.approx(np.mean(scores))
+    assert result["test"]["std"]["segment_balanced_accuracy"] == pytest.approx(np.std(scores, ddof=1))
+    assert result["test"]["per_fold"]["segment_balanced_accuracy"] == dict(zip(folds, scores))
+    assert np.sum(result["test"]["confusion"]) == 12
+    assert all(fold["test_fold"] != fold["valid_fold"] for fold in each)
+    assert "±" in capsys.readouterr().out
+    # A lost result is made again from the folds, which are not trained again.
+    before = {k: (out / f"fold{k}" / "model.safetensors").stat().st_mtime_ns for k in folds}
+    (out / "result.json").unlink()
+    assert train.main(["--resume", str(out), "--quiet"]) == 0
+    again = json.loads((out / "result.json").read_text())
+    assert again["test"] == result["test"]
+    assert before == {k: (out / f"fold{k}" / "model.safetensors").stat().st_mtime_ns for k in folds}
+    assert evaluate.main([str(out), "--backend", "cpu", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.split("\n", 1)[1])
+    assert figures["per_fold"] == result["test"]["per_fold"]
+    fails(capsys, predict.main, [out, "any.wav", "--backend", "cpu"], "cross-validation", "fold")
+
+
+def test_the_icebreaker_runs_from_end_to_end(icebroken):
+    rows = [json.loads(line) for line in (icebroken / "metrics.jsonl").read_text().splitlines()]
+    assert [row["phase"] for row in rows] == [0, 1, 2, 3]
+    result = json.loads((icebroken / "result.json").read_text())
+    assert list(result["phases"]) == ["0", "1", "2", "3"]
+    assert result["test"] == result["phases"]["3"]
+    # A phase stores what it trained, and no more; the last one's weights are those of the model.
+    stored = [read_arrays(icebroken / "checkpoint" / f"phase-{k}.safetensors")[0] for k in (0, 1, 2)]
+    weights, about = read_arrays(icebroken / "model.safetensors")
+    front = {name for name in weights if name.startswith("deepfourier.")}
+    assert [set(arrays) for arrays in stored] == [
+        set(weights) - front,
+        front,
+        front | {"piczak.conv1.weight", "piczak.conv1.bias"},
+    ]
+    assert not (icebroken / "checkpoint" / "phase-3.safetensors").exists()
+    assert (about["network"]["name"], about["phase"], about["feature"]) == ("heurinet", 3, "waveform")
+
+
+def test_mstnet_is_forced_to_the_spectrogram_before_phase_1(tree, tmp_path):
+    out = tmp_path / "run"
+    assert train.main([*ALL_PHASES, "--net", "mstnet", "--data", str(tree), "--out", str(out)]) == 0
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["phase"] for row in rows] == [0, "forcing", 1, 2, 3]
+    assert rows[1]["valid_loss"] < 1  # both prediction and target lie in [-1, 1]: less than noise against noise
+    assert rows[1]["train_accuracy"] is None
+    forced, _ = read_arrays(out / "checkpoint" / "phase-forcing.safetensors")
+    assert sum(array.size for array in forced.values()) == 964_412
+
+
+def test_random_initialisation_is_one_phase(tree, tmp_path):
+    out = tmp_path / "run"
+    given = ["--backend", "cpu", "--init", "random", "--epochs", "1", "--batch-size", "8", "--quiet"]
+    assert train.main([*given, "--data", str(tree), "--out", str(out)]) == 0
+    assert list(json.loads((out / "result.json").read_text())["phases"]) == ["random"]
+
+
+def test_every_reading_of_the_paper_runs(tree, tmp_path):
+    """The options of a run that change what is computed, all at once."""
+    file = tmp_path / "all.toml"
+    file.write_text(
+        'net = "piczaknet"\ndeltas = "savgol"\nbalanced = true\ndropout_in_evaluation = true\ngrad_norms = true\n'
+        'weight_init = "piczak2015"\npool_ceil = true\nweight_decay = 0.001\nclip_norm = 3\nclip_per = "layer"\n'
+        'standardize = "none"\nwindow = "rectangular"\npeak = "segment"\noptimizer = "adam"\nlr = 1e-4\n'
+    )
+    out = tmp_path / "run"
+    given = ["--config", file, "--backend", "cpu", "--epochs", "1", "--batch-size", "8", "--data", tree, "--quiet"]
+    assert train.main([str(a) for a in [*given, "--out", out]]) == 0
+    row = json.loads((out / "metrics.jsonl").read_text().splitlines()[0])
+    assert row["grad_norms"]["piczak.conv1.weight"] > 0
+    assert evaluate.main([str(out), "--backend", "cpu"]) == 0

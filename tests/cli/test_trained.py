@@ -1,0 +1,70 @@
+"""Evaluating a trained model and predicting with it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from scratchnet import evaluate, predict
+from tests.cli.conftest import RATE, fails, write_tree
+
+
+def test_evaluate_gives_the_figures_of_the_result(trained, capsys):
+    assert evaluate.main([str(trained), "--backend", "cpu", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    test = json.loads((trained / "result.json").read_text())["test"]
+    assert figures == {name: test[name] for name in figures}
+    assert evaluate.main([str(trained), "--backend", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert f"{test['segment_balanced_accuracy']:.3f}" in said
+    assert "test fold" in said
+
+
+def test_evaluate_on_a_copy_takes_the_test_fold_and_on_other_recordings_everything(trained, tree, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(tree, copy)
+    assert evaluate.main([str(trained), "--data", str(copy), "--backend", "cpu"]) == 0
+    assert "6 segments" in capsys.readouterr().out
+    other = write_tree(tmp_path / "other", count=6)
+    assert evaluate.main([str(trained), "--data", str(other), "--backend", "cpu"]) == 0
+    assert "36 segments" in capsys.readouterr().out
+    (other / "low").rename(other / "deep")
+    fails(capsys, evaluate.main, [trained, "--data", other, "--backend", "cpu", "--json"], "classes", "deep")
+
+
+def test_predict_names_class_probability_and_time_line(trained, tree, capsys):
+    file = tree / "low" / "low-a.wav"
+    assert predict.main([str(trained), str(file), "--backend", "cpu"]) == 0
+    first, *line = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{file}: ")
+    assert line[0].split()[:4] == ["0.00", "to", "0.95", "s"]
+    assert len(line) == 2
+
+
+def test_predict_as_json_takes_folders(trained, tree, capsys):
+    assert predict.main([str(trained), str(tree / "low"), "--json", "--backend", "cpu"]) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert [Path(answer["file"]).name for answer in answers] == [f"low-{letter}.wav" for letter in "abcde"]
+    for answer in answers:
+        assert sum(answer["probabilities"].values()) == pytest.approx(1)
+        assert answer["probability"] == max(answer["probabilities"].values())
+        assert answer["probabilities"][answer["class"]] == answer["probability"]
+        mean = np.mean([s["probability"] for s in answer["segments"]])
+        assert answer["probability"] <= mean + 1e-12
+
+
+def test_predict_names_bad_files_and_answers_for_the_others(trained, tree, tmp_path, capsys):
+    (tmp_path / "text.wav").write_text("no sound")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(30000), RATE)
+    files = [tmp_path / "text.wav", tree / "low" / "low-a.wav", tmp_path / "silent.wav", tmp_path / "absent.wav"]
+    status = predict.main([str(trained), *map(str, files), "--json", "--backend", "cpu"])
+    said = capsys.readouterr()
+    assert status == 2
+    answers = json.loads(said.out)
+    assert ["error" in answer for answer in answers] == [True, False, True, True]
+    lines = said.err.splitlines()
+    assert [any(name in line for line in lines) for name in ("text.wav", "silent.wav", "absent.wav")] == [True] * 3
+    assert "3 of 4" in lines[-1]
