@@ -65,8 +65,8 @@ def upload_ahead(batches):
             there = copying.record()
             if ahead is not None:
                 yield from _hand_out(ahead, computing, free)
-            ahead = rooms[turn][: len(x)], gpu.upload(label), there, turn
-            there.synchronize()  # the host's x may now change; the device computes meanwhile
+            ahead = rooms[turn][: len(x)], gpu.upload(label), turn
+            there.synchronize()  # x may now change here, and is whole there; the device computes meanwhile
         if ahead is not None:
             yield from _hand_out(ahead, computing, free)
     finally:
@@ -74,7 +74,6 @@ def upload_ahead(batches):
 
 
 def _hand_out(ahead, computing, free):
-    x, label, there, turn = ahead
-    computing.wait_event(there)
+    x, label, turn = ahead
     yield x, label
     free[turn] = computing.record()  # all work on x is queued by now

@@ -53,7 +53,7 @@ def _plan_input_gradient(gpu, dtype, dy_shape, address, weight_shape, size, stri
     row, column = np.array(rows, np.int64)[j], np.array(columns, np.int64)[k]
     place = o * int(np.prod(weight_shape[1:])) + row * weight_shape[3] + column
     strides = (map_rows * map_columns * out_channels, 1, map_columns * out_channels, out_channels)
-    first = [(start[i] + padding[i][0] - along[i].tolist()[0]) // stride[i] for i in range(2)]
+    first = [(start[i] + padding[i][0]) // stride[i] for i in range(2)]
     count = [-(-(size[i] - start[i]) // stride[i]) for i in range(2)]
     y_strides = (size[0] * size[1] * in_channels, stride[0] * size[1] * in_channels, stride[1] * in_channels)
     return plan_gather(
@@ -84,7 +84,7 @@ def input_gradient_sparse(dy, argmax, weight, size, map_size, stride, padding):
     length = in_channels * size[0] * size[1]
     dx = empty_channels_last((n, in_channels, *size), dy.dtype)
     for warps in (SPARSE_WARPS, 4, 2, 1):
-        shared = itemsize * (warps * length + (values + 1) // 2 * 2) + 8 * values + 8
+        shared = itemsize * (warps * length + values) + 8 * values
         if shared <= gpu.shared_limit:
             break
     else:

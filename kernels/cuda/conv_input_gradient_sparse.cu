@@ -26,7 +26,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv_input_gradient_sparse
     const int pooled = (int)(s.pooled_rows * s.pooled_columns), channels = (int)s.channels, depth = (int)s.depth;
     real* copies = reinterpret_cast<real*>(memory);        // [WARPS][size]
     real* value = copies + WARPS * size;                   // [channels][pooled]
-    Source* source = reinterpret_cast<Source*>(value + (channels * pooled + 1) / 2 * 2);  // [channels][pooled]
+    Source* source = reinterpret_cast<Source*>(value + channels * pooled);  // [channels][pooled]
     const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
     const index_t sample = blockIdx.x;
 

@@ -287,6 +287,12 @@ def test_one_step_of_one_array(host):
     reference.nesterov_step(*copies, 0.1, 0.9, 0.0)
     assert_within(param, copies[0], 12 * 2.0**-24 * (1 + np.abs(copies[0])) * 5)
     assert not np.array_equal(param, draw(50))
+    param, grad, m, v = draw(50), draw(50, seed=1), draw(50, seed=2), np.abs(draw(50, seed=3))
+    copies = [a.copy() for a in (param, grad, m, v)]
+    cuda.adam_step(param, grad, m, v, 2, 0.1, 0.9, 0.999, 1e-8)
+    reference.adam_step(*copies, 2, 0.1, 0.9, 0.999, 1e-8)
+    assert_within(m, copies[2], 12 * 2.0**-24 * 8)
+    assert not np.array_equal(param, draw(50))
     with pytest.raises(ValueError, match="one type"):
         cuda.nesterov_step(param, grad.astype(np.float64), velocity, 0.1, 0.9, 0.0)
 
@@ -342,6 +348,17 @@ def test_what_lies_under_the_peak_is_lifted_wherever_the_peak_is(host, dtype, pl
     expected = np.maximum(db, db.max(axis=1, keepdims=True) - dtype(6.5))
     host.launch("log_mel.cu", "floor_under_peak", 3, 256, (db, np.int64(600), dtype(6.5)), {"REAL": real_name(dtype)})
     np.testing.assert_array_equal(db, expected)
+
+
+def test_log_mel_takes_any_filters(host):
+    """Also such that see the constant part, which Mel's triangles do not."""
+    x, window = draw((2, 200)), fft_window("hann", 32)
+    filters = np.abs(draw((5, 17), seed=1))
+    frames = np.stack([x[:, i : i + 32] for i in range(0, 169, 10)], axis=1) * window
+    power = np.abs(np.fft.rfft(frames.astype(np.float64))) ** 2
+    expected = 10 * np.log10(np.maximum(power @ filters.T.astype(np.float64), 1e-10)).transpose(0, 2, 1)
+    actual = cuda.log_mel(x, filters, window, 10, center=False, top_db=None)
+    assert_within(actual, expected, 4 * 160 * 2.0**-24)  # float64 until a value of up to 160 dB is rounded
 
 
 def test_one_value_is_its_own_peak(host):
