@@ -101,5 +101,5 @@ def _sums(kernel, dtype, rows, channels, arrays, groups, count):
     args = *arrays, partial, int64(rows), int64(channels), int64(PARTS)
     gpu.launch("batchnorm.cu", kernel, -(-channels // 32) * PARTS, BLOCK, args, {"REAL": real_name(dtype)})
     args = partial, sums, int64(groups), int64(channels), int64(PARTS), np.float64(count)
-    elementwise("batchnorm.cu", "add_parts", dtype, groups * channels, *args)
+    elementwise("batchnorm.cu", "add_parts", dtype, sums.size, *args)
     return sums

@@ -51,10 +51,9 @@ def pack_weight(gpu, weight, launch, step):
     shape = launch.shape
     sizes = shape.channels, shape.depth, shape.depth_padded
     packed = gpu.empty((shape.channels, max(shape.depth_padded, 1)), weight.dtype)
-    n = shape.channels * shape.depth_padded
     defines = {key: 1 for key in launch.defines if key == "TENSOR_CORES"}
     args = weight, launch.tables[2], packed, *map(int64, sizes), int64(step)
-    elementwise("conv_pack.cu", "pack_weight", weight.dtype, n, *args, **defines)
+    elementwise("conv_pack.cu", "pack_weight", weight.dtype, packed.size, *args, **defines)
     return packed
 
 

@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 
 SLICE = 16  # of the depth, in conv_forward.cu
+STAGES = 4, 3, 2  # slices on their way in conv_forward.cu: as many as fit
+POSITION = GROUP = 16  # bytes of a Position and a Group of conv_shape.cuh
+OFFSET = 8  # bytes of an index_t
+PAD, RESULT_PAD = 8, 4  # numbers between two rows in shared memory, of the factors and of conv_forward.cu's result
 WARPS = 4
 TAP = np.dtype([("offset", "i8"), ("row", "i4"), ("column", "i4")])
 FORWARD_WIDTHS = 32, 64, 128, 192, 256  # of a tile of conv_forward.cu: few, since each is compiled
@@ -180,9 +184,9 @@ def splits(blocks: int, tiles: int) -> int:
 
 def forward_stages(tile_m: int, tile_n: int, itemsize: int, limit: int) -> tuple[int, int] | None:
     """(stages, bytes of shared memory) of conv_forward.cu; as many stages as fit, from 4 to 2, or None."""
-    for stages in (4, 3, 2):
-        slices = stages * (tile_m + tile_n) * (SLICE + 8)
-        shared = 32 * tile_n + itemsize * max(slices, tile_n * (tile_m + 4))
+    for stages in STAGES:
+        slices = stages * (tile_m + tile_n) * (SLICE + PAD)
+        shared = tile_n * (POSITION + GROUP) + itemsize * max(slices, tile_n * (tile_m + RESULT_PAD))
         if shared <= limit:
             return stages, shared
     return None
@@ -190,8 +194,8 @@ def forward_stages(tile_m: int, tile_n: int, itemsize: int, limit: int) -> tuple
 
 def gradient_shared(tile_m: int, tile_k: int, tile_p: int, pooled: bool, itemsize: int) -> int:
     """Bytes of shared memory of conv_weight_gradient.cu."""
-    tables = 2 * tile_p * (16 + 8 + 16)
-    return tables + itemsize * tile_p * (2 * (tile_k + 8) + (1 if pooled else 2) * (tile_m + 8))
+    tables = 2 * tile_p * (POSITION + OFFSET + GROUP)
+    return tables + itemsize * tile_p * (2 * (tile_k + PAD) + (1 if pooled else 2) * (tile_m + PAD))
 
 
 def freeze(value: Any) -> Any:

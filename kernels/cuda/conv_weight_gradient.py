@@ -48,9 +48,8 @@ def weight_gradient(x, dy, argmax, kernel_size, stride, padding, pool):
     )
     dweight = gpu.empty((out_channels, in_channels, *kernel_size), x.dtype)
     dbias = gpu.empty((out_channels,), x.dtype)
-    n = dweight.size + dbias.size
     args = partial, partial_bias, launch.tables[2], dweight, dbias, int64(splits), int64(out_channels), int64(depth)
-    elementwise("conv_pack.cu", "sum_weight_gradient", x.dtype, n, *args)
+    elementwise("conv_pack.cu", "sum_weight_gradient", x.dtype, dweight.size, *args)
     return dweight, dbias
 
 
