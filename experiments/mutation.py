@@ -6,10 +6,11 @@
 
 Each mutant is one small change of one file (a dropped term, a flipped sign, a shifted index, a swapped axis, ...) that
 takes the file's place while a process reads it; the tree itself is never touched. The tests named in `TARGETS` then
-run in that process until one fails: killed. Survivors that docs/mutation-survivors.md explains are known to do what
-the original does. Numba's functions run as plain Python, except vectors.py, which is compiled anew. The CUDA kernels
-are compiled by g++ and run on the host; programs that no mutant changes are built once, and kept for the next time in
-the folder SCRATCHNET_TEST_BUILD, if that is set. Needs a system with `fork`, and the test and oracles extras.
+run in that process until one fails: killed. Those that killed mutants nearby go first. Survivors that
+docs/mutation-survivors.md explains are known to do what the original does. Numba's functions run as plain Python,
+except vectors.py, which is compiled anew. The CUDA kernels are compiled by g++ and run on the host; programs that no
+mutant changes are built once, and kept for the next time in the folder SCRATCHNET_TEST_BUILD, if that is set. Needs a
+system with `fork`, and the test and oracles extras.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def _mutants_of(file: str) -> Any:
     return (mutants if file.endswith(".py") else mutants_cuda).mutants_of
 
 
-def start(job: Job, log: Path) -> int:
-    """Fork a process that tries the job, its output in `log`.  → its id"""
+def start(job: Job, log: Path, first: list[str]) -> int:
+    """Fork a process that tries the job, the tests `first` before the others, its output in `log`.  → its id"""
     child = os.fork()
     if child:
         return child
@@ -80,7 +81,7 @@ def start(job: Job, log: Path) -> int:
             environment = {**os.environ, "NUMBA_DISABLE_JIT": "0", "NUMBA_CACHE_DIR": str(cache)}
             arguments = ["-m", "experiments.mutation", "--try", job.file, str(index)]
             os.execve(sys.executable, [sys.executable, *arguments], environment)
-        status = try_in_this_process(job)
+        status = try_in_this_process(job, first)
         sys.stdout.flush()
     except BaseException as error:  # noqa: B036 - a mutant may raise anything; the child must end here
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
@@ -102,19 +103,20 @@ def verdict(status: int, log: Path) -> tuple[str, str]:
         return "survived", ""
     if os.WEXITSTATUS(status) == 5:
         raise SystemExit(f"no test was selected: {log.read_text(errors='replace')[-500:]}")
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", log.read_text(errors="replace"), re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", log.read_text(errors="replace"), re.MULTILINE)
     return "killed", failed[1] if failed else "it does not import"
 
 
 def run(jobs: list[Job], workers: int, report: Any) -> list[dict[str, Any]]:
     """Try all jobs, `workers` at a time."""
     results, running, waiting = [], {}, list(jobs)[::-1]
+    killers: dict[str, dict[str, int]] = collections.defaultdict(dict)  # file → test → a line where it killed
     with tempfile.TemporaryDirectory() as folder:
         while waiting or running:
             while waiting and len(running) < workers:
                 job = waiting.pop()
                 log = Path(folder) / f"{len(results) + len(running)}-{id(job)}.log"
-                running[start(job, log)] = job, log
+                running[start(job, log, _likely(killers[job.file], job))] = job, log
             child, status, used = os.wait4(-1, 0)
             if child not in running:
                 continue
@@ -124,6 +126,8 @@ def run(jobs: list[Job], workers: int, report: Any) -> list[dict[str, Any]]:
             shutil.rmtree(log.with_suffix(".build"), ignore_errors=True)
             outcome, by = verdict(status, log)
             mutant = job.mutant
+            if mutant is not None and "::" in by:
+                killers[job.file][by] = mutant.line
             where = (
                 {}
                 if mutant is None
@@ -142,6 +146,12 @@ def run(jobs: list[Job], workers: int, report: Any) -> list[dict[str, Any]]:
     return results
 
 
+def _likely(killers: dict[str, int], job: Job) -> list[str]:
+    """The tests that killed mutants of the same file, those whose last one was nearest first."""
+    line = 0 if job.mutant is None else job.mutant.line
+    return sorted(killers, key=lambda test: abs(killers[test] - line))
+
+
 def main(argv: list[str] | None = None) -> int:
     """→ 0 where at least 95 % of the mutants were killed and every survivor is explained, else 1"""
     parser = argparse.ArgumentParser(prog="python -m experiments.mutation", description=__doc__.split("\n")[0])
@@ -155,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.job:
         file, index = options.job[0], int(options.job[1])
-        return try_in_this_process(Job(file, TARGETS[file][0], None) if index < 0 else jobs_of(file)[index])
+        return try_in_this_process(Job(file, TARGETS[file][0], None) if index < 0 else jobs_of(file)[index], [])
     jobs = jobs_of(options.only)
     total = len(jobs)
     if options.sample and options.sample < total:
