@@ -32,12 +32,16 @@ class Plain:
 
 
 class ConvBlock:
-    """A convolution, then maybe a ReLU, then maybe a max-pool, in one pass. A time series is an image of height 1."""
+    """A convolution, then maybe a ReLU, then maybe a max-pool, in one pass. A time series is an image of height 1.
+
+    A pool whose last windows hang over the edge of the map (`ceil_mode`, at some sizes) runs by itself behind them.
+    """
 
     def __init__(self, conv: Conv1D | Conv2D, relu: ReLU | None, pool: MaxPool1D | MaxPool2D | None) -> None:
         self.layers: list[Layer] = [layer for layer in (conv, relu, pool) if layer is not None]
         self.need_dx = True
         self._conv, self._pool = conv, pool
+        self._apart: Any = None  # the pool, where it runs by itself
         self._1d = isinstance(conv, Conv1D)
         self._activation = "none" if relu is None else "relu"
         self.forget()
@@ -49,30 +53,44 @@ class ConvBlock:
 
     def forward(self, x: Array, training: bool = False) -> Array:
         image, window = self._take(x)
-        params = self._conv.params
-        return self._out(self._convolve(image, params["weight"], params.get("bias"), self._activation, window))
+        y = self._run(image, window, training)
+        y = y[:, :, 0] if self._1d else y
+        return self._apart.forward(y) if self._apart else y
 
     def backward(self, dy: Array) -> Array:
-        dx, dweight, dbias = self._gradients(self._in(dy), not self._conv.frozen)
+        dy = self._apart.backward(dy) if self._apart else dy
+        dy = dy.astype(self._conv.params["weight"].dtype, copy=False)
+        dx = self._back(dy[:, :, None] if self._1d else dy)
+        return dx[:, :, 0] if self._1d and dx is not None else dx
+
+    def _run(self, image: Any, window: Any, training: bool) -> Array:
+        params = self._conv.params
+        return self._convolve(image, params["weight"], params.get("bias"), self._activation, window)
+
+    def _back(self, dy: Array) -> Array:
+        dx, dweight, dbias = self._gradients(dy, not self._conv.frozen)
         self._keep(dweight, dbias)
-        return self._out(dx)
+        return dx
 
     def _take(self, x: Array) -> Any:
-        """(x as images, stride, padding), and (kernel size, stride) of the pool on images, if there is one."""
-        conv, pool, window = self._conv, self._pool, None
+        """(x as images, stride, padding), and (kernel size, stride) of the pool on images, if it is part of the pass."""
+        conv, pool = self._conv, self._pool
+        window: Any = None
         if isinstance(conv, Conv1D):
             x, sides = conv.take(x)
             x, kernel, stride, padding = x[:, :, None], (1, conv.kernel_size), (1, conv.stride), ((0, 0), sides)
         else:
             x, padding = conv.take(x)
             kernel, stride = conv.kernel_size, conv.stride
-        size = [(x.shape[2 + i] + sum(padding[i]) - kernel[i]) // stride[i] + 1 for i in range(2)]
+        size = tuple((x.shape[2 + i] + sum(padding[i]) - kernel[i]) // stride[i] + 1 for i in range(2))
         if isinstance(pool, MaxPool1D):
             pool.padding_of(size[1])
             window = (1, pool.kernel_size), (1, pool.stride)
         elif pool is not None:
-            pool.padding_of((size[0], size[1]))
+            pool.padding_of(size)
             window = pool.kernel_size, pool.stride
+        self._apart = pool if pool and pool.ceil_mode and _hangs_over(size, *window) else None
+        window = None if self._apart else window
         return (x, stride, padding), window
 
     def _convolve(self, image: Any, weight: Array, bias: Array | None, activation: str, window: Any) -> Array:
@@ -96,13 +114,6 @@ class ConvBlock:
             if "bias" in conv.params:
                 conv.grads["bias"] = dbias
 
-    def _in(self, dy: Array) -> Array:
-        dy = dy.astype(self._conv.params["weight"].dtype, copy=False)
-        return dy[:, :, None] if self._1d else dy
-
-    def _out(self, y: Array) -> Array:
-        return y[:, :, 0] if self._1d and y is not None else y
-
 
 class NormBlock(ConvBlock):
     """A convolution and a batch normalisation, then maybe a ReLU and a max-pool.
@@ -121,8 +132,7 @@ class NormBlock(ConvBlock):
         super().forget()
         self._batch: Any = None
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        image, window = self._take(x)
+    def _run(self, image: Any, window: Any, training: bool) -> Array:
         norm, weight, bias = self._norm, self._conv.params["weight"], self._conv.params.get("bias")
         gamma, beta = norm.params["weight"], norm.params["bias"]
         if training and not norm.frozen:
@@ -131,22 +141,22 @@ class NormBlock(ConvBlock):
             how = mean, var, norm.eps, self._activation, window
             y, saved = kernels_of(z).norm_block_forward(z, gamma, beta, *how)
             self._batch = saved, z, gamma, mean, var, norm.eps
-            return self._out(y)
+            return y
         mean, var = norm.running()
         self._batch = None
         self._inverse = 1 / (var + norm.eps) ** 0.5
         self._scale = gamma * self._inverse
         self._away = -mean if bias is None else bias - mean
         shift = self._away * self._scale + beta
-        return self._out(self._convolve(image, _times(weight, self._scale), shift, self._activation, window))
+        return self._convolve(image, _times(weight, self._scale), shift, self._activation, window)
 
-    def backward(self, dy: Array) -> Array:
+    def _back(self, dy: Array) -> Array:
         back = self._through_weights if self._batch is None else self._through_statistics
-        dx, dweight, dbias, dgamma, dbeta = back(self._in(dy))
+        dx, dweight, dbias, dgamma, dbeta = back(dy)
         self._keep(dweight, dbias)
         if not self._norm.frozen:
             self._norm.grads["weight"], self._norm.grads["bias"] = dgamma, dbeta
-        return self._out(dx)
+        return dx
 
     def _through_statistics(self, dy: Array) -> tuple[Array, ...]:
         train, need_dz = not self._conv.frozen, self.need_dx or not self._conv.frozen
@@ -236,5 +246,10 @@ def _normalises(conv: Conv1D | Conv2D, layer: Layer) -> bool:
 
 
 def _fits(layer: Layer) -> bool:
-    """Pools that hang over the edge run by themselves."""
-    return not isinstance(layer, (MaxPool1D, MaxPool2D)) or (layer.padding in (0, "valid") and not layer.ceil_mode)
+    """A padded pool runs by itself."""
+    return not isinstance(layer, (MaxPool1D, MaxPool2D)) or layer.padding in (0, "valid")
+
+
+def _hangs_over(size: tuple[int, ...], kernel_size: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Whether a pool's windows leave something of a map of this size for one more, incomplete window."""
+    return any((length - kernel) % step for length, kernel, step in zip(size, kernel_size, stride))

@@ -41,6 +41,7 @@ def blocks(draw):
     positions = probe.forward(x).shape[2:]
     pool_kernel = tuple(draw(st.integers(1, min(4, p))) for p in positions)
     pool_stride = tuple(draw(st.integers(1, 4)) for _ in positions)
+    ceil_mode = draw(st.booleans())
     weights = {name: rng.standard_normal(value.shape) for name, value in probe.params.items()}
 
     def make(dtype):
@@ -50,7 +51,7 @@ def blocks(draw):
         if relu:
             layers.append(ReLU())
         if pool:
-            layers.append(second(one(pool_kernel), one(pool_stride)))
+            layers.append(second(one(pool_kernel), one(pool_stride), ceil_mode=ceil_mode))
         return layers
 
     return make, x, rng
@@ -294,6 +295,17 @@ def test_an_infinite_gradient_behind_a_closed_relu_is_nothing(backend):
     assert np.array_equal(backends.to_numpy(conv.grads["bias"]), [1])
 
 
+@pytest.mark.parametrize("width, apart", [(36, False), (37, True), (38, True)])
+def test_a_ceiling_pool_is_part_of_the_pass_where_no_window_hangs_over(backend, width, apart, monkeypatch):
+    """Piczak's first pool makes 12 columns of 36 either way; nothing but its kernel's windows is looked at."""
+    calls = []
+    monkeypatch.setattr(MaxPool2D, "forward", lambda self, x, training=False: calls.append(x.shape) or x)
+    (step,) = fuse([on_backend(Conv2D(1, 2, (57, 6))), ReLU(), MaxPool2D((4, 3), (1, 3), ceil_mode=True)], True)
+    y = step.forward(backends.asarray(np.ones((1, 1, 60, width + 5), "float32")))
+    assert calls == ([(1, 2, 4, width)] if apart else [])
+    assert apart or y.shape == (1, 2, 1, 12)
+
+
 def test_what_becomes_a_block():
     def kinds(*layers):
         return [[type(layer).__name__ for layer in step.layers] for step in fuse(list(layers), True)]
@@ -306,7 +318,7 @@ def test_what_becomes_a_block():
     assert kinds(Conv1D(1, 1, 3), Tanh(), Dense(1, 1), Tanh()) == [["Conv1D"], ["Tanh"], ["Dense"], ["Tanh"]]
     assert kinds(Dense(1, 1), ReLU(), Dropout(0.5), Dropout(0.5)) == [["Dense", "ReLU", "Dropout"], ["Dropout"]]
     assert kinds(Dense(1, 1), ReLU(), Dense(1, 1), Dropout(0.5)) == [["Dense", "ReLU"], ["Dense"], ["Dropout"]]
+    assert kinds(Conv1D(1, 1, 3), ReLU(), MaxPool1D(3, ceil_mode=True)) == [["Conv1D", "ReLU", "MaxPool1D"]]
     # Pools that a block does not know stay by themselves.
-    assert kinds(Conv1D(1, 1, 3), ReLU(), MaxPool1D(3, ceil_mode=True)) == [["Conv1D", "ReLU"], ["MaxPool1D"]]
     assert kinds(Conv1D(1, 1, 3), ReLU(), MaxPool1D(3, padding=1)) == [["Conv1D", "ReLU"], ["MaxPool1D"]]
     assert all(isinstance(step, Plain) for step in fuse([Conv1D(1, 1, 3), ReLU()], False))
