@@ -73,7 +73,7 @@ class ConvBlock:
         return dx
 
     def _take(self, x: Array) -> Any:
-        """(x as images, stride, padding), and (kernel size, stride) of the pool on images, if it is part of the pass."""
+        """(x as images, stride, padding), and (kernel size, stride) of the pool on images, if it is in the pass."""
         conv, pool = self._conv, self._pool
         window: Any = None
         if isinstance(conv, Conv1D):
