@@ -93,7 +93,7 @@ def _convolution(functions: str = ".*") -> Target:
 
 OTHERS = "tests/kernels/cuda/test_other_kernels.py"
 THREADS = "tests/kernels/cpu/test_parallel.py tests/kernels/cpu/test_memory.py"
-DROPOUT = "dropout or test_dense or threshold"
+DROPOUT = "dropout or test_dense or threshold or published"
 SUMS = "cross_entropy or logits or squared or clipping or peak or log_mel"
 LOSSES = "cross_entropy or logits or no_such_class or squared"
 UPDATES = "clipping or optimizers or one_step or gaps"

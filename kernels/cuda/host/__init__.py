@@ -193,12 +193,12 @@ def _pack(*numbers: int) -> bytes:
 def _build(file: str, defines: dict[str, Any], folder: Path, compiler: str) -> Path:
     """The program of one .cu file, built once."""
     source = read_source(file)
-    names = re.findall(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))? (\w+)\(', source)
-    table = ", ".join(f'Caller<{name}>::describe("{name}")' for name in names)
+    kernels = re.findall(r'extern "C" __global__ void(?: __launch_bounds__\(([^,)]*)[^)]*\))? (\w+)\(', source)
+    table = ", ".join(f'Caller<{name}>::describe("{name}", {most or 1024})' for most, name in kernels)
     macros = "".join(f"#define {name} {value}\n" for name, value in defines.items())
     text = (
         f'{macros}#include "{HERE}/cuda_on_host.h"\n{source}\n'
-        f"const host::Kernel host::kernels[] = {{{table}}};\nconst int host::n_kernels = {len(names)};\n"
+        f"const host::Kernel host::kernels[] = {{{table}}};\nconst int host::n_kernels = {len(kernels)};\n"
     )
     runtime = _compile("runtime", (HERE / "runtime.cpp").read_text(), ("-c", f"-I{HERE}"), folder, compiler)
     return _compile(Path(file).stem, text, (*SANITIZE, str(runtime)), folder, compiler)

@@ -6,6 +6,7 @@
 // show, this machine is stricter than a GPU:
 //   - shared memory is allocated to the byte (AddressSanitizer sees an access beside it) and is full of NaN at first;
 //   - asynchronous copies happen only when they are waited for;
+//   - a launch of more threads than __launch_bounds__ names is refused, as by a GPU;
 //   - a barrier that not all threads of a block (lanes of a warp) reach ends the program;
 //   - threads and blocks can be shuffled: a result that changes with their order is a race.
 #pragma once
@@ -95,6 +96,7 @@ struct TypeOf<T*> {
 
 struct Kernel {
     const char* name;
+    unsigned most;  // threads in a block: __launch_bounds__
     Type types[32];
     int parameters;
     void (*call)(void** arguments);
@@ -120,8 +122,8 @@ struct Caller<F> {
     static void apply(void** arguments, Indices<I...>) {
         F(*static_cast<A*>(arguments[I])...);
     }
-    static constexpr Kernel describe(const char* name) {
-        return {name, {TypeOf<A>::value...}, sizeof...(A), [](void** arguments) {
+    static constexpr Kernel describe(const char* name, unsigned most) {
+        return {name, most, {TypeOf<A>::value...}, sizeof...(A), [](void** arguments) {
                     apply(arguments, typename Count<sizeof...(A)>::type());
                 }};
     }

@@ -38,13 +38,6 @@ struct Memory {
     unsigned char* data;
 };
 
-// A block's shared memory: NaN as numbers, far out of range as indices.
-static std::unique_ptr<Memory> shared_memory(size_t bytes) {
-    auto memory = std::make_unique<Memory>(bytes);
-    for (size_t i = 0; i < bytes; i++) memory->data[i] = i % 4 == 3 ? 0x7f : 0xff;
-    return memory;
-}
-
 struct Copy {
     void* target;
     const void* source;
@@ -81,6 +74,14 @@ struct Machine {
 };
 
 static Machine machine;
+
+// A block's shared memory: NaN as numbers, far out of range as indices; where the order is shuffled, half of it 0, as
+// an index that seems right beside one that is not.
+static std::unique_ptr<Memory> shared_memory(size_t bytes) {
+    auto memory = std::make_unique<Memory>(bytes);
+    for (size_t i = 0; i < bytes; i++) memory->data[i] = machine.shuffled && i % 16 >= 8 ? 0 : i % 4 == 3 ? 0x7f : 0xff;
+    return memory;
+}
 
 static void enter(Fibre* fibre) {
     machine.current = fibre;
@@ -269,6 +270,7 @@ static void serve_one() {
     const Kernel& kernel = kernels[read_number()];
     grid_size = {(unsigned)read_number()};
     block_size = {(unsigned)read_number()};
+    if (block_size.x > kernel.most) fail("more threads than __launch_bounds__ names");
     const size_t shared = read_number();
     const unsigned order = (unsigned)read_number();
     std::vector<std::unique_ptr<Buffer>> buffers(read_number());

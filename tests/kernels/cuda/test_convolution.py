@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scratchnet.kernels import cuda, reference
-from scratchnet.kernels.cuda import conv_plan, device
+from scratchnet.kernels.cuda import conv_plan, conv_weight_gradient, device
 from scratchnet.kernels.cuda.conv_input_gradient import input_gradient_sparse
 from scratchnet.kernels.cuda.host import HostDevice
 from tests.kernels.cuda.bounds import bound, forward_bound
@@ -117,8 +117,9 @@ def test_block_on_a_small_gpu(name, size, devices):
         check_backward(geometry, x, weight, saved, rng.standard_normal(saved.argmax.shape).astype(x.dtype), host)
 
 
-@pytest.mark.parametrize("name", ["heurinet conv2", "odd strides", "mstnet conv2"])
+@pytest.mark.parametrize("name", ["heurinet conv2", "odd strides", "mstnet conv1", "mstnet conv2"])
 def test_block_in_float64(name, host):
+    """MSTNet's first layer brings float32 four at a time, and float64 two."""
     geometry = GEOMETRIES[name]
     x, weight, bias, rng = draw(geometry, np.float64)
     saved = check_forward(geometry, x, weight, bias, host)
@@ -229,15 +230,20 @@ def test_a_view_of_some_rows_or_samples(row_gap, sample_gap, stride, top, host):
 @pytest.mark.parametrize("tile, size", [((2, 3), 64), ((2, 3), 128), ((1, 4), 32), ((5, 2), 64)], ids=str)
 @pytest.mark.parametrize("blocks", [528, 4])
 def test_no_tiling_shows(blocks, tile, size, build_dir, monkeypatch):
-    """Tiles of any shape, which overhang the map at its ends, one or several to a group; one or several to a block."""
+    """Tiles of any shape, which overhang the map at its ends, one or several to a group; one or several to a block.
+
+    Behind the map no position may be taken for one, though it still begins in x: the last row and column, which no
+    window reaches, are NaN.
+    """
     monkeypatch.setattr(conv_plan, "TARGET_BLOCKS", blocks)
-    geometry = Geometry((2, 2, 12, 16), 5, (2, 2), pool=((3, 3), (2, 2)))  # 5 × 7 pooled values
+    geometry = Geometry((2, 2, 23, 31), 5, (2, 2), (2, 2), pool=((3, 3), (2, 2)))  # 5 × 7 pooled values
     span = (2 * tile[0] + 1) * (2 * tile[1] + 1)
     tiles = geometry.x[0] * -(-5 // tile[0]) * -(-7 // tile[1])
     tiling = conv_plan.Tiling(size, size // span, *tile, -(-tiles // (size // span)))
     best = conv_plan.best_tiling
     monkeypatch.setattr(conv_plan, "best_tiling", lambda *args: tiling if args[2] == geometry.pool else best(*args))
     x, weight, bias, rng = draw(geometry)
+    x[:, :, 22], x[..., 30] = np.nan, np.nan
     with device.using(HostDevice(build_dir)) as host:  # a new one has no plans
         saved = check_forward(geometry, x, weight, bias, host)
         check_backward(geometry, x, weight, saved, rng.standard_normal(saved.argmax.shape).astype(x.dtype), host)
@@ -256,13 +262,62 @@ def test_one_block_takes_all_tiles(name, any_host, monkeypatch):
 
 
 @pytest.mark.parametrize("rows, top, bottom", [(10, 0, 2), (9, 0, 3), (12, 0, 0), (8, 4, 4), (10, 2, 0)])
-def test_chunks_that_run_down_the_rows(rows, top, bottom, host):
-    """Where rows lie together, a chunk of them must end where the image does."""
-    geometry = Geometry((2, 1, rows, 8), 4, (4, 3), (4, 4), ((top, bottom), (0, 0)))
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("apart", [False, True])
+def test_chunks_that_run_down_the_rows(rows, top, bottom, turned, apart, host):
+    """Where rows lie together (turned: columns), a chunk of them must end where the image does; also where the next
+    one begins at a multiple of four."""
+    geometry = Geometry((2, 1, 8, rows), 4, (3, 4), (4, 4), ((0, 0), (top, bottom)))
     x, weight, bias, rng = draw(geometry)
-    x = x.transpose(0, 1, 3, 2).copy().transpose(0, 1, 3, 2)
+    memory = np.full((2, 1, 8, 12 if apart else rows), np.nan, x.dtype)
+    memory[..., :rows] = x
+    x = memory[..., :rows]
+    if not turned:
+        x, weight = x.transpose(0, 1, 3, 2), weight.transpose(0, 1, 3, 2)
+        geometry = geometry._replace(x=x.shape, kernel=(4, 3), padding=((top, bottom), (0, 0)))
     saved = check_forward(geometry, x, weight, bias, host)
     check_backward(geometry, x, weight, saved, rng.standard_normal(saved.y.shape).astype(x.dtype), host)
+
+
+@pytest.mark.parametrize("row, first", [(9, 0), (10, 0), (8, 1), (8, 2)])
+def test_rows_that_begin_anywhere(row, first, host):
+    """Four numbers of a row lie together, but not every row begins at a multiple of four, or of two."""
+    memory = np.random.default_rng(0).standard_normal(first + 8 * row).astype(np.float32)
+    x = memory[first:].reshape(2, 1, 4, row)[..., :8]
+    geometry = Geometry(x.shape, 3, (1, 4), (1, 4))
+    _, weight, bias, rng = draw(geometry)
+    saved = check_forward(geometry, x, weight, bias, host)
+    check_backward(geometry, x, weight, saved, rng.standard_normal(saved.y.shape).astype(x.dtype), host)
+
+
+@pytest.mark.parametrize("pool", [None, ((2, 2), (2, 2))], ids=str)
+@pytest.mark.parametrize("short", [0, 1])
+def test_a_gpu_with_room_for_just_so_much(pool, short, build_dir):
+    """A tile of the weight gradient is as wide as shared memory holds with the fewest positions, to the byte."""
+    geometry = Geometry((2, 5, 9, 9), 20, (3, 3), pool=pool)
+    x, weight, bias, rng = draw(geometry)
+    how = geometry.stride, geometry.padding
+    with device.using(HostDevice(build_dir)) as host:
+        y, saved = cuda.conv_block_forward(x, weight, bias, *how, "relu", pool)
+        dy = rng.standard_normal(y.shape).astype(x.dtype)
+        _, *expected = cuda.conv_block_backward(dy, saved, x, weight, *how, False, True)
+        host.shared_limit = conv_plan.gradient_shared(32, 64, 16, pool is not None, 4) - short
+        conv_weight_gradient._plan_weight_gradient.cache_clear()
+        _, *found = cuda.conv_block_backward(dy, saved, x, weight, *how, False, True)
+        defines = host.launches[-2][2]
+        host.close()
+    assert defines["TILE_K"] == (32 if short else 64) and (short or defines["TILE_P"] == 16)
+    for a, b in zip(found, expected):
+        assert_within(a, b, 2 * 100 * 2.0**-24 * 98 * 25)  # two sums of 98 products, each factor under 5
+
+
+def test_stages():
+    """As many as shared memory holds, to the byte."""
+    sizes = [2 * 64 * 16 + 4 * n * (32 + 64) * (16 + 8) for n in (4, 3, 2)]  # tables, and slices with 8 to spare a row
+    for stages, size in zip((4, 3, 2), sizes):
+        assert conv_plan.forward_stages(32, 64, 4, size) == (stages, size)
+        below = conv_plan.forward_stages(32, 64, 4, size - 1)
+        assert below == (None if stages == 2 else (stages - 1, sizes[4 - stages + 1]))
 
 
 def test_a_gradient_that_lies_askew(host):

@@ -64,6 +64,11 @@ extern "C" __global__ void products(const real* x, real* y) {
     host::multiply_16x8x8(sums, ones, two);
     for (int i = 0; i < 4; i++) y[4 * threadIdx.x + i] = sums[i];
 }
+extern "C" __global__ void __launch_bounds__(64, 2) bounded(real* x) { x[0] = 1; }
+extern "C" __global__ void left_over(long long* x) {
+    SHARED_ARRAY(long long, part, 4);
+    x[threadIdx.x] = part[threadIdx.x];
+}
 extern "C" __global__ void scalars(int a, index_t b, double c) {}
 """
 
@@ -105,6 +110,21 @@ def test_unwritten_output_is_nan(run, host):
     run("unwritten_shared", x)
     assert np.isnan(x).all()
     assert (host.empty((3,), np.int32) < -(10**9)).all()
+
+
+def test_shared_memory_holds_what_may_be_an_index(run):
+    """In half of it, where threads are shuffled; the other half never may."""
+    x = np.zeros(4, np.int64)
+    run("left_over", x, block=4)
+    assert (x > 2**62).all()
+    run("left_over", x, block=4, order=1)
+    assert (x[::2] > 2**62).all() and not x[1::2].any()
+
+
+def test_more_threads_than_a_kernel_is_compiled_for(run):
+    run("bounded", ones(), block=64)
+    with pytest.raises(KernelError, match="more threads than __launch_bounds__"):
+        run("bounded", ones(), block=96)
 
 
 def test_a_barrier_that_some_threads_miss(run):
