@@ -22,6 +22,7 @@ def draw(shape, dtype, seed=0):
 @REALS
 @given(shape=shapes, from_batch=st.booleans())
 @example(shape=(2, 33, 23, 25), from_batch=True)  # of 64 parts each takes more rows than it reads side by side
+@example(shape=(2, 64, 3), from_batch=True)  # all channels of two blocks
 def test_batchnorm(host, dtype, shape, from_batch):
     x, dy, unit = draw(shape, dtype) + 1, draw(shape, dtype, 1), UNIT[np.dtype(dtype)]
     weight, bias = draw(shape[1], dtype, 2), draw(shape[1], dtype, 3)

@@ -35,6 +35,7 @@ GEOMETRIES = {
     "a pool beyond a tile": Geometry((1, 2, 20, 30), 3, (2, 2), pool=((15, 20), (2, 4))),
     "tiles over both sides of the weights": Geometry((2, 33, 5, 6), 131, (2, 2), pool=((2, 2), (2, 1))),
     "stride beyond the map": Geometry((2, 2, 3, 2), 3, (2, 2), (4, 5)),
+    "a depth as wide as the widest tile": Geometry((2, 16, 1, 40), 20, (1, 15), (1, 4), pool=((1, 2), (1, 2))),
     "a row that no window reaches": Geometry((2, 1, 1, 40), 6, (1, 7), (1, 3), pool=((1, 4), (1, 4))),
     # The layers of the paper, made small: the same strides, pools and roads through the kernels.
     "heurinet conv1": Geometry((3, 1, 1, 560), 20, (1, 31), (1, 10), pool=((1, 9), (1, 3))),
