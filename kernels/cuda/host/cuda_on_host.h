@@ -8,7 +8,7 @@
 //   - asynchronous copies happen only when they are waited for;
 //   - a launch of more threads than __launch_bounds__ names is refused, as by a GPU;
 //   - a barrier that not all threads of a block (lanes of a warp) reach ends the program;
-//   - threads and blocks can be shuffled: a result that changes with their order is a race.
+//   - threads and blocks can be shuffled, and some warps run far ahead of others: a result that changes is a race.
 #pragma once
 #include <math.h>
 #include <stddef.h>

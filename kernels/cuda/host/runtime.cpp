@@ -53,7 +53,7 @@ struct Fibre {
 };
 
 struct Warp {
-    unsigned lanes = 0, waiting = 0;
+    unsigned lanes = 0, waiting = 0, turn = 0;  // turn: which warps run first, where they run ahead of each other
     void* argument[32];
 };
 
@@ -70,7 +70,7 @@ struct Machine {
     void (*kernel)(void**) = nullptr;
     void** arguments = nullptr;
     std::mt19937 random;
-    bool shuffled = false;
+    bool shuffled = false, ahead = false;
 };
 
 static Machine machine;
@@ -89,6 +89,17 @@ static void enter(Fibre* fibre) {
     lane = fibre->index % 32;
 }
 
+// Of the threads that can run the next one; where warps run ahead, one of the first warp that can.
+static Fibre* take_next() {
+    auto next = machine.ready.begin();
+    auto turn = [](const Fibre* fibre) { return machine.warps[fibre->index / 32].turn; };
+    if (machine.ahead)
+        next = std::min_element(machine.ready.begin(), machine.ready.end(), [&](Fibre* a, Fibre* b) { return turn(a) < turn(b); });
+    Fibre* fibre = *next;
+    machine.ready.erase(next);
+    return fibre;
+}
+
 // Run the next thread that can run; go home when there is none.
 static void hand_over() {
     Fibre* self = machine.current;
@@ -96,8 +107,7 @@ static void hand_over() {
         swapcontext(&self->context, &machine.home);
         return;
     }
-    Fibre* next = machine.ready.front();
-    machine.ready.pop_front();
+    Fibre* next = take_next();
     if (next == self) return;
     enter(next);
     swapcontext(&self->context, &next->context);
@@ -160,9 +170,9 @@ static void run_block(size_t dynamic_bytes) {
         all.push_back(&fibre);
     }
     machine.running = threads;
+    for (Warp& warp : machine.warps) warp.turn = machine.random();
     wake(all);
-    Fibre* first = machine.ready.front();
-    machine.ready.pop_front();
+    Fibre* first = take_next();
     enter(first);
     swapcontext(&machine.home, &first->context);
     if (machine.running) fail("threads wait at a barrier that others never reach");
@@ -170,7 +180,7 @@ static void run_block(size_t dynamic_bytes) {
 
 static void run_grid(const Kernel& kernel, void** arguments, size_t dynamic_bytes, unsigned order) {
     machine.kernel = kernel.call, machine.arguments = arguments;
-    machine.shuffled = order != 0;
+    machine.shuffled = order != 0, machine.ahead = order % 2 == 1;
     machine.random.seed(order);
     std::vector<unsigned long long> numbers((unsigned long long)grid_size.x * grid_size.y * grid_size.z);
     for (size_t i = 0; i < numbers.size(); i++) numbers[i] = i;

@@ -217,12 +217,13 @@ def test_a_view_of_some_channels_or_columns(gap, stride, host):
 
 @pytest.mark.parametrize("row_gap, sample_gap", [(0, 0), (2, 0), (2, 2), (0, 2), (0, 4)])
 @pytest.mark.parametrize("stride, top", [((2, 1), 0), ((2, 1), 1), ((1, 2), 0), ((4, 4), 2)], ids=str)
-def test_a_view_of_some_rows_or_samples(row_gap, sample_gap, stride, top, host):
+@pytest.mark.parametrize("height", [1, 2])
+def test_a_view_of_some_rows_or_samples(row_gap, sample_gap, stride, top, height, host):
     row = 4 * 7 + row_gap
     sample = 5 * row + sample_gap
     memory = np.random.default_rng(0).standard_normal(2 * sample).astype(np.float32)
     x = np.lib.stride_tricks.as_strided(memory, (2, 4, 5, 7), [4 * n for n in (sample, 1, row, 4)])
-    geometry = Geometry(x.shape, 4, (2, 4), stride, ((top, 0), (0, 1)))
+    geometry = Geometry(x.shape, 4, (height, 4), stride, ((top, 0), (0, 1)))
     _, weight, bias, rng = draw(geometry)
     saved = check_forward(geometry, x, weight, bias, host)
     check_backward(geometry, x, weight, saved, rng.standard_normal(saved.y.shape).astype(x.dtype), host)
@@ -378,6 +379,7 @@ def test_tilings():
         *found, *conv_plan.tilings(3, (5, 7), ((3, 2), (2, 2)), 40)
     ]  # fmt: skip
     assert conv_plan.best_tiling(1, (1, 1), ((5, 9), (1, 1)), [32, 44]) is None
+    assert conv_plan.best_tiling(1, (1, 1), ((5, 9), (1, 1)), [45]) == conv_plan.Tiling(45, 1, 1, 1, 1)
 
 
 SPARSE = [

@@ -222,6 +222,24 @@ def test_mean_squared_error(host, dtype):
         np.testing.assert_array_equal(dprediction, reference.mean_squared_error_backward(prediction, target))
 
 
+def test_two_sums_of_a_block(host, tmp_path):
+    """The second one waits until the first has been read, in whatever order the threads run."""
+    file = tmp_path / "sums.cu"
+    file.write_text("""#include "reduce.cuh"
+extern "C" __global__ void two_sums(const double* x, double* y) {
+    const double first = block_sum(x[threadIdx.x]), second = block_sum(2 * x[threadIdx.x]);
+    if (threadIdx.x == 0) y[0] = first, y[1] = second;
+}""")
+    x = np.arange(256.0)
+    try:
+        for host.order in range(20):
+            y = np.zeros(2)
+            host.launch(str(file), "two_sums", 1, 256, (x, y), {})
+            assert y.tolist() == [x.sum(), 2 * x.sum()]
+    finally:
+        host.order = 0
+
+
 SIZES = ((1,), (3, 4), (8192,), (9000,), (2, 5, 7))
 
 
