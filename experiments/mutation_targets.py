@@ -96,7 +96,7 @@ THREADS = "tests/kernels/cpu/test_parallel.py tests/kernels/cpu/test_memory.py"
 DROPOUT = "dropout or test_dense or threshold or published"
 SUMS = "cross_entropy or logits or squared or clipping or peak or log_mel or two_sums"
 LOSSES = "cross_entropy or logits or no_such_class or squared"
-UPDATES = "clipping or optimizers or one_step or gaps"
+UPDATES = "clipping or optimizers or one_step or gaps or lengths"
 LOG_MEL = "log_mel or peak"
 ALL = "not too_little and not frames_too_long"
 

@@ -204,12 +204,13 @@ def test_any_strides(name, host):
 
 @pytest.mark.parametrize("gap", [(0, 1), (1, 0), (2, 2)], ids=str)
 @pytest.mark.parametrize("stride", [1, 2, 4])
-def test_a_view_of_some_channels_or_columns(gap, stride, host):
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_view_of_some_channels_or_columns(gap, stride, width, host):
     """Channels that lie together may be brought together only where each position begins as they are aligned."""
     wide = np.random.default_rng(0).standard_normal((2, 1, 11 + gap[1], 4 + gap[0])).astype(np.float32)
     x = wide[:, :, :11, :4].transpose(0, 3, 1, 2)
     for left in (0, 1, 2):
-        geometry = Geometry(x.shape, 4, (1, 4), (1, stride), ((0, 0), (left, 3)))
+        geometry = Geometry(x.shape, 4, (1, width), (1, stride), ((0, 0), (left, 3)))
         _, weight, bias, rng = draw(geometry)
         saved = check_forward(geometry, x, weight, bias, host)
         check_backward(geometry, x, weight, saved, rng.standard_normal(saved.y.shape).astype(x.dtype), host)
@@ -281,11 +282,12 @@ def test_chunks_that_run_down_the_rows(rows, top, bottom, turned, apart, host):
     check_backward(geometry, x, weight, saved, rng.standard_normal(saved.y.shape).astype(x.dtype), host)
 
 
-@pytest.mark.parametrize("row, first", [(9, 0), (10, 0), (8, 1), (8, 2)])
-def test_rows_that_begin_anywhere(row, first, host):
-    """Four numbers of a row lie together, but not every row begins at a multiple of four, or of two."""
-    memory = np.random.default_rng(0).standard_normal(first + 8 * row).astype(np.float32)
-    x = memory[first:].reshape(2, 1, 4, row)[..., :8]
+@pytest.mark.parametrize("row, first, gap", [(9, 0, 0), (10, 0, 0), (8, 1, 0), (8, 2, 0), (8, 0, 1), (8, 0, 2)])
+def test_rows_that_begin_anywhere(row, first, gap, host):
+    """Four numbers of a row lie together, but not every row, or sample, begins at a multiple of four, or of two."""
+    sample = 4 * row + gap
+    memory = np.random.default_rng(0).standard_normal(first + 2 * sample).astype(np.float32)[first:]
+    x = np.lib.stride_tricks.as_strided(memory, (2, 1, 4, 8), [4 * n for n in (sample, 4 * row, row, 1)])
     geometry = Geometry(x.shape, 3, (1, 4), (1, 4))
     _, weight, bias, rng = draw(geometry)
     saved = check_forward(geometry, x, weight, bias, host)

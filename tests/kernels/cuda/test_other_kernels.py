@@ -348,6 +348,7 @@ def test_arrays_with_gaps_and_in_any_order_change_in_place(host):
 def test_log_mel(host, n, n_fft, hop, how):
     x = draw((2, n))
     x[1] *= 1e-3
+    x[:, n // 2 :] *= 1e-5  # these frames lie far under the peak
     n_mels = 12
     filters, window = mel_filters(22050, n_fft, n_mels), fft_window("hann", n_fft)
     options = {"center": True, "top_db": 80.0, **how}
