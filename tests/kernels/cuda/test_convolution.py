@@ -202,7 +202,7 @@ def test_any_strides(name, host):
         check_backward(geometry, x, weight, saved, view, host)
 
 
-@pytest.mark.parametrize("gap", [(0, 1), (1, 0), (2, 2)], ids=str)
+@pytest.mark.parametrize("gap", [(0, 1), (1, 0), (2, 1), (2, 2)], ids=str)
 @pytest.mark.parametrize("stride", [1, 2, 4])
 @pytest.mark.parametrize("width", [1, 4])
 def test_a_view_of_some_channels_or_columns(gap, stride, width, host):
