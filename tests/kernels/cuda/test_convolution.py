@@ -32,6 +32,7 @@ GEOMETRIES = {
     "odd strides": Geometry((2, 3, 13, 17), 7, (3, 5), (2, 3), ((1, 2), (3, 0)), ((2, 3), (3, 2))),
     "padding beyond the kernel": Geometry((2, 2, 3, 2), 5, (2, 2), (1, 2), ((3, 1), (0, 5))),
     "overlapping pool in two directions": Geometry((2, 2, 9, 12), 5, (2, 3), pool=((3, 3), (1, 2))),
+    "a pool of one value": Geometry((2, 2, 1, 20), 5, (1, 3), pool=((1, 1), (1, 2))),
     "a pool beyond a tile": Geometry((1, 2, 20, 30), 3, (2, 2), pool=((15, 20), (2, 4))),
     "tiles over both sides of the weights": Geometry((2, 33, 5, 6), 131, (2, 2), pool=((2, 2), (2, 1))),
     "stride beyond the map": Geometry((2, 2, 3, 2), 3, (2, 2), (4, 5)),
@@ -253,7 +254,9 @@ def test_no_tiling_shows(blocks, tile, size, build_dir, monkeypatch):
         host.close()
 
 
-@pytest.mark.parametrize("name", ["mstnet conv1", "padding beyond the kernel", "tiles over both sides of the weights"])
+@pytest.mark.parametrize(
+    "name", ["mstnet conv1", "padding beyond the kernel", "tiles over both sides of the weights", "a pool of one value"]
+)
 def test_one_block_takes_all_tiles(name, any_host, monkeypatch):
     """The next tile comes into one buffer while the other is multiplied."""
     monkeypatch.setattr(conv_plan, "TARGET_BLOCKS", 1)
@@ -283,12 +286,13 @@ def test_chunks_that_run_down_the_rows(rows, top, bottom, turned, apart, host):
 
 
 @pytest.mark.parametrize("row, first, gap", [(9, 0, 0), (10, 0, 0), (8, 1, 0), (8, 2, 0), (8, 0, 1), (8, 0, 2)])
-def test_rows_that_begin_anywhere(row, first, gap, host):
+@pytest.mark.parametrize("step, top", [(1, 0), (4, 1)])
+def test_rows_that_begin_anywhere(row, first, gap, step, top, host):
     """Four numbers of a row lie together, but not every row, or sample, begins at a multiple of four, or of two."""
     sample = 4 * row + gap
     memory = np.random.default_rng(0).standard_normal(first + 2 * sample).astype(np.float32)[first:]
     x = np.lib.stride_tricks.as_strided(memory, (2, 1, 4, 8), [4 * n for n in (sample, 4 * row, row, 1)])
-    geometry = Geometry(x.shape, 3, (1, 4), (1, 4))
+    geometry = Geometry(x.shape, 3, (1, 4), (step, 4), ((top, 0), (0, 0)))
     _, weight, bias, rng = draw(geometry)
     saved = check_forward(geometry, x, weight, bias, host)
     check_backward(geometry, x, weight, saved, rng.standard_normal(saved.y.shape).astype(x.dtype), host)
@@ -404,6 +408,19 @@ def test_sparse_input_gradient(geometry, host):
     args = dmap, weight, x.shape[2:], *how
     expected = reference.conv2d_backward_input(*args)
     error = bound(weight[:, 0].size, x.dtype, False, reference.conv2d_backward_input, *args)
+
+    def check_infinite(dy, finite):
+        """One infinite gradient reaches its own patch, and there is no 0 · ∞ beside it."""
+        place = tuple(np.argwhere(argmax >= 0)[0])
+        large = dy.copy(order="K")
+        large[place] = np.inf
+        found = input_gradient_sparse(large, argmax, weight, x.shape[2:], size, *how)
+        dmap[...] = 0
+        dmap[(*place[:2], *np.unravel_index(argmax[place], size))] = 1
+        reached = reference.conv2d_backward_input(dmap, np.ones_like(weight), x.shape[2:], *how) > 0
+        assert np.isinf(found[reached]).all()
+        np.testing.assert_array_equal(found[~reached], finite[~reached])
+
     before, warps = host.shared_limit, []
     least = 4 * (x[0].size + dy[0].size) + 8 * dy[0].size
     try:
@@ -411,6 +428,7 @@ def test_sparse_input_gradient(geometry, host):
             host.shared_limit = least + 4 * copies * x[0].size
             found = input_gradient_sparse(dy, argmax, weight, x.shape[2:], size, *how)
             assert_within(found, expected, error)
+            check_infinite(dy, found)
             warps.append(host.launches[-1][2]["WARPS"])
         host.shared_limit = least - 1
         assert input_gradient_sparse(dy, argmax, weight, x.shape[2:], size, *how) is None
