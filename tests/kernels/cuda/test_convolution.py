@@ -148,18 +148,20 @@ def test_random_shapes(seed, host):
     check_backward(geometry, x, weight, saved, rng.standard_normal(shape).astype(x.dtype), host)
 
 
-@pytest.mark.parametrize(
-    "name", ["heurinet conv2", "mstnet conv2", "piczak conv1", "tiles over both sides of the weights"]
-)
-def test_the_order_of_threads_does_not_show(name, any_host):
+@pytest.mark.parametrize("name, dtype", [
+    ("heurinet conv2", np.float32), ("mstnet conv2", np.float32), ("piczak conv1", np.float32),
+    ("tiles over both sides of the weights", np.float32), ("many channels", np.float64),
+])  # fmt: skip
+def test_the_order_of_threads_does_not_show(name, dtype, any_host):
     """Threads and blocks in another order give the same bits: no race, and sums that are always added up alike.
 
-    HeuriNet's second layer is two tiles of its depth wide: no block writes into the other's.
+    HeuriNet's second layer is two tiles of its depth wide, and of many float64 channels a tile has fewer than a block
+    has threads: no block writes into another's.
     """
     geometry = GEOMETRIES[name]
-    x, weight, bias, rng = draw(geometry)
+    x, weight, bias, rng = draw(geometry, dtype)
     results = []
-    for order in (0, 1, 2):
+    for order in (0, 1, 2, 3, 4):
         any_host.order = order
         y, saved = cuda.conv_block_forward(x, weight, bias, geometry.stride, geometry.padding, "relu", geometry.pool)
         dy = np.random.default_rng(5).standard_normal(y.shape).astype(x.dtype)
@@ -257,9 +259,10 @@ def test_no_tiling_shows(blocks, tile, size, build_dir, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["mstnet conv1", "padding beyond the kernel", "tiles over both sides of the weights", "a pool of one value"]
 )
-def test_one_block_takes_all_tiles(name, any_host, monkeypatch):
-    """The next tile comes into one buffer while the other is multiplied."""
-    monkeypatch.setattr(conv_plan, "TARGET_BLOCKS", 1)
+@pytest.mark.parametrize("blocks", [1, 528])
+def test_one_block_takes_all_tiles(name, blocks, any_host, monkeypatch):
+    """The next tile comes into one buffer while the other is multiplied; or many blocks share them."""
+    monkeypatch.setattr(conv_plan, "TARGET_BLOCKS", blocks)
     geometry = GEOMETRIES[name]._replace(x=(20, *GEOMETRIES[name].x[1:]))
     x, weight, bias, rng = draw(geometry)
     saved = check_forward(geometry, x, weight, bias, any_host)
