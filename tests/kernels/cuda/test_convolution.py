@@ -344,8 +344,11 @@ def test_a_gradient_that_lies_askew(host):
 
 
 def test_an_input_gradient_of_what_lies_askew(host):
+    """dy begins one number behind a multiple of 256 bytes."""
     dy, weight = draw(Geometry((2, 4, 4, 5), 1, (1, 1)))[0], draw(Geometry((2, 3, 5, 6), 4, (2, 2)))[1]
-    memory = np.zeros(dy.size + 1, dy.dtype)[1:].reshape(2, 4, 5, 4).transpose(0, 3, 1, 2)
+    room = np.zeros(dy.size + 65, dy.dtype)
+    first = -room.__array_interface__["data"][0] % 256 // 4 + 1
+    memory = room[first : first + dy.size].reshape(2, 4, 5, 4).transpose(0, 3, 1, 2)
     memory[...] = dy
     how = weight, [5, 6], [1, 1], [[0, 0], [0, 0]]  # lists are as good as tuples
     found, expected = cuda.conv2d_backward_input(memory, *how), cuda.conv2d_backward_input(dy, *how)
