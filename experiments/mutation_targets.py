@@ -75,6 +75,7 @@ TARGETS: dict[str, list[Target]] = {
     "scratchnet/layers/batchnorm.py": [Target("forward|backward", BATCHNORM_TESTS, select=BATCHNORM_NAMES)],
     "scratchnet/layers/global_avgpool.py": [Target("forward|backward", BATCHNORM_TESTS, select=BATCHNORM_NAMES)],
     "scratchnet/losses.py": [Target("backward", "tests/test_losses.py")],
+    "scratchnet/training/mixup.py": [Target("backward", "tests/training/test_mixup.py")],
     "scratchnet/clipping.py": [Target("_?clip.*", "tests/test_clipping.py")],
     "scratchnet/optimizers.py": [Target("step|_update", "tests/test_optimizers.py")],
     "scratchnet/fusion.py": [Target("forward|backward|fuse|_[a-z].*", FUSION_TESTS)],

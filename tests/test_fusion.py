@@ -20,7 +20,7 @@ from scratchnet.layers import (
     ReLU,
     Tanh,
 )
-from tests.support import assert_within, awkward, on_backend, rounding, seeds
+from tests.support import assert_within, awkward, on_backend, poisoned, rounding, seeds
 
 
 @st.composite
@@ -168,6 +168,29 @@ def test_a_normalisation_in_between(backend, how, block):
             assert_within(array, found[0][name], rounding("float64", 2400) * 2400 * 200)
 
 
+@pytest.mark.parametrize("norm", [False, True])
+@given(block=blocks())
+def test_blocks_write_their_outputs_in_full(backend, norm, block):
+    """Into memory full of NaN; and a pass over NaN before leaves nothing behind."""
+    make, x, rng = block
+    x = np.concatenate([x, x + 1])  # two samples at least
+
+    def steps():
+        layers = make("float64")
+        if norm:
+            out_channels = len(layers[0].params["weight"])
+            kind = BatchNorm1D if isinstance(layers[0], Conv1D) else BatchNorm2D
+            layers.insert(1, on_backend(kind(out_channels, dtype="float64")))
+        return steps_of(layers, True)
+
+    y, dx, grads = run(steps(), x)
+    with poisoned():
+        run(steps(), np.full_like(x, np.nan))
+        y2, dx2, grads2 = run(steps(), x)
+    assert np.array_equal(y2, y) and np.array_equal(dx2, dx)
+    assert all(np.array_equal(grads2[name], grads[name]) for name in grads)
+
+
 @st.composite
 def dense_blocks(draw):
     """(make layers, x): a dense layer, a ReLU, maybe dropout."""
@@ -201,10 +224,11 @@ def test_a_dense_block_equals_its_layers(backend, how, dtype, block, need_dx):
     assert len(fused) == 1 and isinstance(fused[0], DenseBlock)
     if how is not None:
         x, dy = awkward(x, how), awkward(dy, how)
-    for _ in range(2):  # the second time into memory that has been used
+    for _ in range(2):
         for layer in fused[0].layers[2:]:
             layer.reseed(3, 1)
-        y2, dx2, grads2 = run(fused, x, dy, need_dx=need_dx)
+        with poisoned():
+            y2, dx2, grads2 = run(fused, x, dy, need_dx=need_dx)
         assert np.array_equal(y2, y) and set(grads2) == set(grads)
         assert np.array_equal(dx2, dx) if need_dx else dx2 is None
         assert all(np.array_equal(grads2[name], grads[name]) for name in grads)

@@ -40,6 +40,8 @@ def gradcheck(
 
     layer     anything with `forward(x, training=False)` and `backward(dy)`; its `params` and `grads` dictionaries,
               where it has them, are checked too. A loss has `forward(prediction, target)` and `backward()`.
+              A gradient that backward does not give is wrong, but for parameters of a layer that is `frozen`, and
+              for the input of one whose `need_dx` is False.
               float32 parameters are checked in a float64 copy. float64 ones are moved and put back, bit for bit.
     x         the input, any shape; taken as float64. Keep it off kinks: beside one there is no derivative to check.
     training  passed to `forward`. One input must give one output: a layer that draws random numbers is rewound by its
@@ -58,10 +60,13 @@ def gradcheck(
     gradients = subject.backward(r)
     result = GradcheckResult(type(layer).__name__, tolerance)
     for name, array in subject.arrays.items():
-        if name not in gradients:
-            continue  # frozen, or an input gradient that nobody asked for
+        if name not in gradients and not subject.owes(name):
+            continue
         report = ArrayReport(name, tuple(array.shape), tolerance)
         result.arrays.append(report)
+        if name not in gradients:
+            report.complaint = "backward gives no gradient"
+            continue
         gradient = backend.to_numpy(gradients[name])
         if gradient.shape != report.shape:
             report.complaint = f"its gradient has shape {gradient.shape}"
@@ -69,6 +74,9 @@ def gradcheck(
             report.complaint = f"its gradient is not finite at {np.argwhere(~np.isfinite(gradient))[0].tolist()}"
         elif gradient.size:
             _check_array(report, subject, array, gradient, y, r, samples, rng)
+    for name in gradients.keys() - subject.arrays.keys():
+        complaint = "backward gives a gradient of it, and there is no such parameter"
+        result.arrays.append(ArrayReport(name, tuple(gradients[name].shape), tolerance, complaint=complaint))
     return result
 
 
@@ -153,8 +161,20 @@ class _Subject:
             y = self.layer.forward(self.x, training=self.training)
         return np.array(backend.to_numpy(y))
 
+    def owes(self, name: str) -> bool:
+        """Whether backward must give the gradient of this array."""
+        if name == "input":
+            return getattr(self.layer, "need_dx", True)
+        owner = getattr(self.layer, "layers", {}).get(name.rpartition(".")[0], self.layer)
+        return not getattr(owner, "frozen", False)
+
     def backward(self, r: np.ndarray) -> dict[str, Any]:
-        """The gradients by array name, copied: a layer may reuse its buffers in the next pass."""
+        """The gradients by array name, copied: a layer may reuse its buffers in the next pass.
+
+        Those of an earlier pass are forgotten first, so that they cannot stand in for one that is not given.
+        """
+        for part in getattr(self.layer, "layers", {"": self.layer}).values():
+            getattr(part, "grads", {}).clear()
         if self.target is not None:
             dx = self.layer.backward()
         elif "need_dx" in inspect.signature(self.layer.backward).parameters:  # a network, which else saves the work

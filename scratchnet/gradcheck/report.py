@@ -54,7 +54,8 @@ class ArrayReport:
         name = f"{self.name} {self.shape}"
         if self.complaint:
             return f"{name}: {self.complaint}"
-        counts = f"{self.checked} checked" + (f", {self.left_out} beside kinks left out" if self.left_out else "")
+        left_out = f", {self.left_out} beside kinks or lost in rounding left out" if self.left_out else ""
+        counts = f"{self.checked} checked{left_out}"
         direction = " and a direction" if self.direction else ""
         worst = self.worst
         if worst is None or worst.error <= self.tolerance:
@@ -96,5 +97,5 @@ class GradcheckResult:
     def __str__(self) -> str:
         verdict = f"ok, worst relative error {self.max_error:.1e}" if self.ok else "WRONG GRADIENT"
         if not self.arrays:
-            verdict = "NO GRADIENT: backward returned None, and grads is empty"
+            verdict = "NO GRADIENT: all is frozen, and nothing asks for that of the input"
         return "\n  ".join([f"{self.subject}: {verdict}", *map(str, self.arrays)])

@@ -18,6 +18,7 @@ from scratchnet import backend, layers, losses, nets
 from scratchnet.errors import InputError
 from scratchnet.gradcheck.check import gradcheck
 from scratchnet.gradcheck.report import GradcheckResult
+from scratchnet.training.mixup import Mixture, MixtureCrossEntropy
 
 FLOAT64: dict[str, Any] = {"dtype": "float64"}
 
@@ -82,7 +83,9 @@ def _batchnorm(rng: np.random.Generator, layer: Any, *axes: int) -> Iterator[Dra
     for count in axes:
         for training in (True, False):
             channels = _integer(rng, 1, 5)
-            shape = (_integer(rng, 4, 7), channels, *(_integer(rng, 1, 5) for _ in range(count)))
+            positions = [_integer(rng, 1, 5) for _ in range(count)]
+            # Of four values a channel at least; one sample, if it has so many positions.
+            shape = (_integer(rng, -(-4 // int(np.prod(positions))), 7), channels, *positions)
             made = layer(channels, **FLOAT64)
             for value in (*made.params.values(), *made.buffers.values()):
                 value[...] = backend.asarray(rng.uniform(0.5, 1.5, value.shape))
@@ -148,6 +151,13 @@ def _cross_entropy(rng: np.random.Generator) -> Iterator[Draw]:
         )
 
 
+def _mixture_cross_entropy(rng: np.random.Generator) -> Iterator[Draw]:
+    n, k, share = _integer(rng, 1, 6), _integer(rng, 2, 12), float(rng.uniform(0.5, 1))
+    target = Mixture(rng.integers(0, k, n), rng.integers(0, k, n), share)
+    text = f"{(n, k)}, shares {share:.2f} and {1 - share:.2f}"
+    yield Draw(text, MixtureCrossEntropy(), rng.standard_normal((n, k)), {"target": target})
+
+
 def _mean_squared_error(rng: np.random.Generator) -> Iterator[Draw]:
     for axes in (2, 3, 4):
         shape = tuple(_integer(rng, 1, 6) for _ in range(axes))
@@ -187,6 +197,7 @@ CASES: dict[str, Callable[[np.random.Generator], Iterator[Draw]]] = {
     "reflectpad1d": _reflect,
     "decibel": _decibel,
     "softmax_cross_entropy": _cross_entropy,
+    "mixture_cross_entropy": _mixture_cross_entropy,
     "mean_squared_error": _mean_squared_error,
     **{name: lambda rng, name=name: _net(rng, name) for name in (*nets.NETS, *nets.RIVALS)},  # type: ignore[misc]
 }

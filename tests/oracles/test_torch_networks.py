@@ -1,4 +1,5 @@
-"""The same networks in PyTorch, same weights, float64: logits, loss, every gradient and ten optimizer steps agree."""
+"""The same networks in PyTorch, same weights, float64: logits, loss, every gradient and ten optimizer steps agree, and
+so do the running statistics of batch normalisations."""
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from scratchnet import backend as backends  # noqa: E402
 from scratchnet import nets  # noqa: E402
 from scratchnet.losses import MeanSquaredError, SoftmaxCrossEntropy  # noqa: E402
 from scratchnet.optimizers import Adam, NesterovSGD  # noqa: E402
-from tests.oracles.twins import masks_of, twin  # noqa: E402
+from tests.oracles.twins import masks_of, state_of, twin  # noqa: E402
 
-SHAPE = {"piczaknet": (1, 60, 41), "heurinet": (1, 20992), "mstnet": (1, 20992), "melnet": (1, 20992)}
+EVERY = [*nets.NETS, *nets.RIVALS]
+SHAPE = {name: (1, 60, 41) if name == "piczaknet" or name in nets.RIVALS else (1, 20992) for name in EVERY}
 N, CLASSES = 2, 6
 
 # Float64 rounds at 1.1e-16. Ten layers of sums of at most 5000 terms, ten steps that feed on each other: 1e-16 · 5000 ·
@@ -57,7 +59,7 @@ def optimizers(name):
     return NesterovSGD(**how), lambda params: torch.optim.SGD(params, nesterov=True, **how)
 
 
-@pytest.mark.parametrize("name", nets.NETS)
+@pytest.mark.parametrize("name", EVERY)
 def test_ten_steps(name, fast_backend):
     rng = np.random.default_rng(17)
     net = network(name, rng)
@@ -93,6 +95,10 @@ def test_ten_steps(name, fast_backend):
     for key, value in theirs.named_parameters():
         moved = backends.to_numpy(net.params[key]) - start[key]
         assert_agree(moved, value - torch.from_numpy(start[key]), f"what ten steps did to {key}")
+    there = state_of(theirs)
+    assert set(there) == {*net.params, *net.buffers}
+    for key, value in net.buffers.items():
+        assert_agree(value, there[key], key)
 
 
 def test_spectrogram_forcing(fast_backend):
@@ -118,7 +124,7 @@ def test_spectrogram_forcing(fast_backend):
         assert_agree(net.params[f"deepfourier.{key}"], param, key)
 
 
-@pytest.mark.parametrize("name", nets.NETS)
+@pytest.mark.parametrize("name", EVERY)
 def test_weights_travel(name, tmp_path):
     """As safetensors to the PyTorch twin, and back: bit for bit, and with the same logits."""
     from safetensors.numpy import load_file, save_file
@@ -127,8 +133,10 @@ def test_weights_travel(name, tmp_path):
 
     rng = np.random.default_rng(5)
     net = nets.build(name, CLASSES, rng=rng)
+    for value in net.buffers.values():
+        value[...] = rng.uniform(0.5, 1.5, value.shape)
     save_file(net.state_dict(), tmp_path / "ours.safetensors")
-    other = twin(net, name).float()
+    other = twin(net, name).float().eval()
     other.load_state_dict({key: 0 * value for key, value in other.state_dict().items()})
     other.load_state_dict(
         load_torch(tmp_path / "ours.safetensors")
@@ -137,8 +145,8 @@ def test_weights_travel(name, tmp_path):
     ours, theirs = net.forward(x), other(torch.from_numpy(x)).detach().numpy()
     # Float32: ten layers, each of sums of up to 5000 terms whose roundings mostly cancel (their root: 70): 10·70·6e-8.
     assert np.abs(ours - theirs).max() <= 10 * 70 * 2.0**-24 * np.abs(theirs).max()
-    save_torch(other.state_dict(), tmp_path / "theirs.safetensors")
+    save_torch(state_of(other), tmp_path / "theirs.safetensors")
     fresh = nets.build(name, CLASSES, rng=rng)
     fresh.load_state_dict(load_file(tmp_path / "theirs.safetensors"))
-    assert all(np.array_equal(fresh.params[key], net.params[key]) for key in net.params)
+    assert all(np.array_equal(fresh.state_dict()[key], value) for key, value in net.state_dict().items())
     assert np.array_equal(fresh.forward(x), ours)

@@ -1,4 +1,4 @@
-"""The four networks a second time, in PyTorch, written from the paper's tables. Parameters have the same names."""
+"""The networks a second time, in PyTorch, written from the papers' tables. Parameters have the same names."""
 
 import numpy as np
 import torch
@@ -6,21 +6,25 @@ from torch import nn
 from torch.nn import functional as F
 
 from scratchnet.kernels import reference
+from scratchnet.layers import Dropout
 
 
-class Twin(nn.Module):
+class Dropping(nn.Module):
     """`masks(i, shape)` says what the i-th dropout keeps, so that both networks drop the same."""
 
+    masks = None
+
+    def drop(self, i, x):
+        return x if self.masks is None else x * torch.from_numpy(self.masks(i, tuple(x.shape))) / 0.5
+
+
+class Twin(Dropping):
     def __init__(self, n_classes=10, in_channels=1):
         super().__init__()
-        self.masks = None
         p = self.piczak = nn.Module()
         p.conv1, p.conv2 = nn.Conv2d(in_channels, 80, (57, 6)), nn.Conv2d(80, 80, (1, 3))
         p.dense1, p.dense2, p.output = nn.Linear(240, 5000), nn.Linear(5000, 5000), nn.Linear(5000, n_classes)
         self.double()
-
-    def drop(self, i, x):
-        return x if self.masks is None else x * torch.from_numpy(self.masks(i, tuple(x.shape))) / 0.5
 
     def forward(self, x):
         x = self.front(x)
@@ -79,7 +83,44 @@ class MelNet(Twin):
         return ((torch.maximum(db, db.amax(dim=(1, 2), keepdim=True) - 80) - self.mean) / self.std)[:, None]
 
 
-TWINS = {"piczaknet": Twin, "heurinet": HeuriNet, "mstnet": MSTNet, "melnet": MelNet}
+class SBCNN(Dropping):
+    def __init__(self, n_classes=10):
+        super().__init__()
+        s = self.sbcnn = nn.Module()
+        s.conv1, s.conv2, s.conv3 = (nn.Conv2d(i, o, 5, padding=2) for i, o in ((1, 24), (24, 48), (48, 48)))
+        s.dense1, s.output = nn.Linear(48 * 15 * 2, 64), nn.Linear(64, n_classes)
+        self.double()
+
+    def forward(self, x):
+        s = self.sbcnn
+        x = F.max_pool2d(F.relu(s.conv1(x)), (2, 4))
+        x = F.max_pool2d(F.relu(s.conv2(x)), (2, 4))
+        x = self.drop(0, F.relu(s.conv3(x)).flatten(1))
+        return s.output(self.drop(1, F.relu(s.dense1(x))))
+
+
+class MiniVGG(Dropping):
+    def __init__(self, n_classes=10):
+        super().__init__()
+        m, channels = nn.Module(), (1, 32, 32, 64, 64, 128, 128)
+        for i in range(1, 7):
+            setattr(m, f"conv{i}", nn.Conv2d(channels[i - 1], channels[i], 3, padding=1, bias=False))
+            setattr(m, f"norm{i}", nn.BatchNorm2d(channels[i]))
+        m.output = nn.Linear(128, n_classes)
+        self.minivgg = m
+        self.double()
+
+    def forward(self, x):
+        m = self.minivgg
+        for i in range(1, 7):
+            x = F.relu(getattr(m, f"norm{i}")(getattr(m, f"conv{i}")(x)))
+            x = F.max_pool2d(x, 2) if i in (2, 4) else x
+        return m.output(self.drop(0, x.mean(dim=(2, 3))))
+
+
+TWINS = {
+    "piczaknet": Twin, "heurinet": HeuriNet, "mstnet": MSTNet, "melnet": MelNet, "sbcnn": SBCNN, "minivgg": MiniVGG
+}  # fmt: skip
 
 
 def twin(net, name):
@@ -90,7 +131,12 @@ def twin(net, name):
     return other
 
 
+def state_of(other):
+    """Its parameters and buffers, without PyTorch's count of batches, which only a norm without a momentum needs."""
+    return {key: value for key, value in other.state_dict().items() if not key.endswith("num_batches_tracked")}
+
+
 def masks_of(net, step):
     """What the dropouts keep in the coming forward pass of step `step`, from the seeds that `net.reseed` gave them."""
-    seeds = [layer.seed for name, layer in net.layers.items() if name.startswith("piczak.drop")]
+    seeds = [layer.seed for layer in net.layers.values() if isinstance(layer, Dropout)]
     return lambda i, shape: np.asarray(reference.dropout_mask(shape, 0.5, seeds[i], step), np.float64)
