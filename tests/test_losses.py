@@ -92,16 +92,19 @@ def test_mean_squared_error_gradient(backend, seed, shape):
     assert result.ok, str(result)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("how", AWKWARD)
-def test_memory_layout_does_not_matter(backend, how):
-    rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((2, 6, 5))
-    classes = rng.integers(0, 5, 6)
+@given(seed=seeds, n=st.integers(1, 8), k=st.integers(1, 5))
+def test_memory_layout_does_not_matter(backend, how, dtype, seed, n, k):
+    rng = np.random.default_rng(seed)
+    a, b = rng.standard_normal((2, n, k)).astype(dtype)
+    classes = rng.integers(0, k, n)
     for loss, target, other in [(SoftmaxCrossEntropy, classes, classes), (MeanSquaredError, b, awkward(b, how))]:
         value, gradient = both(loss(), a, target)
         value2, gradient2 = both(loss(), awkward(a, how), other)
-        assert_within(value2, value, rounding("float64", 40) * 10)
-        assert_within(gradient2, gradient, rounding("float64", 40))
+        # At most 40 terms in another order: logarithms and squares of numbers under 5, gradients of at most 10 / n.
+        assert_within(value2, value, rounding(dtype, 40) * 100)
+        assert_within(gradient2, gradient, rounding(dtype, 40) * 10)
 
 
 def test_wrong_shapes_and_classes_are_refused():

@@ -10,8 +10,15 @@ from scratchnet.layers import Conv1D, Conv2D, Modulus
 from scratchnet.sound import fourier_kernels, mel_filters
 from tests.support import assert_within, on_backend, rounding, run, seeds
 
-WINDOWS = ["hann", "rectangular", "hamming", "blackman"]
+WINDOWS = ["hann", "rectangular", "hamming", "blackman", "any"]
 n_ffts = st.sampled_from([2, 4, 5, 8, 16, 31, 64, 128])  # odd ones too: no bin of its own at half the rate
+
+
+def values_of(window, n_fft, seed):
+    """The window's n_fft numbers by scipy; of "any" window, numbers from 0.1 to 1."""
+    if window == "any":
+        return np.random.default_rng(seed + 1).uniform(0.1, 1, n_fft)
+    return signal.get_window("boxcar" if window == "rectangular" else window, n_fft)
 
 
 def stft_by_convolution(x, n_fft, hop, window):
@@ -34,9 +41,9 @@ def bound(x, n_fft):
 def test_eq_1_is_scipys_stft(backend, seed, n_fft, hop, extra, window):
     hop = min(hop, n_fft)
     x = np.random.default_rng(seed).standard_normal((2, n_fft + extra))
-    values = signal.get_window("boxcar" if window == "rectangular" else window, n_fft)
+    values = values_of(window, n_fft, seed)
     assume(values.sum() > 1e-3)  # scipy divides by it
-    found = stft_by_convolution(x, n_fft, hop, window)
+    found = stft_by_convolution(x, n_fft, hop, values if window == "any" else window)
     how = {"nperseg": n_fft, "noverlap": n_fft - hop, "boundary": None, "padded": False, "detrend": False}
     _, _, theirs = signal.stft(x, window=values, **how)
     # scipy scales by 1 / Σ w
@@ -47,9 +54,9 @@ def test_eq_1_is_scipys_stft(backend, seed, n_fft, hop, extra, window):
 def test_eq_1_is_librosas_stft(backend, seed, n_fft, hop, extra, window):
     librosa = pytest.importorskip("librosa", reason="librosa is an oracle, not a dependency")
     x = np.random.default_rng(seed).standard_normal((2, n_fft + extra))
-    theirs_window = "boxcar" if window == "rectangular" else window
-    theirs = librosa.stft(x, n_fft=n_fft, hop_length=hop, window=theirs_window, center=False)
-    found = stft_by_convolution(x, n_fft, hop, window)
+    values = values_of(window, n_fft, seed)
+    theirs = librosa.stft(x, n_fft=n_fft, hop_length=hop, window=values, center=False)
+    found = stft_by_convolution(x, n_fft, hop, values if window == "any" else window)
     assert_within(np.abs(found - theirs), np.zeros(theirs.shape), 4 * bound(x, n_fft))
 
 
