@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
+from matplotlib import image as matplotlib_image
 
 from scratchnet import plots
-
-matplotlib_image = pytest.importorskip("matplotlib.image")
 
 SOUND = {"sample_rate": 22050, "hop_length": 512, "n_mels": 60}
 

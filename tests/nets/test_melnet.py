@@ -72,6 +72,8 @@ def test_other_readings_of_the_transform(backend):
 
 @pytest.mark.parametrize("power", [1, 2])
 def test_in_float32_it_is_within_a_thousandth_of_a_decibel(power):
+    """Empirical: 7e-5 dB are found here. The worst case, 1024 · 2⁻²⁴ · 512 = 0.03 of an amplitude, would say nothing of
+    quiet bins. Rounding errors go by the root; 1e-3 leaves ten times what is found for a BLAS of another order."""
     x = segments(3)
     exact = nets.melnet(3, power=power, dtype="float64", rng=np.random.default_rng(0)).features(x.astype("float64"))
     assert np.abs(nets.melnet(3, power=power, rng=np.random.default_rng(0)).features(x) - exact).max() < 1e-3
