@@ -89,7 +89,8 @@ def _cuda(functions: str, select: str, file: str = "test_other_kernels") -> Targ
 
 
 def _convolution(functions: str = ".*") -> Target:
-    return _cuda(functions, "test", "test_convolution")
+    tests = "tests/kernels/cuda/test_convolution.py tests/kernels/cuda/test_convolution_memory.py"
+    return _cuda(functions, "test")._replace(tests=tests)
 
 
 OTHERS = "tests/kernels/cuda/test_other_kernels.py"
