@@ -6,20 +6,24 @@ dropout): y = x·Wᵀ has x, dx = dy·W and dW = dyᵀ·x have dy. `sparse_produ
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.parallel import scratch
-from scratchnet.kernels.cpu.vectors import fma, lanes_of, row, splat, store
+from scratchnet.kernels.cpu.vectors import BYTES, fma, lanes_of, row, splat, store, transpose
 
-DENSITY = 0.4  # up to which share of non-zeros the sparse product is the faster one
-LEAST = 512  # inner, columns and, where b's columns lie in memory, rows from which it pays
-FEW = 64  # rows from which it pays where b's rows lie in memory
+DENSITY = 0.4  # up to which share of non-zeros the sparse product is the faster one,
+DENSITY_OF_FEW = 0.6  # and for batches of up to FEW, which BLAS is slow for: it puts the whole of a large b in order
+FEW = 256
+LEAST = 25_000_000  # products from which it pays
+SIDES = 32, 32, 512  # and rows, inner, columns
 EIGHT = (0,) * 8  # vectors in a row
 DEPTH = 80  # rows of the right factor worked on at a time: with a row of vectors each, they fit the first-level cache
 HEIGHT = 1024  # rows of the result worked on at a time: they fit the second-level cache
-TILES = 10  # rows of EIGHT side by side in a piece, at most
+SLAB = 4  # blocks of DEPTH rows × EIGHT that are copied in one go, at most
 COLUMNS = 1250  # of a BLAS product per piece
 
 
@@ -47,10 +51,10 @@ def product(a, b):
     A zero that is skipped hides the NaN or infinity that it would have met.
     """
     out = parallel.empty((len(a), b.shape[1]), a.dtype)
-    turned = _turned(b)
-    if min(b.shape) >= LEAST and len(a) >= (LEAST if turned else FEW) and _density(a) <= DENSITY:
+    if _skips_zeros(a, b):
         sparse_product(a, b, out)
         return out
+    turned = _turned(b)
 
     def piece(i: int) -> None:
         part = slice(i * COLUMNS, (i + 1) * COLUMNS)
@@ -66,7 +70,7 @@ def product(a, b):
 
 
 def sparse_product(a, b, out):
-    """out = a · b, in time proportional to the non-zeros of a.   a (M, K), b (K, N), out (M, N)
+    """out = a · b, in time proportional to the non-zeros of a.   a (M, K), b (K, N), out (M, N), contiguous
 
     a becomes, for each stretch of DEPTH columns, one list of non-zeros per row. Then, tile by tile of `out`, a row of
     8 vectors stays in registers while the kernel walks along such a list.
@@ -74,12 +78,13 @@ def sparse_product(a, b, out):
     (m, k), n = a.shape, b.shape[1]
     width = len(EIGHT) * lanes_of(a.dtype)
     height = min(m, HEIGHT)
-    tiles = max(1, min(TILES, HEIGHT // height))  # side by side: what is read of b in one go is longer
+    turned = _turned(b)
+    factor = np.ascontiguousarray(b.T if turned else b).reshape(-1)
+    # What is copied of b in one go goes along its memory: several stretches of a tile, or several tiles of a stretch.
+    tiles = 1 if turned else max(1, min(SLAB, HEIGHT // height))
     depths, across = -(-k // DEPTH), -(-n // (tiles * width))
     index, value = np.empty((depths, m * DEPTH), np.int32), np.empty((depths, m * DEPTH), a.dtype)
     firsts = np.empty((depths, m + 1), np.int64)
-    turned = _turned(b)
-    factor = np.ascontiguousarray(b.T if turned else b)
 
     def compress(d: int) -> None:
         block = np.ascontiguousarray(a[:, d * DEPTH : (d + 1) * DEPTH])
@@ -87,12 +92,13 @@ def sparse_product(a, b, out):
 
     def piece(i: int) -> None:
         top, left = i // across * height, i % across * tiles * width
-        bottom = min(m, top + height)
-        sums = scratch("sums", (tiles, bottom - top, width), a.dtype)
-        blocks = scratch("blocks", (tiles, DEPTH, width), a.dtype)
-        _add_up(index, value, firsts[:, top : bottom + 1], factor, turned, left, blocks, sums)
+        part = slice(top, min(m, top + height))
+        sums = scratch("sums", (tiles, part.stop - top, width), a.dtype)
+        blocks = scratch("blocks", (SLAB if turned else tiles, DEPTH, width), a.dtype)
+        lists = index, value, firsts[:, top : part.stop + 1]
+        _add_up(*lists, factor, (k, n), turned, left, blocks, sums, np.zeros(width, a.dtype), EIGHT)
         for tile, first in zip(sums, range(left, n, width)):
-            out[top:bottom, first : first + width] = tile[:, : n - first]
+            out[part, first : first + width] = tile[:, : n - first]
 
     parallel.run(compress, depths)
     parallel.run(piece, -(-m // height) * across)
@@ -101,6 +107,14 @@ def sparse_product(a, b, out):
 def _turned(b) -> bool:
     """Whether b's columns lie in memory, as in x·Wᵀ."""
     return b.strides[0] < b.strides[1]
+
+
+def _skips_zeros(a, b) -> bool:
+    """Whether `sparse_product` is the faster one."""
+    sides = *a.shape, b.shape[1]
+    if math.prod(sides) < LEAST or any(side < least for side, least in zip(sides, SIDES)):
+        return False
+    return _density(a) <= (DENSITY_OF_FEW if min(a.shape) <= FEW else DENSITY)
 
 
 def _density(a) -> float:
@@ -126,43 +140,58 @@ def _compress(block, width, index, value, firsts):
     firsts[block.shape[0]] = count
 
 
-def _add_up(index, value, firsts, factor, turned, left, blocks, sums):
+def _add_up(index, value, firsts, factor, shape, turned, left, blocks, sums, none, like):
     """sums = a few tiles of a · b: for each stretch of DEPTH rows of b, the lists' values times the rows of a block."""
-    blocks[:] = 0
-    sums[:] = 0
-    tiles, depth, width = blocks.shape
-    inner, columns = factor.shape
-    if turned:
-        inner, columns = columns, inner
-    for d in range(len(firsts)):
-        first = d * depth
-        _copy(factor, turned, first, min(depth, inner - first), left, columns, blocks)
-        for tile in range(tiles):
-            rows, out = blocks[tile].reshape(-1), sums[tile].reshape(-1)
-            for i in range(sums.shape[1]):
-                total = row(out, i * width, EIGHT)
-                for t in range(firsts[d, i], firsts[d, i + 1]):
-                    total = fma(splat(value[d, t]), row(rows, np.intp(index[d, t]), EIGHT), total)
-                store(out, i * width, total)
+    slab, depth, width = blocks.shape
+    tiles, height = sums.shape[:2]
+    inner, columns = shape
+    stretches = slab // tiles
+    for first in range(0, len(firsts), stretches):
+        begin, size = first * depth, min(stretches * depth, inner - first * depth)
+        if turned:
+            _copy_turned(factor, inner, begin, size, left, min(width, columns - left), blocks.reshape(-1), width)
+        else:
+            _copy(factor, columns, begin, size, left, blocks, like)
+        for tile in range(min(tiles, -(-(columns - left) // width))):
+            out = sums[tile].reshape(-1)
+            for d in range(first, min(first + stretches, len(firsts))):
+                rows = blocks[tile + d - first].reshape(-1)
+                for i in range(height):
+                    total = row(none, 0, like) if d == 0 else row(out, i * width, like)
+                    for t in range(firsts[d, i], firsts[d, i + 1]):
+                        total = fma(splat(value[d, t]), row(rows, np.intp(index[d, t]), like), total)
+                    store(out, i * width, total)
 
 
-def _copy(factor, turned, first, size, left, columns, blocks):
+def _copy(factor, columns, first, size, left, blocks, like):
     """blocks[tile, k, j] = b[first + k, left + tile · width + j], as far as b goes."""
     tiles, depth, width = blocks.shape
-    if turned:
-        for j in range(min(columns - left, tiles * width)):
-            block = blocks[j // width]
-            for k in range(size):
-                block[k, j % width] = factor[left + j, first + k]
-    else:
-        for k in range(size):
-            for tile in range(tiles):
-                begin = left + tile * width
-                out = blocks[tile, k]
-                for j in range(min(width, columns - begin)):
-                    out[j] = factor[first + k, begin + j]
+    out = blocks.reshape(-1)
+    for k in range(size):
+        for tile in range(tiles):
+            begin = left + tile * width
+            source, to = (first + k) * columns + begin, (tile * depth + k) * width
+            if begin + width <= columns:
+                store(out, to, row(factor, source, like))
+            else:
+                for j in range(columns - begin):
+                    out[to + j] = factor[source + j]
+
+
+def _copy_turned(factor, inner, first, size, left, columns, block, width):
+    """block[k, j] = b[first + k, left + j], where b's columns lie in memory."""
+    lanes = BYTES // factor.itemsize
+    for j in range(0, columns, lanes):
+        source = (left + j) * inner + first
+        whole = size // lanes * lanes if j + lanes <= columns else 0
+        for k in range(0, whole, lanes):
+            transpose(factor, source + k, inner, block, k * width + j, width)
+        for i in range(min(lanes, columns - j)):
+            for k in range(whole, size):
+                block[k * width + j + i] = factor[source + i * inner + k]
 
 
 _copy = njit(nogil=True, cache=True)(_copy)
+_copy_turned = njit(nogil=True, cache=True)(_copy_turned)
 _compress = njit(nogil=True, cache=True)(_compress)
 _add_up = njit(nogil=True, cache=True)(_add_up)

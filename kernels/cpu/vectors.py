@@ -180,6 +180,39 @@ def fma(typingctx, x, y, z):
 
 
 @intrinsic
+def transpose(typingctx, array, index, step, out, to, out_step):
+    """A square of lanes × lanes numbers: out[to + i · out_step + j] = array[index + j · step + i]."""
+    vector = _vector_of(array)
+
+    def codegen(context, builder, signature, args):
+        source, index, step, target, to, out_step = args
+        kind = ir.VectorType(ir.IntType(32), vector.lanes)
+        rows = []
+        for _ in range(vector.lanes):
+            rows.append(builder.load(_pointer(context, builder, signature, source, index, vector)))
+            rows[-1].align = array.dtype.bitwidth // 8
+            index = builder.add(index, step)
+        half = 1
+        while half < vector.lanes:  # exchange the off-diagonal halves of squares of 2, 4, 8, …
+            low = [i if not i & half else vector.lanes + i - half for i in range(vector.lanes)]
+            high = [i + half if not i & half else vector.lanes + i for i in range(vector.lanes)]
+            for i in range(vector.lanes):
+                if not i & half:
+                    pair = rows[i], rows[i + half]
+                    rows[i] = builder.shuffle_vector(*pair, ir.Constant(kind, low))
+                    rows[i + half] = builder.shuffle_vector(*pair, ir.Constant(kind, high))
+            half *= 2
+        for value in rows:
+            data = cgutils.create_struct_proxy(out)(context, builder, target).data
+            pointer = builder.bitcast(builder.gep(data, [to]), value.type.as_pointer())
+            builder.store(value, pointer).align = array.dtype.bitwidth // 8
+            to = builder.add(to, out_step)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, out, types.intp, types.intp), codegen
+
+
+@intrinsic
 def splat_int(typingctx, like, value):
     """As many int32 lanes as `like` has, all `value`."""
     vector = Vector(types.int32, like.lanes)
@@ -305,6 +338,11 @@ if config.DISABLE_JIT:  # the same, for a debugger
 
     def fma(x, y, z):  # noqa: F811
         return x * y + z
+
+    def transpose(array, index, step, out, to, out_step):  # noqa: F811
+        for i in range(lanes_of(array.dtype)):
+            for j in range(lanes_of(array.dtype)):
+                out[to + i * out_step + j] = array[index + j * step + i]
 
     def splat_int(like, value):  # noqa: F811
         return np.full(len(like), value, np.int32)

@@ -206,10 +206,11 @@ def test_dense_products(pieces, dtype, m, k, n, density, seed):
     assert np.array_equal(dense.product(np.asfortranarray(a), np.asfortranarray(b)), right)
 
 
-# More rows than a tile is wide, and more columns than a stretch of tiles.
+# More rows than a tile is high; more columns than the tiles, and more inner ones than the stretches, of a piece.
 @both_types
 @pytest.mark.parametrize("depth, height", [(80, 1024), (3, 7), (16, 60)])
-@example(m=200, k=3, n=800, density=1, seed=0)
+@example(m=200, k=3, n=1100, density=1, seed=0)
+@example(m=3, k=700, n=40, density=1, seed=0)
 @given(
     m=st.integers(1, 40), k=st.integers(1, 200), n=st.integers(1, 150), density=st.sampled_from([0, 0.1, 1]), seed=seeds
 )
@@ -225,11 +226,24 @@ def test_the_sparse_product(dtype, depth, height, m, k, n, density, seed):
             assert np.array_equal(out, a @ b)
 
 
-@pytest.mark.parametrize("density, taken", [(0.1, True), (0.9, False)])
-def test_the_sparse_product_is_taken_where_zeros_are_many(monkeypatch, density, taken):
+@pytest.mark.parametrize(
+    "m, k, n, density, taken",
+    [
+        (600, 520, 530, 0.3, True),
+        (600, 520, 530, 0.5, False),
+        (200, 520, 530, 0.5, True),  # a batch of few rows
+        (530, 200, 520, 0.5, True),  # and its weights' gradient
+        (200, 520, 530, 0.9, False),
+        (100, 520, 400, 0.3, False),  # too narrow
+        (31, 1000, 1000, 0.3, False),
+        (1000, 31, 1000, 0.3, False),
+        (50, 600, 600, 0.3, False),  # too small
+    ],
+)
+def test_the_sparse_product_is_taken_where_zeros_are_many(monkeypatch, m, k, n, density, taken):
     rng, calls = np.random.default_rng(0), []
     monkeypatch.setattr(dense, "sparse_product", lambda a, b, out: calls.append(1))
-    dense.product(sparse(rng, (600, 520), "float32", density), whole(rng, (520, 530), "float32"))
+    dense.product(sparse(rng, (m, k), "float32", density), whole(rng, (k, n), "float32"))
     assert bool(calls) == taken
 
 
