@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from experiments.bench import machine, output, workloads
+from experiments.bench.timing import PAUSE
 from scratchnet import backend
 from scratchnet.clipping import clip_by_norm
 from scratchnet.fusion import fuse
@@ -76,6 +77,7 @@ def profile(net: Network, step: workloads.Step, rounds: int, fused: bool) -> tup
             timed(CLIPPING, "backward", clip_by_norm, grads, step.clip)
         timed(UPDATE, "backward", step.optimizer.step, net.params, grads)
         timed("", "product", product)
+        time.sleep(PAUSE)
 
     def seconds(title: str, way: str) -> float | None:
         return median(times[title, way][1:]) if (title, way) in times else None  # the first compiles

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-PAUSE = 0.02  # seconds between two rivals, in which the threads of the one go to sleep
+PAUSE = 0.1  # seconds between two rivals: the threads of the one spin for about 0.05 s before they go to sleep
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,14 @@ def backward_weight(x, dy, kernel_size, stride, padding, y=None):
     like, starts, taps = _chunks(geometry, x.dtype)
     groups = -(-out_channels // 4)
     width = len(taps) // len(starts)
-    dkernels = parallel.zeros((parallel.PARTS, len(starts), groups, 4, width), x.dtype)  # in the order of the walk
+    dkernels = parallel.empty((parallel.PARTS, len(starts), groups, 4, width), x.dtype)  # in the order of the walk
     dbiases = np.zeros((parallel.PARTS, out_channels), x.dtype)
     samples = geometry.piece(n)
     offsets = geometry.offsets_of(samples)
 
     def part(i: int) -> None:
         begin, end = parallel.part(i, n)
+        dkernels[i] = 0
         for s in range(begin, end, samples):
             piece = slice(s, min(s + samples, end))
             buffer = geometry.buffer(samples, x.dtype)
@@ -47,10 +48,9 @@ def backward_weight(x, dy, kernel_size, stride, padding, y=None):
             _add_products(buffer, offsets[: len(rows)], gradients, starts, chunks, like, dkernels[i])
 
     parallel.run(part, parallel.PARTS)
-    dweight = np.empty((out_channels, geometry.runs * geometry.run_length), x.dtype)
-    summed = dkernels.sum(axis=0).transpose(1, 2, 0, 3).reshape(4 * groups, -1)
-    dweight[:, taps[taps >= 0]] = summed[:out_channels, taps >= 0]
-    return lowering.weight_of(dweight, (out_channels, channels, *kernel_size)), dbiases.sum(axis=0)
+    parts = dkernels.reshape(parallel.PARTS, len(starts), 4 * groups, width).transpose(0, 2, 1, 3)
+    dweight = lowering.weight_gradient(parts, taps, (out_channels, channels, *kernel_size))
+    return dweight, dbiases.sum(axis=0)
 
 
 def backward_input(dy, weight, size, stride, padding, y=None):

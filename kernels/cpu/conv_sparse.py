@@ -45,13 +45,14 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
     dy, argmax = _at_least(lanes_of(x.dtype), dy, 0), _at_least(lanes_of(x.dtype), argmax, -1)
     starts, taps, kernels = in_chunks(geometry, weight)
     dx = parallel.empty((n, *size, channels), x.dtype).transpose(0, 3, 1, 2) if need_dx else None
-    dkernels = parallel.zeros((parallel.PARTS, *kernels.shape), x.dtype)
+    dkernels = parallel.empty((parallel.PARTS, *kernels.shape), x.dtype)
     dbiases = np.zeros((parallel.PARTS, dy.shape[2]), x.dtype)
     rooms = np.arange(dy.shape[2], dtype=np.int32) * (1 + dy.shape[1])  # where each channel's list begins
     samples = geometry.piece(n)
 
     def part(i: int) -> None:
         begin, end = parallel.part(i, n)
+        dkernels[i] = 0
         windows = geometry.buffer(samples, x.dtype)
         dwindows = geometry.buffer(samples, x.dtype, "gradient")
         winners = scratch("winners", (2, len(rooms), 1 + dy.shape[1]), np.int32)  # place of each, channel of each
@@ -72,9 +73,8 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
     parallel.run(part, parallel.PARTS)
     if not need_dweight:
         return dx, None, None
-    dweight = np.empty((out_channels, geometry.runs * geometry.run_length), x.dtype)
-    dweight[:, taps[taps >= 0]] = dkernels.sum(axis=0)[:, taps >= 0]
-    return dx, lowering.weight_of(dweight, weight.shape), dbiases.sum(axis=0)[:out_channels]
+    parts = dkernels.reshape(parallel.PARTS, out_channels, len(starts), -1)
+    return dx, lowering.weight_gradient(parts, taps, weight.shape), dbiases.sum(axis=0)[:out_channels]
 
 
 def in_chunks(geometry, weight):

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numba import njit
 
+from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.parallel import scratch
 
 SLACK = 128  # numbers after the last sample: a row of vectors may read, and write, up to 79 past a window's end
@@ -108,7 +110,29 @@ def rows_of(weight: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(len(weight), -1)
 
 
-def weight_of(rows: np.ndarray, shape) -> np.ndarray:
-    """The opposite of `rows_of`: a contiguous array of `shape` (O, C, kh, kw)."""
-    out_channels, channels, kh, kw = shape
-    return np.ascontiguousarray(rows.reshape(out_channels, kh, kw, channels).transpose(0, 3, 1, 2))
+def weight_gradient(parts: np.ndarray, taps: np.ndarray, shape) -> np.ndarray:
+    """The sum of partial gradients (parts, O, chunks, width), cut as `taps` says, as weights (O, C, kh, kw)."""
+    channels, kh, kw = shape[1:]
+    order = np.arange(channels * kh * kw).reshape(channels, kh, kw).transpose(1, 2, 0).reshape(-1)  # tap → place
+    places = np.where(taps < 0, -1, order[taps])
+    dweight = parallel.empty((shape[0], len(order)), parts.dtype)
+    parallel.run(lambda i: _sum(parts, places, dweight, *parallel.part(i, shape[0])), parallel.PARTS)
+    return dweight.reshape(shape)
+
+
+def _sum(parts, places, dweight, begin, end):
+    """dweight[o, place] = Σ parts, in the order of the parts, for the channels from `begin` to `end`."""
+    chunks, width = parts.shape[2:]
+    totals = np.empty(width, parts.dtype)
+    for o in range(begin, end):
+        for chunk in range(chunks):
+            totals[:] = parts[0, o, chunk]
+            for part in range(1, len(parts)):
+                totals += parts[part, o, chunk]
+            for k in range(width):
+                place = places[chunk * width + k]
+                if place >= 0:
+                    dweight[o, place] = totals[k]
+
+
+_sum = njit(nogil=True, cache=True)(_sum)
