@@ -1,8 +1,7 @@
 """Convolution + bias + ReLU + max-pool in one pass over a few samples, without im2col.
 
-The register kernel keeps 4 positions × a row of 2 to 5 vectors of output channels in registers and walks along the four
-windows; the windows overlap in memory and are read where they lie. The convolution's map of a few samples stays in the
-cache until it is pooled; only the pooled values and their places are written out.
+The convolution's map of a few samples stays in the cache until it is pooled; only the pooled values and their places
+are written out.
 """
 
 from __future__ import annotations
@@ -10,23 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from scratchnet.kernels.cpu import lowering, parallel
+from scratchnet.kernels.cpu import lowering, parallel, winograd
+from scratchnet.kernels.cpu.panels import Panels
 from scratchnet.kernels.cpu.parallel import scratch
-from scratchnet.kernels.cpu.vectors import (
-    BYTES,
-    element,
-    exceeds,
-    fma,
-    lanes_of,
-    load,
-    row,
-    splat,
-    splat_int,
-    store,
-    where,
-)
-
-PANEL_BYTES = 32 * 1024  # of weights that are walked through for all positions: they fit the first-level cache
+from scratchnet.kernels.cpu.vectors import BYTES, exceeds, load, splat_int, store, where
 
 
 def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=None):
@@ -41,98 +27,41 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
     y = parallel.empty((n, *pool_shape((geometry.rows, geometry.columns), pool), out_channels), x.dtype)
     place_type = np.int16 if geometry.positions <= np.iinfo(np.int16).max else np.int32
     argmax = parallel.empty(y.shape if pool else (0, *y.shape[1:]), place_type)
-    vectors = _vectors(-(-out_channels // lanes_of(x.dtype)))
-    like = (0,) * vectors  # tells the kernel at compile time
-    panels = _pack(lowering.rows_of(weight), bias, vectors * lanes_of(x.dtype), x.dtype)
-    cuts = np.array(_cuts(geometry.runs, geometry.run_length, PANEL_BYTES // panels[0, 0].nbytes))
     window = pool_window(geometry.columns, pool, relu, turned)
-    samples = geometry.piece(n)
-    offsets = geometry.offsets_of(samples)
+    samples, columns = geometry.piece(n), geometry.columns
+    if pool is None and winograd.pays(geometry, n, out_channels, stride):
+        samples, columns = min(n, 2 * samples), columns + columns % 2
+        to_map = winograd.Pairs(geometry, samples, weight, bias, stride)
+    else:
+        to_map = _Windows(geometry, samples, weight, bias)
 
     def piece(i: int) -> None:
         part = slice(i * samples, min(n, (i + 1) * samples))
         buffer = geometry.buffer(samples, x.dtype)
         geometry.fill(buffer, x[part] if mask is None else np.where(mask[part] <= 0, 0, x[part]))
-        conv_map = scratch("map", (len(offsets), len(panels) * panels.shape[2]), x.dtype)
-        here = offsets[: -(-len(y[part]) * geometry.positions // 4) * 4]
-        _convolve(buffer, here, geometry.row_step, cuts, panels, like, conv_map)
+        conv_map = to_map(buffer, len(y[part]))
         if pool:
             pool_maps(conv_map, geometry.positions, window, y[part], argmax[part])
         else:
-            _copy(conv_map, relu, y[part])
+            _copy(conv_map, columns, relu, y[part])
 
     parallel.run(piece, -(-n // samples))
     return y.transpose(0, 3, 1, 2), argmax.transpose(0, 3, 1, 2)
 
 
-def _cuts(runs, run_length, depth):
-    """A window's taps in cuts of about `depth`: first tap, first and last run, first and last number of each run."""
-    if run_length <= depth:
-        together = depth // run_length
-        return [(r * run_length, r, min(r + together, runs), 0, run_length) for r in range(0, runs, together)]
-    parts = -(-run_length // depth)
-    edges = [i * run_length // parts for i in range(parts + 1)]
-    return [(r * run_length + k, r, r + 1, k, end) for r in range(runs) for k, end in zip(edges, edges[1:])]
+class _Windows:
+    """The convolution as it is written: every output the product of its window with the weights."""
 
+    def __init__(self, geometry, samples, weight, bias):
+        self.geometry, self.offsets = geometry, geometry.offsets_of(samples)
+        self.panels = Panels(lowering.rows_of(weight), bias, geometry.runs)
 
-def _vectors(needed):
-    """How many vectors of channels a panel has, of 2 to 5: as few idle lanes as can be, then as many as can be."""
-    return min((5, 4, 3, 2), key=lambda v: (-needed % v, -v))
-
-
-def _pack(rows, bias, width, dtype):
-    """Weights (O, K) and bias as panels of `width` channels: (panels, 1 + K, width), the bias first."""
-    out_channels, taps = rows.shape
-    count = -(-out_channels // width)
-    packed = parallel.zeros((count, 1 + taps, width), dtype)
-
-    def fill(i: int) -> None:
-        part = slice(i * width, min((i + 1) * width, out_channels))
-        packed[i, 1:, : part.stop - part.start] = rows[part].T
-        if bias is not None:
-            packed[i, 0, : part.stop - part.start] = bias[part]
-
-    parallel.run(fill, count)
-    return packed
-
-
-def _convolve(buffer, offsets, row_step, cuts, panels, like, conv_map):
-    """conv_map[p, o] = bias[o] + Σ over the window at offsets[p]; 4 positions × a row of channels at a time.
-
-    A panel's taps are walked through in cuts, each for all positions, so that a cut's weights stay in the first cache.
-    """
-    width, step = panels.shape[2], conv_map.shape[1]
-    out = conv_map.reshape(-1)
-    for g in range(len(panels)):
-        panel = panels[g].reshape(-1)
-        for cut in range(len(cuts)):
-            tap, run_begin, run_end, begin, end = cuts[cut]
-            for p in range(0, len(offsets), 4):
-                to = p * step + g * width
-                if cut == 0:
-                    a = b = c = d = row(panel, 0, like)
-                else:
-                    a, b = row(out, to, like), row(out, to + step, like)
-                    c, d = row(out, to + 2 * step, like), row(out, to + 3 * step, like)
-                at = (1 + tap) * width
-                for run in range(run_begin, run_end):
-                    shift = run * row_step
-                    ia, ib = offsets[p] + shift, offsets[p + 1] + shift
-                    ic, id_ = offsets[p + 2] + shift, offsets[p + 3] + shift
-                    for k in range(begin, end):
-                        weights = row(panel, at, like)
-                        at += width
-                        a = fma(splat(element(buffer, ia + k)), weights, a)
-                        b = fma(splat(element(buffer, ib + k)), weights, b)
-                        c = fma(splat(element(buffer, ic + k)), weights, c)
-                        d = fma(splat(element(buffer, id_ + k)), weights, d)
-                store(out, to, a)
-                store(out, to + step, b)
-                store(out, to + 2 * step, c)
-                store(out, to + 3 * step, d)
-
-
-_convolve = njit(nogil=True, cache=True)(_convolve)
+    def __call__(self, buffer, samples):
+        """The map of some samples, (positions, channels and more)."""
+        conv_map = scratch("map", (len(self.offsets), self.panels.channels), buffer.dtype)
+        here = self.offsets[: -(-samples * self.geometry.positions // 4) * 4]
+        self.panels.convolve(buffer, here, self.geometry.row_step, conv_map.reshape(-1), conv_map.shape[1])
+        return conv_map
 
 
 def pool_shape(size, pool):
@@ -181,13 +110,14 @@ def _pool(conv_maps, positions, window, y, argmax):
 pool_maps = njit(nogil=True, cache=True)(_pool)
 
 
-def _copy(conv_map, relu, y):
-    """Without a pool: y = the map, cut at 0 by ReLU."""
-    rows = y.reshape(-1, y.shape[3])
-    for p in range(len(rows)):
-        for o in range(y.shape[3]):
-            value = conv_map[p, o]
-            rows[p, o] = 0 if relu & (value <= 0) else value
+def _copy(conv_map, columns, relu, y):
+    """Without a pool: y = the map, whose rows have so many `columns`, cut at 0 by ReLU."""
+    rows = y.reshape(-1, *y.shape[2:])
+    for i in range(len(rows)):
+        for j in range(y.shape[2]):
+            for o in range(y.shape[3]):
+                value = conv_map[i * columns + j, o]
+                rows[i, j, o] = 0 if relu & (value <= 0) else value
 
 
 _copy = njit(nogil=True, cache=True)(_copy)

@@ -13,7 +13,8 @@ from numba import njit
 
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.parallel import scratch
-from scratchnet.kernels.cpu.vectors import BYTES, fma, lanes_of, row, splat, store, transpose
+from scratchnet.kernels.cpu.turning import copy_turned
+from scratchnet.kernels.cpu.vectors import fma, lanes_of, row, splat, store
 
 DENSITY = 0.4  # up to which share of non-zeros the sparse product is the faster one,
 DENSITY_OF_FEW = 0.6  # and for batches of up to FEW, which BLAS is slow for: it puts the whole of a large b in order
@@ -149,7 +150,7 @@ def _add_up(index, value, firsts, factor, shape, turned, left, blocks, sums, non
     for first in range(0, len(firsts), stretches):
         begin, size = first * depth, min(stretches * depth, inner - first * depth)
         if turned:
-            _copy_turned(factor, inner, begin, size, left, min(width, columns - left), blocks.reshape(-1), width)
+            copy_turned(factor, inner, begin, size, left, min(width, columns - left), blocks.reshape(-1), width)
         else:
             _copy(factor, columns, begin, size, left, blocks, like)
         for tile in range(min(tiles, -(-(columns - left) // width))):
@@ -178,20 +179,6 @@ def _copy(factor, columns, first, size, left, blocks, like):
                     out[to + j] = factor[source + j]
 
 
-def _copy_turned(factor, inner, first, size, left, columns, block, width):
-    """block[k, j] = b[first + k, left + j], where b's columns lie in memory."""
-    lanes = BYTES // factor.itemsize
-    for j in range(0, columns, lanes):
-        source = (left + j) * inner + first
-        whole = size // lanes * lanes if j + lanes <= columns else 0
-        for k in range(0, whole, lanes):
-            transpose(factor, source + k, inner, block, k * width + j, width)
-        for i in range(min(lanes, columns - j)):
-            for k in range(whole, size):
-                block[k * width + j + i] = factor[source + i * inner + k]
-
-
 _copy = njit(nogil=True, cache=True)(_copy)
-_copy_turned = njit(nogil=True, cache=True)(_copy_turned)
 _compress = njit(nogil=True, cache=True)(_compress)
 _add_up = njit(nogil=True, cache=True)(_add_up)

@@ -1,0 +1,23 @@
+"""Copies that turn a matrix, a square of vectors at a time: number by number, they would take as long as products."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from scratchnet.kernels.cpu.vectors import BYTES, transpose
+
+
+def _copy_turned(matrix, inner, first, size, left, columns, block, width):
+    """block[k · width + j] = matrix[(left + j) · inner + first + k] for k < size, j < columns: rows become columns."""
+    lanes = BYTES // matrix.itemsize
+    for j in range(0, columns, lanes):
+        source = (left + j) * inner + first
+        whole = size // lanes * lanes if j + lanes <= columns else 0
+        for k in range(0, whole, lanes):
+            transpose(matrix, source + k, inner, block, k * width + j, width)
+        for i in range(min(lanes, columns - j)):
+            for k in range(whole, size):
+                block[k * width + j + i] = matrix[source + i * inner + k]
+
+
+copy_turned = njit(nogil=True, cache=True)(_copy_turned)
