@@ -52,7 +52,8 @@ SCALES = {
 class System(NamedTuple):
     """What is trained: its name in tables, and its settings where they differ from the scale's.
 
-    `lr_times` is no setting of a run: it multiplies all learning rates of the scale, those of forcing apart.
+    What ends with `_times` is no setting of a run: `lr_times` multiplies all learning rates of the scale, those of
+    forcing apart; `epochs_phase0_times` the epochs before a front end learns, all that there are without one.
     """
 
     name: str
@@ -115,10 +116,20 @@ def _behind(front: System, rival: str) -> System:
 
 ALL_FRONTS = (PICZAKNET, HEURINET, MSTNET, MELNET)
 BEHIND = tuple((_behind(front, rival), front) for front in ALL_FRONTS for rival in RIVALS)
-STRONGER = tuple(
-    System(f"{rival}, {name}", {"net": net, **settings})
-    for rival, net in RIVALS.items()
-    for name, settings in {"mixup": {"mixup": 0.4}, "mixup and augmentation": {"mixup": 0.4, "augment": 4}}.items()
+MIXUP = {"mixup": 0.4}
+BOTH_MIXED = {**MIXUP, "augment": 4}
+LONG = {**BOTH_MIXED, "epochs_phase0_times": 5}
+STRONGER = (
+    *(
+        System(f"{rival}, {name}", {"net": net, **settings})
+        for rival, net in RIVALS.items()
+        for name, settings in {"mixup": MIXUP, "mixup and augmentation": BOTH_MIXED}.items()
+    ),
+    System("SB-CNN, mixup and augmentation, 5 times as long", {"net": "sbcnn", **LONG}),
+    _behind(MELNET, "SB-CNN"),
+    System(
+        "MelNet, |·|², SB-CNN, mixup and augmentation, 5 times as long", {**_behind(MELNET, "SB-CNN").settings, **LONG}
+    ),
 )
 RATES = _versions(HEURINET, lr_times=(0.25, 4.0))
 WIDTHS = _versions(HEURINET, conv1_kernel=(55, 310))
@@ -192,21 +203,22 @@ def job(system: System, scale: str, seed: int, changes: Mapping[str, Any] | None
     """The run of a system at a scale; `changes`: what the user asks of all runs. Equal runs have equal names."""
     common = {**SCALES[scale].settings, **(changes or {})}
     settings = {**system.settings}
-    times = settings.pop("lr_times", 1.0)
+    times = {name: settings.pop(name) for name in [*settings] if name.endswith(TIMES)}
     config = configuration.resolve(({**common, **settings, "seed": seed}, None))
     plain = configuration.resolve(({**common, "net": config.net, "preset": config.preset}, None))
     name = "-".join(_words(config, plain, SCALES[scale].settings["preset"], times))
-    if times != 1.0:
-        rates = [name for name in config.to_dict() if name.startswith("lr_")]
-        scaled = {name: getattr(config, name) * times for name in rates if getattr(config, name) is not None}
+    for what, factor in times.items():
+        names = [name for name in config.to_dict() if name.startswith(what.removesuffix(TIMES))]
+        scaled = {name: getattr(config, name) * factor for name in names if getattr(config, name) is not None}
         config = config.with_(**scaled)
     return Job(name, config)
 
 
+TIMES = "_times"
 UNNAMED = ("init", "seed", "grad_norms")  # named first or last; what is recorded changes no result
 
 
-def _words(config: Config, plain: Config, preset: str, times: float) -> Iterator[str]:
+def _words(config: Config, plain: Config, preset: str, times: Mapping[str, float]) -> Iterator[str]:
     """heurinet, icebreaker, conv1_kernel, 55, seed2: what the run is, where it is not what its preset makes of it."""
     yield config.net
     if not config.is_back_end:
@@ -216,8 +228,8 @@ def _words(config: Config, plain: Config, preset: str, times: float) -> Iterator
     for name, value in config.to_dict().items():
         if name not in UNNAMED and value != getattr(plain, name):
             yield f"{name}-{value}"
-    if times != 1.0:
-        yield f"lr_times-{times:g}"
+    for what, factor in times.items():
+        yield f"{what}-{factor:g}"
     yield f"seed{config.seed}"
 
 

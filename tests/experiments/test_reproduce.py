@@ -50,6 +50,8 @@ def test_the_published_setting_is_the_papers():
     slow = plan["heurinet-icebreaker-lr_times-0.25-seed0"]
     assert [slow.lr_of(phase) for phase in (0, 1, 2, 3)] == [5e-4] * 4
     assert slow.lr_of("forcing") == heuri.lr_of("forcing")
+    long = plan["sbcnn-augment-4-mixup-0.4-epochs_phase0_times-5-seed0"]
+    assert [long.epochs_of(phase) for phase in (0, 1)] == [1500, 100] and long.lr_of(0) == heuri.lr_of(0)
     assert len([name for name in plan if name.startswith("heurinet-icebreaker-seed")]) == 3
 
 
