@@ -53,7 +53,8 @@ class System(NamedTuple):
     """What is trained: its name in tables, and its settings where they differ from the scale's.
 
     What ends with `_times` is no setting of a run: `lr_times` multiplies all learning rates of the scale, those of
-    forcing apart; `epochs_phase0_times` the epochs before a front end learns, all that there are without one.
+    forcing apart; `epochs_phase3_times` the epochs of Phase 3, `epochs_phase0_times` those before a front end learns, which are
+    all that there are without one.
     """
 
     name: str
@@ -63,6 +64,7 @@ class System(NamedTuple):
 PICZAKNET = System("PiczakNet", {"net": "piczaknet"})
 HEURINET = System("HeuriNet, IceBreaker", {"net": "heurinet"})
 MSTNET = System("MSTNet, IceBreaker", {"net": "mstnet", "grad_norms": True})
+HEURINET_LONG = System("HeuriNet, IceBreaker, Phase 3 4 times as long", {"net": "heurinet", "epochs_phase3_times": 4})
 HEURINET_RANDOM = System("HeuriNet, random init", {"net": "heurinet", "init": "random"})
 MSTNET_RANDOM = System("MSTNet, random init", {"net": "mstnet", "init": "random", "grad_norms": True})
 MELNET = System("MelNet, |·|²", {"net": "melnet", "mel_power": 2, "grad_norms": True})
@@ -148,6 +150,11 @@ STUDIES = {
         FIVE[1:],
         pairs=((HEURINET, HEURINET_RANDOM), (MSTNET, MSTNET_RANDOM)),
         many=True,
+    ),
+    "longer": Study(
+        "Was HeuriNet trained for long enough? Its last phase four times as long",
+        (PICZAKNET, HEURINET, HEURINET_LONG),
+        pairs=((HEURINET_LONG, HEURINET), (HEURINET_LONG, PICZAKNET)),
     ),
     "piczak2015": Study(
         "What do Piczak's deltas and his augmentation bring to his network?",
