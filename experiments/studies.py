@@ -53,8 +53,8 @@ class System(NamedTuple):
     """What is trained: its name in tables, and its settings where they differ from the scale's.
 
     What ends with `_times` is no setting of a run: `lr_times` multiplies all learning rates of the scale, those of
-    forcing apart; `epochs_phase3_times` the epochs of Phase 3, `epochs_phase0_times` those before a front end learns, which are
-    all that there are without one.
+    forcing apart; `epochs_phase3_times` the epochs of Phase 3, and `epochs_phase0_times` those before a front end
+    learns, which are all that there are without one.
     """
 
     name: str
