@@ -41,7 +41,7 @@ class Pairs:
 
     def __init__(self, geometry, samples, weight, bias, stride):
         block, size = stride[1] * geometry.channels, (geometry.height, -(-geometry.columns // 2))
-        self.geometry = geometry
+        self.geometry, self.samples = geometry, samples
         self.terms = lowering.lower(block, size, (geometry.runs, 1), (stride[0], 1), ((0, 0), (0, 0)))  # one a pair
         g = np.moveaxis(lowering.rows_of(weight).reshape(len(weight), geometry.runs, -1, block), 2, 0)
         half = g.dtype.type(0.5)
@@ -57,8 +57,9 @@ class Pairs:
         """The map of some samples, (positions, channels and more), a row filled up to an even number of positions."""
         three, channels = len(self.panels) == 4, self.panels[0].channels
         image = buffer[: samples * self.geometry.sample_size].reshape(-1, self.geometry.row_step)
-        terms = scratch("terms", (len(self.panels), samples * self.terms.sample_size), buffer.dtype)
-        _combine(image, self.terms.channels, terms.reshape(len(terms), len(image), -1))
+        # Of a whole piece: the last positions, filled up to a multiple of 4, may lie in the sample after these.
+        terms = scratch("terms", (len(self.panels), self.samples * self.terms.sample_size), buffer.dtype)
+        _combine(image, self.terms.channels, terms.reshape(len(terms), -1, self.terms.row_step))
         conv_map = scratch("map", (len(self.offsets), 2, channels), buffer.dtype)
         even, odd = conv_map.reshape(-1), conv_map.reshape(-1)[channels:]
         here = self.offsets[: -(-samples * self.terms.positions // 4) * 4]
