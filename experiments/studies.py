@@ -72,6 +72,9 @@ MELNET_MODULUS = System("MelNet, |·|", {"net": "melnet", "mel_power": 1, "grad_
 FIVE = (PICZAKNET, HEURINET, MSTNET, HEURINET_RANDOM, MSTNET_RANDOM)
 
 
+AT_PEAK = tuple(System(f"{s.name}, peak segment", {**s.settings, "peak": "segment"}) for s in FIVE[:3])
+
+
 def _piczak2015(name: str, deltas: str | None, augment: int = PRESETS["piczak2015"]["augment"]) -> System:
     return System(name, {"net": "piczaknet", "preset": "piczak2015", "deltas": deltas, "augment": augment})
 
@@ -155,6 +158,11 @@ STUDIES = {
         "Was HeuriNet trained for long enough? Its last phase four times as long",
         (PICZAKNET, HEURINET, HEURINET_LONG),
         pairs=((HEURINET_LONG, HEURINET), (HEURINET_LONG, PICZAKNET)),
+    ),
+    "peak": Study(
+        "Do front ends without a logarithm need every segment at full range, as the paper has it, and not every clip?",
+        (*(system for pair in zip(AT_PEAK, FIVE) for system in pair),),
+        pairs=(*zip(AT_PEAK, FIVE), (AT_PEAK[1], AT_PEAK[0]), (AT_PEAK[2], AT_PEAK[0])),
     ),
     "piczak2015": Study(
         "What do Piczak's deltas and his augmentation bring to his network?",
