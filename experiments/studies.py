@@ -49,6 +49,9 @@ SCALES = {
 }
 
 
+TIMES = "_times"  # at the end of a name: see `System`
+
+
 class System(NamedTuple):
     """What is trained: its name in tables, and its settings where they differ from the scale's.
 
@@ -122,18 +125,19 @@ def _behind(front: System, rival: str) -> System:
 ALL_FRONTS = (PICZAKNET, HEURINET, MSTNET, MELNET)
 BEHIND = tuple((_behind(front, rival), front) for front in ALL_FRONTS for rival in RIVALS)
 MIXUP = {"mixup": 0.4}
-BOTH_MIXED = {**MIXUP, "augment": 4}
-LONG = {**BOTH_MIXED, "epochs_phase0_times": 5}
+MIXUP_AUGMENTED = {**MIXUP, "augment": 4}
+LONG = {**MIXUP_AUGMENTED, "epochs_phase0_times": 5}
 STRONGER = (
     *(
         System(f"{rival}, {name}", {"net": net, **settings})
         for rival, net in RIVALS.items()
-        for name, settings in {"mixup": MIXUP, "mixup and augmentation": BOTH_MIXED}.items()
+        for name, settings in {"mixup": MIXUP, "mixup and augmentation": MIXUP_AUGMENTED}.items()
     ),
     System("SB-CNN, mixup and augmentation, 5 times as long", {"net": "sbcnn", **LONG}),
     _behind(MELNET, "SB-CNN"),
     System(
-        "MelNet, |·|², SB-CNN, mixup and augmentation, 5 times as long", {**_behind(MELNET, "SB-CNN").settings, **LONG}
+        "MelNet, |·|², SB-CNN, mixup and augmentation, Phase 0 5 times as long",
+        {**_behind(MELNET, "SB-CNN").settings, **LONG},
     ),
 )
 RATES = _versions(HEURINET, lr_times=(0.25, 4.0))
@@ -229,7 +233,6 @@ def job(system: System, scale: str, seed: int, changes: Mapping[str, Any] | None
     return Job(name, config)
 
 
-TIMES = "_times"
 UNNAMED = ("init", "seed", "grad_norms")  # named first or last; what is recorded changes no result
 
 

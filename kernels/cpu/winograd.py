@@ -8,7 +8,7 @@ wide, g, take four products instead of six:
     y₁ = g₀c₁ + g₁c₂ + g₂c₃ = s − d + g₂(c₃ − c₁)     d = ½(g₀ − g₁ + g₂)(c₂ − c₁)
 
 The products are the register kernel's, whose sums go on from what the ones before have left. They round otherwise than
-the plain convolution does, by a few times as much at most.
+the plain convolution does, and hardly more (the tests derive it).
 """
 
 from __future__ import annotations

@@ -172,7 +172,9 @@ def test_two_outputs_at_a_time_where_it_pays(shape, out_channels, kernel, stride
 
 
 def test_two_outputs_at_a_time_round_hardly_worse():
-    """The weights' sums and the input's are rounded before the product: the error is a few times the plain one's."""
+    """Of B channels the plain sum of 3B products has partial sums of variance k after k of them: squared errors like
+    Σk = 4.5 B². Here s and d have B of variance 1.5 each, 0.75 B² both, and the last B start from 3 B: 3 B². That is as
+    much again; what the factors' own sums round is of order B. A fifth more is left for the latter."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((60, 64, 1, 41), np.float32)
     weight = rng.standard_normal((64, 64, 1, 3), np.float32)
@@ -183,7 +185,7 @@ def test_two_outputs_at_a_time_round_hardly_worse():
             patch.setattr(winograd, "POSITIONS", least)
             y = cpu.conv2d_forward(x, weight, None, (1, 1), ((0, 0), (0, 0)))
         errors.append(np.sqrt(np.mean((y - right) ** 2)))
-    assert errors[0] != errors[1] and errors[0] < 4 * errors[1]
+    assert errors[0] != errors[1] and errors[0] < 1.2 * errors[1]
 
 
 @both_types
