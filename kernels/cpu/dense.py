@@ -71,7 +71,7 @@ def product(a, b):
 
 
 def sparse_product(a, b, out):
-    """out = a · b, in time proportional to the non-zeros of a.   a (M, K), b (K, N), out (M, N), contiguous
+    """out = a · b, in time proportional to the non-zeros of a.   a (M, K), b (K, N), out (M, N)
 
     a becomes, for each stretch of DEPTH columns, one list of non-zeros per row. Then, tile by tile of `out`, a row of
     8 vectors stays in registers while the kernel walks along such a list.
