@@ -1,6 +1,7 @@
 """Prediction against PyTorch at its best:   python -m experiments.bench.predict [--net …] [--batch …] [--data …]
 
-The forward pass of a batch (throughput) and of a single segment (latency), in `inference_mode` on the other side.
+The forward pass of batches in a row (throughput) and of a single segment (latency), in `inference_mode` on the other
+side.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from experiments.bench.step import OURS, best, opponents
 from experiments.bench.timing import interleave
 from scratchnet import backend
 from scratchnet.network import Network
+
+SEGMENTS, LATENCIES = 500, 20  # that one turn predicts, in batches and one by one
 
 
 def measure(
@@ -51,7 +54,7 @@ def _states(
         if not rows:
             theirs, failed = opponents.working(theirs) if theirs else ({}, {})
         rivals = {OURS: lambda net=net, x=x: net.forward(x), **theirs}
-        times = interleave(rivals, rounds, repeat=max(1, 20 // batch), always=(OURS,))
+        times = interleave(rivals, rounds, repeat=LATENCIES if batch == 1 else -(-SEGMENTS // batch), always=(OURS,))
         row: dict[str, Any] = {"net": name, "batch": batch, "state": state}
         row["times"] = {key: timing.to_dict() for key, timing in times.items()}
         row["times"] |= {key: {"failed": reason} for key, reason in failed.items()}

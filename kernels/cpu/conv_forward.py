@@ -29,7 +29,7 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
     argmax = parallel.empty(y.shape if pool else (0, *y.shape[1:]), place_type)
     window = pool_window(geometry.columns, pool, relu, turned)
     samples, columns = geometry.piece(n), geometry.columns
-    if pool is None and winograd.pays(geometry, n, out_channels, stride):
+    if pool is None and winograd.pays(geometry, n, out_channels, stride, relu):
         samples, columns = min(n, 2 * samples), columns + columns % 2
         to_map = winograd.Pairs(geometry, samples, weight, bias, stride)
     else:

@@ -14,17 +14,18 @@ from numba import njit
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.turning import copy_turned
-from scratchnet.kernels.cpu.vectors import fma, lanes_of, row, splat, store
+from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, prefetch, row, splat, store
 
 DENSITY = 0.4  # up to which share of non-zeros the sparse product is the faster one,
 DENSITY_OF_FEW = 0.6  # and for batches of up to FEW, which BLAS is slow for: it puts the whole of a large b in order
 FEW = 256
 LEAST = 25_000_000  # products from which it pays
 SIDES = 32, 32, 512  # and rows, inner, columns
-EIGHT = (0,) * 8  # vectors in a row
-DEPTH = 80  # rows of the right factor worked on at a time: with a row of vectors each, they fit the first-level cache
+SIX = (0,) * 6  # vectors in a row: without AVX-512, twelve of sixteen registers
+DEPTH = 80  # rows of the right factor worked on at a time: with a row of vectors each, 30 KB, in the first-level cache
 HEIGHT = 1024  # rows of the result worked on at a time: they fit the second-level cache
-SLAB = 4  # blocks of DEPTH rows × EIGHT that are copied in one go, at most
+SLAB = 8  # blocks of DEPTH × SIX that are copied in one go, at most
+AHEAD = 4  # rows that are asked of the memory before they are copied
 COLUMNS = 1250  # of a BLAS product per piece
 
 
@@ -74,10 +75,10 @@ def sparse_product(a, b, out):
     """out = a · b, in time proportional to the non-zeros of a.   a (M, K), b (K, N), out (M, N)
 
     a becomes, for each stretch of DEPTH columns, one list of non-zeros per row. Then, tile by tile of `out`, a row of
-    8 vectors stays in registers while the kernel walks along such a list.
+    vectors stays in registers while the kernel walks along such a list.
     """
     (m, k), n = a.shape, b.shape[1]
-    width = len(EIGHT) * lanes_of(a.dtype)
+    width = len(SIX) * lanes_of(a.dtype)
     height = min(m, HEIGHT)
     turned = _turned(b)
     factor = np.ascontiguousarray(b.T if turned else b).reshape(-1)
@@ -97,7 +98,7 @@ def sparse_product(a, b, out):
         sums = scratch("sums", (tiles, part.stop - top, width), a.dtype)
         blocks = scratch("blocks", (SLAB if turned else tiles, DEPTH, width), a.dtype)
         lists = index, value, firsts[:, top : part.stop + 1]
-        _add_up(*lists, factor, (k, n), turned, left, blocks, sums, np.zeros(width, a.dtype), EIGHT)
+        _add_up(*lists, factor, (k, n), turned, left, blocks, sums, np.zeros(width, a.dtype), SIX)
         for tile, first in zip(sums, range(left, n, width)):
             out[part, first : first + width] = tile[:, : n - first]
 
@@ -157,21 +158,25 @@ def _add_up(index, value, firsts, factor, shape, turned, left, blocks, sums, non
             out = sums[tile].reshape(-1)
             for d in range(first, min(first + stretches, len(firsts))):
                 rows = blocks[tile + d - first].reshape(-1)
+                places, values = index[d], value[d]
                 for i in range(height):
                     total = row(none, 0, like) if d == 0 else row(out, i * width, like)
                     for t in range(firsts[d, i], firsts[d, i + 1]):
-                        total = fma(splat(value[d, t]), row(rows, np.intp(index[d, t]), like), total)
+                        total = fma(splat(element(values, t)), row(rows, element(places, t), like), total)
                     store(out, i * width, total)
 
 
 def _copy(factor, columns, first, size, left, blocks, like):
     """blocks[tile, k, j] = b[first + k, left + tile · width + j], as far as b goes."""
     tiles, depth, width = blocks.shape
+    lanes = width // len(like)
     out = blocks.reshape(-1)
     for k in range(size):
         for tile in range(tiles):
             begin = left + tile * width
             source, to = (first + k) * columns + begin, (tile * depth + k) * width
+            for j in range(0, width, lanes):
+                prefetch(factor, source + AHEAD * columns + j)
             if begin + width <= columns:
                 store(out, to, row(factor, source, like))
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from scratchnet.kernels.cpu.vectors import BYTES, transpose
+from scratchnet.kernels.cpu.vectors import BYTES, prefetch, transpose
 
 
 def _copy_turned(matrix, inner, first, size, left, columns, block, width):
@@ -14,6 +14,8 @@ def _copy_turned(matrix, inner, first, size, left, columns, block, width):
         source = (left + j) * inner + first
         whole = size // lanes * lanes if j + lanes <= columns else 0
         for k in range(0, whole, lanes):
+            for i in range(lanes):  # the next square below
+                prefetch(matrix, source + (lanes + i) * inner + k)
             transpose(matrix, source + k, inner, block, k * width + j, width)
         for i in range(min(lanes, columns - j)):
             for k in range(whole, size):

@@ -162,6 +162,22 @@ def element(typingctx, array, index):
 
 
 @intrinsic
+def prefetch(typingctx, array, index):
+    """Have the cache line of array[index], which may lie outside the array, brought into the second-level cache."""
+
+    def codegen(context, builder, signature, args):
+        data = cgutils.create_struct_proxy(array)(context, builder, args[0]).data
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, *(ir.Constant(number, i) for i in (0, 2, 1))])  # to read; how near; data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+@intrinsic
 def fma(typingctx, x, y, z):
     """x · y + z, rounded once; y and z may be rows."""
 
@@ -335,6 +351,9 @@ if config.DISABLE_JIT:  # the same, for a debugger
 
     def element(array, index):  # noqa: F811
         return array[index]
+
+    def prefetch(array, index):  # noqa: F811
+        pass
 
     def fma(x, y, z):  # noqa: F811
         return x * y + z

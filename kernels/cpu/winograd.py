@@ -1,14 +1,17 @@
-"""Convolutions with fewer multiplications: Winograd's minimal filtering along the rows, F(2, 3) (S. Winograd 1980;
-Lavin & Gray 2016, section 4.1).
+"""Convolutions with fewer multiplications: Winograd's minimal filtering along the rows (S. Winograd 1980; Lavin & Gray
+2016, section 4.1).
 
-A row of the input is cut into blocks c as long as the stride. Two neighbouring outputs of a kernel three such blocks
-wide, g, take four products instead of six:
+A row of the input is cut into blocks c as long as the stride. Two neighbouring outputs of a kernel that is two or three
+such blocks wide, g, take three products instead of four, or four instead of six:
+
+    y₀ = g₀c₀ + g₁c₁ = s + g₀(c₀ − c₁)                s = (g₀ + g₁)c₁
+    y₁ = g₀c₁ + g₁c₂ = s + g₁(c₂ − c₁)
 
     y₀ = g₀c₀ + g₁c₁ + g₂c₂ = s + d + g₀(c₀ − c₂)     s = ½(g₀ + g₁ + g₂)(c₁ + c₂)
     y₁ = g₀c₁ + g₁c₂ + g₂c₃ = s − d + g₂(c₃ − c₁)     d = ½(g₀ − g₁ + g₂)(c₂ − c₁)
 
 The products are the register kernel's, whose sums go on from what the ones before have left. They round otherwise than
-the plain convolution does, and hardly more (the tests derive it).
+the plain convolution does: those of three blocks hardly more, those of two by √2 (the tests derive both).
 """
 
 from __future__ import annotations
@@ -24,10 +27,14 @@ NARROW = 32  # numbers of a block, and output channels, from which it pays
 POSITIONS = 2000  # of the whole batch, from which it pays to make other weights
 
 
-def pays(geometry, n, out_channels, stride) -> bool:
-    """Whether a kernel is three blocks wide, and the work large enough."""
+def pays(geometry, n, out_channels, stride, relu) -> bool:
+    """Whether a kernel is three blocks wide, or two before a ReLU, and the work large enough.
+
+    Without a ReLU the layer may be MelNet's transform, of which a logarithm is taken: the quietest bands would show
+    what rounds worse.
+    """
     block = stride[1] * geometry.channels
-    if geometry.run_length != 3 * block:
+    if geometry.run_length != 3 * block and not (relu and geometry.run_length == 2 * block):
         return False
     return min(block, out_channels) >= NARROW and n * geometry.positions >= POSITIONS
 
@@ -39,20 +46,23 @@ class Pairs:
         block, size = stride[1] * geometry.channels, (geometry.height, -(-geometry.columns // 2))
         self.geometry, self.samples = geometry, samples
         self.terms = lowering.lower(block, size, (geometry.runs, 1), (stride[0], 1), ((0, 0), (0, 0)))  # one a pair
-        g = np.moveaxis(lowering.rows_of(weight).reshape(len(weight), geometry.runs, 3, block), 2, 0)
+        g = np.moveaxis(lowering.rows_of(weight).reshape(len(weight), geometry.runs, -1, block), 2, 0)
         half = g.dtype.type(0.5)
-        kernels = (g[0] + g[1] + g[2]) * half, (g[0] - g[1] + g[2]) * half, g[0], g[2]
+        if len(g) == 2:
+            kernels = [g[0] + g[1], g[0], g[1]]
+        else:
+            kernels = [(g[0] + g[1] + g[2]) * half, (g[0] - g[1] + g[2]) * half, g[0], g[2]]
         rows = [kernel.reshape(len(weight), -1) for kernel in kernels]
         self.panels = [Panels(row, bias if i == 0 else None, geometry.runs) for i, row in enumerate(rows)]
         self.offsets = self.terms.offsets_of(samples)
 
     def __call__(self, buffer, samples):
         """The map of some samples, (positions, channels and more), a row filled up to an even number of positions."""
-        channels = self.panels[0].channels
+        channels, three = self.panels[0].channels, len(self.panels) == 4
         image = buffer[: samples * self.geometry.sample_size].reshape(-1, self.geometry.row_step)
         # Of a whole piece: the last positions, filled up to a multiple of 4, may lie in the sample after these.
-        terms = scratch("terms", (4, self.samples * self.terms.sample_size), buffer.dtype)
-        _combine(image, self.terms.channels, terms.reshape(4, -1, self.terms.row_step))
+        terms = scratch("terms", (len(self.panels), self.samples * self.terms.sample_size), buffer.dtype)
+        _combine(image, self.terms.channels, terms.reshape(len(terms), -1, self.terms.row_step))
         conv_map = scratch("map", (len(self.offsets), 2, channels), buffer.dtype)
         even, odd = conv_map.reshape(-1), conv_map.reshape(-1)[channels:]
         here = self.offsets[: -(-samples * self.terms.positions // 4) * 4]
@@ -61,35 +71,56 @@ class Pairs:
             self.panels[i].convolve(terms[i], here, self.terms.row_step, out, 2 * channels, fresh)
 
         multiply(0, even, True)
-        multiply(1, odd, True)
-        _sum_and_difference(conv_map[: len(here)])
-        multiply(2, even)
-        multiply(3, odd)
+        if three:
+            multiply(1, odd, True)
+        _sums(conv_map[: len(here)], three)
+        multiply(-2, even)
+        multiply(-1, odd)
         return conv_map.reshape(-1, channels)
 
 
 def _combine(image, block, terms):
-    """What the four kernels are multiplied by, for each pair of outputs. What goes beyond a row is not read: a pair's
-    second output is none of the map's there."""
+    """What the kernels are multiplied by, for each pair of outputs. What goes beyond a row is not read: a pair's second
+    output is none of the map's there."""
+    blocks = len(terms)  # under a pair of outputs
     for r in range(len(image)):
         for j in range(terms.shape[2] // block):
-            a, b, c = 2 * j * block, (2 * j + 1) * block, (2 * j + 2) * block
-            d = c + block if c + 2 * block <= image.shape[1] else a
-            for k in range(block):
-                to = j * block + k
-                terms[0, r, to] = image[r, b + k] + image[r, c + k]
-                terms[1, r, to] = image[r, c + k] - image[r, b + k]
-                terms[2, r, to] = image[r, a + k] - image[r, c + k]
-                terms[3, r, to] = image[r, d + k] - image[r, b + k]
+            to = j * block
+            first, second = image[r, 2 * to :][:block], image[r, 2 * to + block :][:block]
+            last = 2 * to + (blocks - 1) * block
+            end = image[r, last :][:block] if last + block <= image.shape[1] else first
+            if blocks == 3:
+                terms[0, r, to : to + block] = second
+                _subtract(first, second, terms[1, r, to:])
+            else:
+                third = image[r, 2 * to + 2 * block :][:block]
+                _add(second, third, terms[0, r, to:])
+                _subtract(third, second, terms[1, r, to:])
+                _subtract(first, third, terms[2, r, to:])
+            _subtract(end, second, terms[blocks - 1, r, to:])
 
 
-def _sum_and_difference(conv_map):
-    """s + d and s − d, where both outputs of a pair begin."""
+def _add(x, y, out):
+    """Alone in its loop, as the next: with more arrays in one, LLVM makes no vector code, lest some overlap."""
+    for k in range(len(x)):
+        out[k] = x[k] + y[k]
+
+
+def _subtract(x, y, out):
+    for k in range(len(x)):
+        out[k] = x[k] - y[k]
+
+
+def _sums(conv_map, three):
+    """Where both outputs of a pair begin: s and s, or s + d and s − d."""
     for p in range(len(conv_map)):
         for o in range(conv_map.shape[2]):
             s, d = conv_map[p, 0, o], conv_map[p, 1, o]
-            conv_map[p, 0, o], conv_map[p, 1, o] = s + d, s - d
+            conv_map[p, 0, o] = s + d if three else s
+            conv_map[p, 1, o] = s - d if three else s
 
 
+_add = njit(nogil=True, cache=True)(_add)
+_subtract = njit(nogil=True, cache=True)(_subtract)
 _combine = njit(nogil=True, cache=True)(_combine)
-_sum_and_difference = njit(nogil=True, cache=True)(_sum_and_difference)
+_sums = njit(nogil=True, cache=True)(_sums)
