@@ -28,15 +28,17 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
     place_type = np.int16 if geometry.positions <= np.iinfo(np.int16).max else np.int32
     argmax = parallel.empty(y.shape if pool else (0, *y.shape[1:]), place_type)
     window = pool_window(geometry.columns, pool, relu, turned)
-    samples, columns = geometry.piece(n), geometry.columns
-    if pool is None and winograd.pays(geometry, n, out_channels, stride, relu):
-        samples, columns = min(n, 2 * samples), columns + columns % 2
+    pairs = pool is None and winograd.pays(geometry, n, out_channels, stride, relu)
+    pieces = geometry.pieces(n, 2 if pairs else 1)
+    samples, columns = -(-n // pieces), geometry.columns
+    if pairs:
+        columns += columns % 2
         to_map = winograd.Pairs(geometry, samples, weight, bias, stride)
     else:
         to_map = _Windows(geometry, samples, weight, bias)
 
     def piece(i: int) -> None:
-        part = slice(i * samples, min(n, (i + 1) * samples))
+        part = slice(*parallel.part(i, n, pieces))
         buffer = geometry.buffer(samples, x.dtype)
         geometry.fill(buffer, x[part] if mask is None else np.where(mask[part] <= 0, 0, x[part]))
         conv_map = to_map(buffer, len(y[part]))
@@ -45,7 +47,7 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
         else:
             _copy(conv_map, columns, relu, y[part])
 
-    parallel.run(piece, -(-n // samples))
+    parallel.run(piece, pieces)
     return y.transpose(0, 3, 1, 2), argmax.transpose(0, 3, 1, 2)
 
 

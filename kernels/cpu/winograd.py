@@ -88,7 +88,7 @@ def _combine(image, block, terms):
             to = j * block
             first, second = image[r, 2 * to :][:block], image[r, 2 * to + block :][:block]
             last = 2 * to + (blocks - 1) * block
-            end = image[r, last :][:block] if last + block <= image.shape[1] else first
+            end = image[r, last:][:block] if last + block <= image.shape[1] else first
             if blocks == 3:
                 terms[0, r, to : to + block] = second
                 _subtract(first, second, terms[1, r, to:])
