@@ -176,9 +176,9 @@ def test_two_outputs_at_a_time_where_it_pays(shape, out_channels, kernel, stride
 
 # The sum of b·B products, with partial sums of variance k after k of them, has a squared error like Σk = (b·B)²/2.
 # Three blocks of B: 4.5 B² plainly; here s and d have B products of variance 1.5 each, 0.75 B² both, and the last B
-# start from 3 B: 3 B². That is as much again. Two blocks: 2 B² plainly; here s has B of variance 2, 1 B², and the last B,
-# of variance 2 too, start from 2 B: 3 B². That is √2 as much. What the factors' own sums round is of order B: a fifth
-# more is left for it.
+# start from 3 B: 3 B². That is as much again. Two blocks: 2 B² plainly; here s has B products of variance 2, 1 B², and
+# the last B, of variance 2 too, start from 2 B: 3 B². That is √2 as much. What the factors' own sums round is of
+# order B: a fifth more is left for it.
 @pytest.mark.parametrize("blocks, channels, stride, more", [(3, 64, 1, 1.2), (2, 1, 64, 1.2 * np.sqrt(2))])
 def test_two_outputs_at_a_time_round_hardly_worse(blocks, channels, stride, more):
     rng = np.random.default_rng(0)
