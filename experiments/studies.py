@@ -77,6 +77,8 @@ FIVE = (PICZAKNET, HEURINET, MSTNET, HEURINET_RANDOM, MSTNET_RANDOM)
 
 AT_PEAK = tuple(System(f"{s.name}, peak segment", {**s.settings, "peak": "segment"}) for s in FIVE[:3])
 
+WITH_VARIANTS = tuple(System(f"{s.name}, augmentation", {**s.settings, "augment": 4}) for s in FIVE[:3])
+
 
 def _piczak2015(name: str, deltas: str | None, augment: int = PRESETS["piczak2015"]["augment"]) -> System:
     return System(name, {"net": "piczaknet", "preset": "piczak2015", "deltas": deltas, "augment": augment})
@@ -167,6 +169,11 @@ STUDIES = {
         "Do front ends without a logarithm need every segment at full range, as the paper has it, and not every clip?",
         (*(system for pair in zip(AT_PEAK, FIVE) for system in pair),),
         pairs=(*zip(AT_PEAK, FIVE), (AT_PEAK[1], AT_PEAK[0]), (AT_PEAK[2], AT_PEAK[0])),
+    ),
+    "variants": Study(
+        "Do learned front ends want for sounds? Four variants of each recording to learn from too",
+        (*(system for pair in zip(WITH_VARIANTS, FIVE) for system in pair),),
+        pairs=(*zip(WITH_VARIANTS, FIVE), *((front, WITH_VARIANTS[0]) for front in WITH_VARIANTS[1:])),
     ),
     "piczak2015": Study(
         "What do Piczak's deltas and his augmentation bring to his network?",
