@@ -4,7 +4,8 @@ The input's gradient is itself a convolution. With a stride of s, the s inputs u
 together as s · C output channels: then it has stride 1, and the register kernel of the forward pass does it all. Where
 these channels are few, that kernel would be mostly idle, and the windows are added up one by one.
 
-The weight's gradient keeps 4 output channels × 2 to 4 vectors of taps in registers while it walks along the positions.
+The weight's gradient keeps 4 output channels × 2 to 4 vectors of taps in registers, 2 or 3 where there are 16 of them,
+while it walks along the positions.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from numba import njit
 
 from scratchnet.kernels.cpu import conv_forward, conv_sparse, lowering, parallel
 from scratchnet.kernels.cpu.parallel import scratch
+from scratchnet.kernels.cpu.processor import REGISTERS
 from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, row, splat, store
 
 STRETCH = 128  # positions whose windows stay in the first-level cache
+MOST = 4 if REGISTERS == 32 else 3  # vectors of taps
 FEW = 16  # input channels under one step, up to which a panel of the forward kernel would be mostly idle
 
 
@@ -106,8 +109,9 @@ def _rows(dy, y):
 
 
 def _chunks(geometry, dtype):
-    """`lowering.chunks` of 4, 3 or 2 vectors, whichever are fewer vectors; and a tuple of as many members."""
-    of_each = {like: lowering.chunks(geometry, len(like) * lanes_of(dtype)) for like in ((0,) * 4, (0,) * 3, (0,) * 2)}
+    """`lowering.chunks` of 2 to MOST vectors, whichever are fewer vectors; and a tuple of as many members."""
+    likes = [(0,) * count for count in range(MOST, 1, -1)]
+    of_each = {like: lowering.chunks(geometry, len(like) * lanes_of(dtype)) for like in likes}
     like = min(of_each, key=lambda like: len(of_each[like][1]))
     return like, *of_each[like]
 

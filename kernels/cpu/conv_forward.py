@@ -12,7 +12,8 @@ from numba import njit
 from scratchnet.kernels.cpu import lowering, parallel, winograd
 from scratchnet.kernels.cpu.panels import Panels
 from scratchnet.kernels.cpu.parallel import scratch
-from scratchnet.kernels.cpu.vectors import BYTES, exceeds, load, splat_int, store, where
+from scratchnet.kernels.cpu.processor import BYTES
+from scratchnet.kernels.cpu.vectors import exceeds, load, splat_int, store, where
 
 
 def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=None):

@@ -6,7 +6,7 @@ zero, and so have the products with them. Both gradients are sums of a few rows,
     dweight[o, :] = Σ dy · window(place)    over the places that won in channel o
     dwindow(p)    = Σ dy · weight[o, :]     over the channels o in which p won
 
-and one register kernel adds up such rows: 5 vectors stay in registers while it walks along a list.
+and one register kernel adds up such rows: a row of vectors stays in registers while it walks along a list.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numba import njit
 
 from scratchnet.kernels.cpu import lowering, parallel
 from scratchnet.kernels.cpu.parallel import scratch
+from scratchnet.kernels.cpu.processor import BYTES, vectors_in
 from scratchnet.kernels.cpu.vectors import (
-    BYTES,
     add,
     fma,
     is_place,
@@ -33,7 +33,7 @@ from scratchnet.kernels.cpu.vectors import (
     zeros,
 )
 
-FIVE = (0,) * 5  # vectors in a row
+ROW = vectors_in(320)  # bytes
 STRETCH = 48  # winners of a channel taken at a time
 
 
@@ -79,7 +79,7 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
 
 def in_chunks(geometry, weight):
     """`lowering.chunks`, and the weights in their order: (O, all chunks), 0 where a chunk goes beyond the window."""
-    starts, taps = lowering.chunks(geometry, len(FIVE) * lanes_of(weight.dtype))
+    starts, taps = lowering.chunks(geometry, len(ROW) * lanes_of(weight.dtype))
     kernels = parallel.zeros((len(weight), len(taps)), weight.dtype)
     kernels[:, taps >= 0] = lowering.rows_of(weight)[:, taps[taps >= 0]]
     return starts, taps, kernels
@@ -153,9 +153,9 @@ def _add_windows(sample, places, values, counts, offsets, starts, dkernels):
         for o in range(len(counts)):
             for c in range(len(starts)):
                 d = o * dkernels.shape[1] + c * width
-                total = row(out, d, FIVE)
+                total = row(out, d, ROW)
                 for t in range(begin, min(begin + STRETCH, counts[o] + 1)):
-                    total = fma(splat(values[o, t]), row(sample, offsets[places[o, t]] + starts[c], FIVE), total)
+                    total = fma(splat(values[o, t]), row(sample, offsets[places[o, t]] + starts[c], ROW), total)
                 store(out, d, total)
 
 
@@ -184,10 +184,10 @@ def _add_kernels(kernels, channels, values, firsts, offsets, starts, sample):
             if firsts[p] == firsts[p + 1]:
                 continue
             d = offsets[p] + starts[c]
-            total = row(sample, d, FIVE)
+            total = row(sample, d, ROW)
             for t in range(firsts[p], firsts[p + 1]):
                 k = index[t] * kernels.shape[1] + c * width
-                total = fma(splat(gradients[t]), row(rows, k, FIVE), total)
+                total = fma(splat(gradients[t]), row(rows, k, ROW), total)
             store(sample, d, total)
 
 

@@ -13,6 +13,7 @@ from numba import njit
 
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.parallel import scratch
+from scratchnet.kernels.cpu.processor import vectors_in
 from scratchnet.kernels.cpu.turning import copy_turned
 from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, prefetch, row, splat, store
 
@@ -21,10 +22,10 @@ DENSITY_OF_FEW = 0.6  # and for batches of up to FEW, which BLAS is slow for: it
 FEW = 256
 LEAST = 25_000_000  # products from which it pays
 SIDES = 32, 32, 512  # and rows, inner, columns
-SIX = (0,) * 6  # vectors in a row: without AVX-512, twelve of sixteen registers
+ROW = vectors_in(384)  # bytes: 6 registers of AVX-512's 32, 12 of AVX2's 16, 24 of NEON's 32
 DEPTH = 80  # rows of the right factor worked on at a time: with a row of vectors each, 30 KB, in the first-level cache
 HEIGHT = 1024  # rows of the result worked on at a time: they fit the second-level cache
-SLAB = 8  # blocks of DEPTH × SIX that are copied in one go, at most
+SLAB = 8  # blocks of DEPTH × ROW that are copied in one go, at most
 AHEAD = 4  # rows that are asked of the memory before they are copied
 COLUMNS = 1250  # of a BLAS product per piece
 
@@ -78,7 +79,7 @@ def sparse_product(a, b, out):
     vectors stays in registers while the kernel walks along such a list.
     """
     (m, k), n = a.shape, b.shape[1]
-    width = len(SIX) * lanes_of(a.dtype)
+    width = len(ROW) * lanes_of(a.dtype)
     height = min(m, HEIGHT)
     turned = _turned(b)
     factor = np.ascontiguousarray(b.T if turned else b).reshape(-1)
@@ -98,7 +99,7 @@ def sparse_product(a, b, out):
         sums = scratch("sums", (tiles, part.stop - top, width), a.dtype)
         blocks = scratch("blocks", (SLAB if turned else tiles, DEPTH, width), a.dtype)
         lists = index, value, firsts[:, top : part.stop + 1]
-        _add_up(*lists, factor, (k, n), turned, left, blocks, sums, np.zeros(width, a.dtype), SIX)
+        _add_up(*lists, factor, (k, n), turned, left, blocks, sums, np.zeros(width, a.dtype), ROW)
         for tile, first in zip(sums, range(left, n, width)):
             out[part, first : first + width] = tile[:, : n - first]
 

@@ -1,6 +1,7 @@
 """The register kernel of convolutions: windows that overlap in memory, read where they lie, times panels of weights.
 
-It keeps 4 positions × a row of 2 to 5 vectors of output channels in registers and walks along the four windows.
+It keeps 4 positions × a row of 2 to 5 vectors of output channels in registers, 2 or 3 where there are 16 of them, and
+walks along the four windows.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ import numpy as np
 from numba import njit
 
 from scratchnet.kernels.cpu import parallel
+from scratchnet.kernels.cpu.processor import REGISTERS
 from scratchnet.kernels.cpu.turning import copy_turned
 from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, row, splat, store
 
+MOST = 5 if REGISTERS == 32 else 3  # vectors in a row: four such rows of sums, one of weights, and a number
+TWO = 1 if REGISTERS == 32 else 1.3  # how much longer a vector takes where there are but two: sums wait for each other
 PANEL_BYTES = 32 * 1024  # of weights that are walked through for all positions: they fit the first-level cache
 
 
@@ -31,8 +35,8 @@ class Panels:
 
 
 def _vectors(needed):
-    """How many vectors of channels a panel has, of 2 to 5: as few idle lanes as can be, then as many as can be."""
-    return min((5, 4, 3, 2), key=lambda v: (-needed % v, -v))
+    """How many vectors of channels a panel has: as few in all panels as can be, then as many in one as can be."""
+    return min(range(2, MOST + 1), key=lambda v: (-(-needed // v) * v * (TWO if v == 2 else 1), -v))
 
 
 def _pack(rows, bias, width):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from numba import njit
 
-from scratchnet.kernels.cpu.vectors import BYTES, prefetch, transpose
+from scratchnet.kernels.cpu.processor import BYTES
+from scratchnet.kernels.cpu.vectors import prefetch, transpose
 
 
 def _copy_turned(matrix, inner, first, size, left, columns, block, width):

@@ -16,6 +16,8 @@ With these few functions a kernel says so in plain Python:
 
 five registers are summed at a time. An array is indexed flat. `NUMBA_DISABLE_JIT=1` gives the same functions on NumPy
 slices, for a debugger.
+
+A vector is as wide as a register of this processor (`processor.py`).
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-BYTES = 64  # one AVX-512 register, two of AVX2, four of NEON
+from scratchnet.kernels.cpu.processor import BYTES
 
 
 class Vector(types.Type):
