@@ -102,7 +102,7 @@ def _code(node: ast.AST) -> Iterator[ast.AST]:
                 continue
             talks = isinstance(child, ast.Raise | ast.Assert | ast.JoinedStr | ast.Import | ast.ImportFrom)
             called = isinstance(child, ast.Expr) and isinstance(child.value, ast.Call) and ast.unparse(child.value.func)
-            talks |= bool(called) and called.rpartition(".")[2].startswith("check_")
+            talks |= bool(called) and called.rpartition(".")[2].startswith(("check_", "_prefetch"))
             talks |= isinstance(child, ast.keyword) and child.arg == "copy"  # whether a copy is made: speed alone
             sizes = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".reshape") and child in node.args
             talks |= sizes and ast.unparse(child) == "-1"  # any negative number means the same there

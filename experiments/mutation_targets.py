@@ -26,7 +26,7 @@ def _layer(name: str, test: str) -> Target:
 
 
 # Functions that only choose the faster of equal ways, or how much is done at once: no choice of theirs is wrong.
-CHOICES = "_chunks|_vectors|_turned|_density|_skips_zeros|_tall|piece"
+CHOICES = "_chunks|_vectors|_turned|_density|_skips_zeros|_tall|pieces?|_prefetch.*"
 CPU_FILES = {
     "conv_dense": (CPU_TESTS, "blocks or conv"),
     "conv_forward": (CPU_TESTS, "blocks or nan"),
@@ -64,7 +64,7 @@ TARGETS: dict[str, list[Target]] = {
        for name, (tests, names) in CPU_FILES.items()},
     "kernels/cpu/update.py": [Target(".*", UPDATE_TESTS, "cpu", "updat or clipping or optimizers")],
     "kernels/cpu/batchnorm.py": [Target(".*", BATCHNORM_TESTS, "cpu", BATCHNORM_NAMES)],
-    "kernels/cpu/vectors.py": [Target(".*", CPU_TESTS, "cpu", compiled="numba")],
+    "kernels/cpu/vectors.py": [Target("(?!prefetch).*", CPU_TESTS, "cpu", compiled="numba")],
     "scratchnet/layers/geometry.py": [Target("pair|pad_.*", LAYER_TESTS)],
     **{
         f"scratchnet/layers/{name}.py": [_layer(name, test)]

@@ -171,7 +171,7 @@ STUDIES = {
         pairs=(*zip(AT_PEAK, FIVE), (AT_PEAK[1], AT_PEAK[0]), (AT_PEAK[2], AT_PEAK[0])),
     ),
     "variants": Study(
-        "Do learned front ends want for sounds? Four variants of each recording to learn from too",
+        "Do learned front ends lack training data? The same with four augmented variants of each recording",
         (*(system for pair in zip(WITH_VARIANTS, FIVE) for system in pair),),
         pairs=(*zip(WITH_VARIANTS, FIVE), *((front, WITH_VARIANTS[0]) for front in WITH_VARIANTS[1:])),
     ),

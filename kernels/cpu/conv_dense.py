@@ -4,7 +4,7 @@ The input's gradient is itself a convolution. With a stride of s, the s inputs u
 together as s · C output channels: then it has stride 1, and the register kernel of the forward pass does it all. Where
 these channels are few, that kernel would be mostly idle, and the windows are added up one by one.
 
-The weight's gradient keeps 4 output channels × 2 to 4 vectors of taps in registers, 2 or 3 where there are 16 of them,
+The weight's gradient keeps 4 output channels × 2 to 4 vectors of taps in registers (of 16 registers, 2 or 3)
 while it walks along the positions.
 """
 

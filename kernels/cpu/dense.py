@@ -13,9 +13,8 @@ from numba import njit
 
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.parallel import scratch
-from scratchnet.kernels.cpu.processor import vectors_in
 from scratchnet.kernels.cpu.turning import copy_turned
-from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, prefetch, row, splat, store
+from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, prefetch, row, splat, store, vectors_in
 
 DENSITY = 0.4  # up to which share of non-zeros the sparse product is the faster one,
 DENSITY_OF_FEW = 0.6  # and for batches of up to FEW, which BLAS is slow for: it puts the whole of a large b in order
@@ -26,7 +25,7 @@ ROW = vectors_in(384)  # bytes: 6 registers of AVX-512's 32, 12 of AVX2's 16, 24
 DEPTH = 80  # rows of the right factor worked on at a time: with a row of vectors each, 30 KB, in the first-level cache
 HEIGHT = 1024  # rows of the result worked on at a time: they fit the second-level cache
 SLAB = 8  # blocks of DEPTH × ROW that are copied in one go, at most
-AHEAD = 4  # rows that are asked of the memory before they are copied
+AHEAD = 4  # how many rows before it is copied the memory is asked for one
 COLUMNS = 1250  # of a BLAS product per piece
 
 
@@ -170,14 +169,12 @@ def _add_up(index, value, firsts, factor, shape, turned, left, blocks, sums, non
 def _copy(factor, columns, first, size, left, blocks, like):
     """blocks[tile, k, j] = b[first + k, left + tile · width + j], as far as b goes."""
     tiles, depth, width = blocks.shape
-    lanes = width // len(like)
     out = blocks.reshape(-1)
     for k in range(size):
         for tile in range(tiles):
             begin = left + tile * width
             source, to = (first + k) * columns + begin, (tile * depth + k) * width
-            for j in range(0, width, lanes):
-                prefetch(factor, source + AHEAD * columns + j)
+            _prefetch_row(factor, source + AHEAD * columns, width)
             if begin + width <= columns:
                 store(out, to, row(factor, source, like))
             else:
@@ -185,6 +182,12 @@ def _copy(factor, columns, first, size, left, blocks, like):
                     out[to + j] = factor[source + j]
 
 
+def _prefetch_row(factor, first, width):
+    for j in range(0, width, parallel.LINE // factor.itemsize):
+        prefetch(factor, first + j)
+
+
+_prefetch_row = njit(nogil=True, cache=True)(_prefetch_row)
 _copy = njit(nogil=True, cache=True)(_copy)
 _compress = njit(nogil=True, cache=True)(_compress)
 _add_up = njit(nogil=True, cache=True)(_add_up)

@@ -56,9 +56,9 @@ class Lowering:
         return max(1, min(n, PIECE_BYTES // (4 * max(self.sample_size, self.positions * 64))))
 
     def pieces(self, n: int, times: int = 1) -> int:
-        """How many pieces, of that size or `times` as large, make n samples: as many for each of a few threads."""
-        wanted = n / (times * self.piece(n))
-        return min(n, max(1, round(wanted / parallel.PARTS)) * parallel.PARTS)
+        """How many pieces, of about that size or `times` as large, make n samples: as many for each thread."""
+        rounds = n / (times * self.piece(n) * parallel.threads())
+        return max(1, min(n, max(1, round(rounds)) * parallel.threads()))
 
     def offsets_of(self, samples: int) -> np.ndarray:
         """The offsets of several samples, one after the other, the last one repeated up to a multiple of 4."""

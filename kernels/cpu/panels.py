@@ -1,6 +1,6 @@
 """The register kernel of convolutions: windows that overlap in memory, read where they lie, times panels of weights.
 
-It keeps 4 positions × a row of 2 to 5 vectors of output channels in registers, 2 or 3 where there are 16 of them, and
+It keeps 4 positions × a row of 2 to 5 vectors of output channels in registers (of 16 registers, 2 or 3), and
 walks along the four windows.
 """
 
@@ -35,7 +35,9 @@ class Panels:
 
 
 def _vectors(needed):
-    """How many vectors of channels a panel has: as few in all panels as can be, then as many in one as can be."""
+    """How many vectors of channels a panel has: as few in all panels as can be, then as many in one as can be.
+
+    Where there are 16 registers, each of two counts for TWO."""
     return min(range(2, MOST + 1), key=lambda v: (-(-needed // v) * v * (TWO if v == 2 else 1), -v))
 
 

@@ -1,6 +1,6 @@
 """The vector registers of the processor that Numba compiles for: how wide they are, and how many.
 
-A kernel that would keep more vectors than there are registers is several times as slow.
+A kernel that would keep more vectors than there are registers spends its time on writing and reading them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,3 @@ def _registers() -> tuple[int, int]:
 
 
 BYTES, REGISTERS = _registers()
-
-
-def vectors_in(size: int) -> tuple[int, ...]:
-    """What tells `row` to take as many vectors as there are in `size` bytes."""
-    return (0,) * (size // BYTES)

@@ -15,12 +15,17 @@ def _copy_turned(matrix, inner, first, size, left, columns, block, width):
         source = (left + j) * inner + first
         whole = size // lanes * lanes if j + lanes <= columns else 0
         for k in range(0, whole, lanes):
-            for i in range(lanes):  # the next square below
-                prefetch(matrix, source + (lanes + i) * inner + k)
+            _prefetch_rows(matrix, source + lanes * inner + k, inner, lanes)  # of the next square below
             transpose(matrix, source + k, inner, block, k * width + j, width)
         for i in range(min(lanes, columns - j)):
             for k in range(whole, size):
                 block[k * width + j + i] = matrix[source + i * inner + k]
 
 
+def _prefetch_rows(matrix, first, step, count):
+    for i in range(count):
+        prefetch(matrix, first + i * step)
+
+
+_prefetch_rows = njit(nogil=True, cache=True)(_prefetch_rows)
 copy_turned = njit(nogil=True, cache=True)(_copy_turned)

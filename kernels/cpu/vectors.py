@@ -1,4 +1,4 @@
-"""A vector type for Numba: one processor register (or two) of float32 or float64, held in a local variable.
+"""A vector type for Numba: one processor register of float32 or float64, held in a local variable.
 
 LLVM makes vector code of simple loops by itself, but never keeps a block of partial sums in registers across a loop.
 With these few functions a kernel says so in plain Python:
@@ -28,7 +28,7 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from scratchnet.kernels.cpu.processor import BYTES
+from scratchnet.kernels.cpu.processor import BYTES, REGISTERS
 
 
 class Vector(types.Type):
@@ -320,6 +320,11 @@ def scatter(typingctx, array, index, value):
         return context.get_dummy_value()
 
     return types.void(array, index, value), codegen
+
+
+def vectors_in(size: int) -> tuple[int, ...]:
+    """What tells `row` to take as many vectors as there are in `size` bytes, or as fit the registers."""
+    return (0,) * min(size // BYTES, REGISTERS - 4)
 
 
 def lanes_of(dtype) -> int:

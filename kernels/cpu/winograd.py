@@ -11,7 +11,7 @@ such blocks wide, g, take three products instead of four, or four instead of six
     y₁ = g₀c₁ + g₁c₂ + g₂c₃ = s − d + g₂(c₃ − c₁)     d = ½(g₀ − g₁ + g₂)(c₂ − c₁)
 
 The products are the register kernel's, whose sums go on from what the ones before have left. They round otherwise than
-the plain convolution does: those of three blocks hardly more, those of two by √2 (the tests derive both).
+the plain convolution does: those of three blocks hardly more, those of two √1.5 times as much (the tests derive it).
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class Pairs:
         multiply(0, even, True)
         if three:
             multiply(1, odd, True)
-        _sums(conv_map[: len(here)], three)
+            _sum_and_difference(conv_map[: len(here)])
+        else:
+            conv_map[: len(here), 1] = conv_map[: len(here), 0]
         multiply(-2, even)
         multiply(-1, odd)
         return conv_map.reshape(-1, channels)
@@ -82,7 +84,7 @@ class Pairs:
 def _combine(image, block, terms):
     """What the kernels are multiplied by, for each pair of outputs. What goes beyond a row is not read: a pair's second
     output is none of the map's there."""
-    blocks = len(terms)  # under a pair of outputs
+    blocks = len(terms)  # under a pair of outputs: as many as there are terms
     for r in range(len(image)):
         for j in range(terms.shape[2] // block):
             to = j * block
@@ -111,16 +113,15 @@ def _subtract(x, y, out):
         out[k] = x[k] - y[k]
 
 
-def _sums(conv_map, three):
-    """Where both outputs of a pair begin: s and s, or s + d and s − d."""
+def _sum_and_difference(conv_map):
+    """s + d and s − d, where both outputs of a pair begin."""
     for p in range(len(conv_map)):
         for o in range(conv_map.shape[2]):
             s, d = conv_map[p, 0, o], conv_map[p, 1, o]
-            conv_map[p, 0, o] = s + d if three else s
-            conv_map[p, 1, o] = s - d if three else s
+            conv_map[p, 0, o], conv_map[p, 1, o] = s + d, s - d
 
 
 _add = njit(nogil=True, cache=True)(_add)
 _subtract = njit(nogil=True, cache=True)(_subtract)
 _combine = njit(nogil=True, cache=True)(_combine)
-_sums = njit(nogil=True, cache=True)(_sums)
+_sum_and_difference = njit(nogil=True, cache=True)(_sum_and_difference)

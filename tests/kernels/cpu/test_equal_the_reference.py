@@ -67,7 +67,15 @@ OURS = [
     ((5, 30, 1, 12), 80, (1, 3), (1, 1), ((0, 0), (0, 0)), True, ((1, 3), (1, 3))),
     ((2, 1, 1, 300), 170, (1, 64), (1, 32), ((0, 0), (16, 16)), True, None),
     ((1, 2, 1, 260), 3, (1, 3), (1, 1), ((0, 0), (1, 1)), False, ((1, 2), (1, 1))),  # more than 48 winners a channel
-    ((20, 1, 1, 99), 2, (1, 90), (1, 2), ((0, 0), (0, 0)), True, ((1, 2), (1, 1))),  # many samples, all five vectors
+    (
+        (20, 1, 1, 99),
+        2,
+        (1, 90),
+        (1, 2),
+        ((0, 0), (0, 0)),
+        True,
+        ((1, 2), (1, 1)),
+    ),  # many samples, a whole row of vectors
     ((1, 1, 1, 33000), 3, (1, 2), (1, 1), ((0, 0), (0, 0)), True, ((1, 2), (1, 2))),  # places beyond 16 bits
     ((20, 1, 95, 3), 2, (90, 2), (2, 1), ((0, 0), (0, 0)), True, ((2, 1), (1, 1))),  # the same, turned
     ((2, 3, 9, 7), 5, (7, 7), (1, 1), ((0, 0), (0, 0)), True, None),  # rows of a window without gaps between them
@@ -176,10 +184,10 @@ def test_two_outputs_at_a_time_where_it_pays(shape, out_channels, kernel, stride
 
 # The sum of b·B products, with partial sums of variance k after k of them, has a squared error like Σk = (b·B)²/2.
 # Three blocks of B: 4.5 B² plainly; here s and d have B products of variance 1.5 each, 0.75 B² both, and the last B
-# start from 3 B: 3 B². That is as much again. Two blocks: 2 B² plainly; here s has B products of variance 2, 1 B², and
-# the last B, of variance 2 too, start from 2 B: 3 B². That is √2 as much. What the factors' own sums round is of
-# order B: a fifth more is left for it.
-@pytest.mark.parametrize("blocks, channels, stride, more", [(3, 64, 1, 1.2), (2, 1, 64, 1.2 * np.sqrt(2))])
+# add to sums of variance 3 B: 3 B². That is the same. Two blocks: 2 B² plainly; here s has B products of variance 2,
+# 1 B², and the last B add to sums of variance 2 B: 2 B². That is √1.5 times the error. What the factors' own sums round
+# is of order B: a fifth more is left for it.
+@pytest.mark.parametrize("blocks, channels, stride, more", [(3, 64, 1, 1.2), (2, 1, 64, 1.2 * np.sqrt(1.5))])
 def test_two_outputs_at_a_time_round_hardly_worse(blocks, channels, stride, more):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((60, channels, 1, 41 * stride), np.float32)
@@ -195,10 +203,20 @@ def test_two_outputs_at_a_time_round_hardly_worse(blocks, channels, stride, more
     assert errors[0] != errors[1] and errors[0] < more * errors[1]
 
 
-def test_pieces_are_as_many_for_each_of_a_few_threads():
+def test_pieces_are_as_many_for_each_thread(monkeypatch):
+    monkeypatch.setattr(parallel, "threads", lambda: 4)
     geometry = lowering.lower(1, (1, 20992), (1, 1024), (1, 512), ((0, 0), (256, 256)))  # MSTNet's conv1: 3 fit
-    assert [geometry.pieces(n) for n in (1, 5, 20, 100)] == [1, 5, 8, 32]
-    assert [geometry.pieces(n, 2) for n in (1, 5, 20, 100)] == [1, 5, 8, 16]
+    assert [geometry.pieces(n) for n in (0, 1, 5, 20, 100)] == [1, 1, 4, 8, 32]
+    assert [geometry.pieces(n, 2) for n in (0, 1, 5, 20, 100)] == [1, 1, 4, 4, 16]
+
+
+@pytest.mark.parametrize("pool", [None, ((1, 3), (1, 2))])
+def test_no_sample(pool):
+    x, weight = np.zeros((0, 2, 1, 9), np.float32), np.ones((3, 2, 1, 3), np.float32)
+    y, saved = cpu.conv_block_forward(x, weight, None, (1, 1), ((0, 0), (0, 0)), "relu", pool)
+    assert y.shape == (0, 3, 1, 3 if pool else 7)
+    dx, dweight, dbias = cpu.conv_block_backward(y, saved, x, weight, (1, 1), ((0, 0), (0, 0)), True, True)
+    assert dx.shape == x.shape and not dweight.any() and not dbias.any() and dweight.shape == weight.shape
 
 
 @both_types

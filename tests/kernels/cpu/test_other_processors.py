@@ -25,13 +25,13 @@ AS_ON_ARM = f"import platform; platform.machine = lambda: 'arm64'; {PYTEST}"
     ids=["AVX2", "vectors of 16 bytes"],
 )
 def test_kernels_of_other_widths_equal_the_reference(tmp_path, program, environment, registers):
-    environment = {**os.environ, **environment, "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment = {**os.environ, **environment, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"}
     show = program.replace(
         PYTEST, "from scratchnet.kernels.cpu.processor import BYTES, REGISTERS; print(BYTES, REGISTERS)"
     )
     shown = subprocess.run([sys.executable, "-c", show], env=environment, capture_output=True, text=True, timeout=60)
     assert shown.stdout.split() == [str(n) for n in registers], shown.stderr
-    names = "float32 and (convolution or blocks or sparse_product or pools)"
+    names = "float32 and (convolution or blocks or nan or sparse_product or pools) or float64 and (blocks or sparse)"
     done = subprocess.run(
         [sys.executable, "-c", program, "-q", "-p", "no:cacheprovider", "-W", "ignore", str(TESTS), "-k", names],
         env=environment, capture_output=True, text=True, timeout=600,
