@@ -38,7 +38,7 @@ CPU_FILES = {
     "maxpool": (CPU_TESTS, "pool"),
     "panels": (CPU_TESTS, "blocks or conv or nan"),
     "turning": (CPU_TESTS, "sparse or blocks or conv"),
-    "winograd": (CPU_TESTS, "conv or two_outputs"),
+    "winograd": (f"{CPU_TESTS} tests/kernels/cpu/test_winograd.py", "conv or two_outputs"),
 }
 BATCHNORM_TESTS = "tests/layers/test_batchnorm.py tests/kernels/cpu/test_batchnorm.py tests/test_gradcheck.py"
 BATCHNORM_NAMES = "test_batchnorm or passes and (batchnorm or globalaverage)"
