@@ -1,8 +1,9 @@
 """Everything that a GPU is needed for, in under nine minutes:   python -m experiments.bench.gpu --cache FILE
 
-Leaves OUT/gpu.json and OUT/gpu.md: all backend tests on the device; compute-sanitizer's memcheck and racecheck on every
-kernel; training steps against PyTorch at its best (eager and torch.compile, TF32 on both sides) by CUDA events; each
-kernel against the machine's measured ceilings; memory; the time to the first step; the paper's whole protocol.
+Leaves OUT/gpu.json, OUT/gpu.md and what the parts printed, OUT/gpu.log: all backend tests on the device;
+compute-sanitizer's memcheck and racecheck on every kernel; training steps against PyTorch at its best (eager and
+torch.compile, TF32 on both sides) by CUDA events; where a step's time goes; each kernel against the machine's measured
+ceilings; memory; the time to the first step; the paper's whole protocol, and what it takes on 55,000 segments.
 
 Each part runs in a process of its own with a time limit, and one that fails costs no other; what is checked and not
 timed runs side by side. `--cache` is a folder of prepared segments (ESC-10's, as `scratchnet.data.prepare` writes it)
@@ -35,7 +36,9 @@ from scratchnet.kernels import cuda
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 530.0  # seconds for all parts together
+LOG = "log"  # what a part printed: for gpu.log, not for gpu.json
 SANITIZER = "compute-sanitizer"
+SEGMENTS = 55_000  # about as many as UrbanSound8K has
 MAY_BE_MISSING = ("soundfile", "soxr", "librosa", "onnx")  # and so may the tests that import them
 
 
@@ -56,12 +59,14 @@ def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> li
     found = [
         Part("ceilings", 40.0, [*part, "ceilings"]),
         *(Part(f"step {net}", 90.0, [*part, "step", net, *sizes]) for net in nets),
+        *(Part(f"profile {net}", 40.0, [*part, "profile", net, sizes[0]]) for net in nets),
         Part("kernels", 60.0, [*part, "kernels"]),
         Part("start cold", 60.0, [*part, "start", "heurinet"]),
         Part("start warm", 30.0, [*part, "start", "heurinet"]),
     ]
     if cache is not None:
         found.append(Part("protocol", 120.0, [*part, "protocol", str(cache.resolve())]))
+        found.append(Part("scale", 90.0, [*part, "protocol", str(cache.resolve()), "cuda", "4", str(SEGMENTS)]))
     found += [
         Part("sanity", 110.0, touch, True),
         Part("tests", 120.0, tests(), True),
@@ -89,13 +94,23 @@ def tests() -> list[str]:
         "--continue-on-collection-errors",
         "tests",
     ]
-    if missing:
-        pattern = re.compile(rf"^(import|from) ({'|'.join(missing)})\b", re.MULTILINE)
-        for path in sorted((ROOT / "tests").rglob("*.py")):
-            if pattern.search(path.read_text(encoding="utf-8")):
-                path = path.parent if path.name == "conftest.py" else path
-                command.append(f"--ignore={path.relative_to(ROOT)}")
-    return [*command, "-n", "8"] if find_spec("xdist") else command
+    command += [f"--ignore={path}" for path in sorted(importers(missing))]
+    return [*command, "-n", "12"] if find_spec("xdist") else command
+
+
+def importers(missing: Sequence[str]) -> set[str]:
+    """The tests that import one of these modules, themselves or through another test; of a conftest.py, its folder."""
+    names, found = list(missing), set()
+    sources = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("*.py"))}
+    while names:
+        pattern = re.compile(rf"^(import|from) ({'|'.join(map(re.escape, names))})\b", re.MULTILINE)
+        names = []
+        for path in [path for path, text in sources.items() if pattern.search(text)]:
+            del sources[path]
+            here = (path.parent if path.name == "conftest.py" else path).relative_to(ROOT)
+            found.add(str(here))
+            names.append(".".join(here.with_suffix("").parts))
+    return found
 
 
 def run_part(command: Sequence[str], limit: float, environment: dict[str, str]) -> dict[str, Any]:
@@ -112,7 +127,7 @@ def run_part(command: Sequence[str], limit: float, environment: dict[str, str]) 
         os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
         out, errors = process.communicate()
         failed = f"not done after {limit:.0f} s"
-    result: dict[str, Any] = {"seconds": time.perf_counter() - start}
+    result: dict[str, Any] = {"seconds": time.perf_counter() - start, LOG: f"{out}\n{errors}"[-100_000:]}
     lines = out.strip().splitlines()
     found = [line for line in lines if line.startswith("{") and line.endswith("}")]
     result |= json.loads(found[-1]) if found else {"output": lines[-3:]}
@@ -208,12 +223,31 @@ def table(result: dict[str, Any]) -> str:
             "### Kernels, batch 1000",
             output.markdown(["kernel", "time", "of the copy's speed", "of the product's"], rows),
         ]
-    others = [name for name in found if not name.startswith(("step ", "compiled ")) or "failed" in found[name]]
+    for name, part in found.items():
+        if name.startswith("profile ") and "rows" in part:
+            text += [
+                f"### Where a step's time goes: {name.removeprefix('profile ')}, batch {part['batch']}",
+                f"On the device {output.seconds(part['device'])}, the host's queueing {output.seconds(part['host'])}.",
+                output.markdown(["kernel", "launches", "time", "share"], _sums(part["rows"])),
+            ]
+    others = [
+        name for name in found if not name.startswith(("step ", "profile ", "compiled ")) or "failed" in found[name]
+    ]
     rows = [
         [name, f"{found[name]['seconds']:.1f} s", found[name].get("failed") or _short(found[name])] for name in others
     ]
     text += ["### Everything else", output.markdown(["part", "took", "result"], rows)]
     return "\n\n".join(text)
+
+
+def _sums(rows: Sequence[Sequence[Any]]) -> list[list[str]]:
+    """The launches of a step, (kernel, seconds) each, by kernel, the longest first."""
+    times: dict[str, list[float]] = {}
+    for name, taken in rows:
+        times.setdefault(name.split()[0], []).append(taken)
+    whole = sum(map(sum, times.values()))
+    ordered = sorted(times.items(), key=lambda item: -sum(item[1]))
+    return [[n, str(len(t)), output.seconds(sum(t)), f"{sum(t) / whole:.0%}"] for n, t in ordered]
 
 
 def _short(part: dict[str, Any]) -> str:
@@ -235,6 +269,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument("--batch", nargs="+", type=int, default=[1000, 100])
     options.add_argument("--cache", type=Path, help="prepared segments, for the paper's protocol")
     options.add_argument("--only", nargs="+", metavar="PART", help="parts whose names begin so (default: all)")
+    options.add_argument(
+        "--limit", type=float, default=LIMIT, help=f"seconds for all parts together (default {LIMIT:.0f})"
+    )
     options.add_argument("--dry-run", action="store_true", help="show the parts and their time limits")
 
     def command() -> int:
@@ -251,15 +288,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"experiments.bench.gpu: {reason}")
         a.out.mkdir(parents=True, exist_ok=True)
         path = a.out / "gpu.json"
+        (a.out / "gpu.log").unlink(missing_ok=True)
         kept = json.loads(path.read_text(encoding="utf-8"))["parts"] if a.only and path.exists() else {}
         about = gpu_parts.describe()
 
         def write(result: dict[str, Any]) -> None:
+            logs = {name: part.pop(LOG) for name, part in result["parts"].items() if LOG in part}
+            with open(a.out / "gpu.log", "a", encoding="utf-8") as log:
+                log.writelines(f"==== {name}\n{text}\n" for name, text in logs.items())
             whole = {**result, "parts": {**kept, **result["parts"]}, "machine": about}
             path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
             (a.out / "gpu.md").write_text(f"{table(whole)}\n\n{note(about)}\n", encoding="utf-8")
 
-        result = measure(chosen, write)
+        result = measure(chosen, write, a.limit)
         print((a.out / "gpu.md").read_text(encoding="utf-8"))
         return int(any("failed" in part for part in result["parts"].values()))
 

@@ -77,6 +77,25 @@ def unpack(file: str | Path, folder: str | Path) -> Segments:
     return open_cache(folder)
 
 
+def repeat(segments: Segments, times: int, folder: str | Path) -> Segments:
+    """A data set so many times as large: the same clips again under new numbers, as a cache in a new folder there."""
+    folder = Path(folder) / f"{times}times"
+    folder.mkdir()
+    for name in (WAVEFORM, LOGMEL):
+        with open(folder / name, "wb") as target:
+            for _ in range(times):
+                target.write((segments.folder / name).read_bytes())
+    about = json.loads((segments.folder / META).read_text(encoding="utf-8"))
+    samples, clips = about["samples"], about["clips"]
+    about |= {"samples": times * samples, "clips": [f"{i}/{clip}" for i in range(times) for clip in clips]}
+    (folder / META).write_text(json.dumps(about), encoding="utf-8")
+    with np.load(segments.folder / INDEX) as index:
+        step = {"start": samples, "clip": len(clips)}
+        arrays = {n: np.concatenate([a + i * step.get(n, 0) for i in range(times)]) for n, a in index.items()}
+    np.savez(folder / INDEX, **arrays)
+    return open_cache(folder)
+
+
 def _values(about: dict) -> int:
     return int(about["settings"]["n_mels"] * about["settings"]["n_frames"])
 

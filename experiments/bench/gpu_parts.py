@@ -170,6 +170,60 @@ def _eager(name: str, twin: Any, x: Any, target: Any, compile_it: bool = False) 
     return call  # both libraries queue on the legacy default stream, where CuPy's events stand
 
 
+def profile(name: str, batch: int) -> dict[str, Any]:
+    """Where a step's time goes: each launch and product in turn between two events, and what queueing takes the host.
+
+    Events round each launch keep kernels from overlapping, so the sum is a little more than a step.
+    """
+    from unittest.mock import patch
+
+    import cupy
+
+    from scratchnet.kernels.cuda import device
+
+    net = workloads.fresh(name).to("cuda")
+    call = workloads.Step(net, name, *map(backend.asarray, workloads.noise(name, batch)))
+    for _ in range(5):
+        call()
+    cupy.cuda.Device().synchronize()
+    queued = []
+    for _ in range(10):
+        before = time.perf_counter()
+        call()
+        queued.append(time.perf_counter() - before)
+        cupy.cuda.Device().synchronize()
+    rounds: list[list[tuple[str, Any, Any]]] = []
+
+    def between_events(label: Callable[..., str], run: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **more: Any) -> Any:
+            first, last = cupy.cuda.Event(), cupy.cuda.Event()
+            first.record()
+            result = run(*args, **more)
+            last.record()
+            rounds[-1].append((label(*args, **more), first, last))
+            return result
+
+        return timed
+
+    def launched(_file: str, kernel: str, grid: int, _block: int, _args: Any, defines: Any, shared: int = 0) -> str:
+        macros = ",".join(f"{key}={value}" for key, value in defines.items() if key != "REAL")
+        return f"{kernel} {grid} {shared} {macros}"
+
+    gpu = device.current()
+    with (
+        patch.object(gpu, "launch", between_events(launched, gpu.launch)),
+        patch.object(gpu, "product", between_events(lambda a, b, out: f"cuBLAS {a.shape} {b.shape}", gpu.product)),
+    ):
+        for _ in range(10):
+            rounds.append([])
+            call()
+    cupy.cuda.Device().synchronize()
+    rows = []
+    for same in zip(*rounds, strict=True):
+        rows.append((same[0][0], median(cupy.cuda.get_elapsed_time(first, last) / 1e3 for _, first, last in same)))
+    return {"batch": batch, "host": median(queued), "device": event_times(call), "rows": rows}
+
+
 def kernels(batch: int = 1000) -> dict[str, Any]:
     """Every layer's kernels by themselves: time, bytes that must move, multiply-adds twice."""
     import cupy
@@ -237,29 +291,44 @@ def start(name: str) -> dict[str, Any]:
     return found
 
 
-def protocol(cache: str, used: str = "cuda", epochs: int = 0) -> dict[str, Any]:
+def protocol(cache: str, used: str = "cuda", epochs: int = 0, segments: int = 0) -> dict[str, Any]:
     """The paper's protocol for HeuriNet, IceBreaker and all, fold 1 held out, from prepared segments: a cache's folder,
-    or the file that `experiments.bench.gpu_data` made of one."""
+    or the file that `experiments.bench.gpu_data` made of one.
+
+    With `segments`, the data set comes again and again until it has so many. With `epochs`, no more than those of each
+    phase: `estimate` is then what the published number would take, by the median epoch of each phase.
+    """
     import tempfile
     from unittest.mock import patch
 
-    from experiments.bench.gpu_data import unpack
+    from experiments.bench.gpu_data import repeat, unpack
     from scratchnet.data import open_cache
     from scratchnet.training import config as configuration
     from scratchnet.training import run
 
     with tempfile.TemporaryDirectory() as folder:
-        segments = open_cache(cache) if Path(cache).is_dir() else unpack(cache, folder)
+        data = open_cache(cache) if Path(cache).is_dir() else unpack(cache, folder)
+        if segments:
+            data = repeat(data, -(-segments // len(data)), folder)
+        published = configuration.resolve(({"preset": "paper", "net": "heurinet"}, None))
         given: dict[str, Any] = {"preset": "paper", "net": "heurinet", "backend": used, "test_fold": 1, "quiet": True}
         given |= {"out": f"{folder}/run"} | ({"epochs": epochs} if epochs else {})
         settings = configuration.resolve((given, None))
         with (
-            patch.object(run, "open_data", lambda *_: segments),
-            patch.object(run, "prepare_data", lambda *_: segments),
+            patch.object(run, "open_data", lambda *_: data),
+            patch.object(run, "prepare_data", lambda *_: data),
         ):
             before = time.perf_counter()
             result = run.start(settings)
-        return {"train_seconds": time.perf_counter() - before, "segments": len(segments), **_scores(result["test"])}
+        taken = time.perf_counter() - before
+        rows = [json.loads(line) for line in (Path(folder) / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]
+        by_phase: dict[Any, list[float]] = {}
+        for row in rows:
+            by_phase.setdefault(row["phase"], []).append(row["seconds"])
+        medians = {phase: median(seconds) for phase, seconds in by_phase.items()}
+        estimate = {"estimate": sum(s * published.epochs_of(phase) for phase, s in medians.items())} if epochs else {}
+        found = {"train_seconds": taken, "segments": len(data), **estimate, **_scores(result["test"])}
+        return {**found, "epoch_seconds": {str(phase): seconds for phase, seconds in medians.items()}}
 
 
 def _scores(test: dict[str, Any]) -> dict[str, float]:
@@ -269,7 +338,7 @@ def _scores(test: dict[str, Any]) -> dict[str, float]:
 def main(argv: Sequence[str]) -> int:
     """PART and its arguments; prints the result."""
     parts: dict[str, Callable[..., dict[str, Any]]] = {
-        f.__name__: f for f in (ceilings, step, compiled, kernels, start, protocol)
+        f.__name__: f for f in (ceilings, step, compiled, profile, kernels, start, protocol)
     }
     name, *rest = argv
     if "cpu" not in rest:  # the protocol can be tried without a GPU
