@@ -40,20 +40,21 @@ def forward(x, weight, bias, stride, padding, activation, pool, with_argmax):
 
 
 def run(gpu, launch, packed, x, bias, y, argmax, activation):
-    tile_m, threads = launch.defines["TILE_M"], 32 * plan.WARPS
-    grid = launch.tiling.tiles * -(-launch.shape.channels // tile_m)
+    grid = launch.tiling.tiles * -(-launch.shape.channels // launch.defines["TILE_M"])
     args = packed, launch.tables[1], launch.tables[0], x, bias, y, argmax, np.int32(activation == "relu")
-    gpu.launch("conv_forward.cu", "conv_forward", grid, threads, args, launch.defines, launch.shared)
+    gpu.launch("conv_forward.cu", "conv_forward", grid, 32 * plan.WARPS, args, launch.defines, launch.shared)
 
 
 def pack_weight(gpu, weight, launch, step):
-    """The weights as conv_forward.cu reads them: (channels, depth_padded)."""
-    shape = launch.shape
-    sizes = shape.channels, shape.depth, shape.depth_padded
-    packed = gpu.empty((shape.channels, max(shape.depth_padded, 1)), weight.dtype)
-    defines = {key: 1 for key in launch.defines if key == "TENSOR_CORES"}
-    args = weight, launch.tables[2], packed, *map(int64, sizes), int64(step)
-    elementwise("conv_pack.cu", "pack_weight", weight.dtype, packed.size, *args, **defines)
+    """The weights as conv_forward.cu reads them: blocks of 16 channels × 8 of the depth, whole tiles of them."""
+    shape, tile_m = launch.shape, launch.defines["TILE_M"]
+    packed = gpu.empty((-(-shape.channels // tile_m) * tile_m * max(shape.depth_padded, 1),), weight.dtype)
+    sizes = packed.size, shape.channels, shape.depth, shape.depth_padded, step
+    defines = {"PAIRS": 1 - launch.defines["WINDOW"]}
+    if "TENSOR_CORES" in launch.defines:
+        defines["TENSOR_CORES"] = 1
+    args = weight, launch.tables[2], packed, *map(int64, sizes)
+    elementwise("conv_pack.cu", "pack_weight", weight.dtype, packed.size if shape.depth else 0, *args, **defines)
     return packed
 
 
@@ -66,7 +67,7 @@ def _plan_forward(gpu, dtype, x_shape, x_strides, address, weight_shape, stride,
     channel, row, column = plan.tap_order(weight_shape[1:], x_strides[1:])
     place = np.ravel_multi_index((channel, row, column), weight_shape[1:])
     return plan_gather(
-        gpu, dtype, n, weight_shape[0], (rows, columns), x_strides, address, (channel, row, column), place, stride,
+        gpu, dtype, n, in_channels, weight_shape[0], (rows, columns), x_strides, address, (channel, row, column), place, stride,
         (-padding[0][0], -padding[1][0]), (map_rows, map_columns), pooled, pool,
         (pooled[0] * pooled[1] * weight_shape[0], pooled[1] * weight_shape[0], weight_shape[0]), tensor_cores,
     )  # fmt: skip
@@ -76,6 +77,7 @@ def plan_gather(
     gpu,
     dtype,
     n,
+    in_channels,
     channels,
     size,
     x_strides,
@@ -91,17 +93,14 @@ def plan_gather(
     tensor_cores,
 ):
     """The launch of conv_forward.cu that gathers `tap` from x at each position."""
-    itemsize = np.dtype(dtype).itemsize
-    depth = len(tap[0])
+    itemsize, depth = np.dtype(dtype).itemsize, len(tap[0])
+    tensor_cores = tensor_cores and dtype == "float32"
     padded = -(-depth // plan.SLICE) * plan.SLICE
     tile_m, warps_m = plan.tile_channels(channels, itemsize)
-    warps_n = plan.WARPS // warps_m
-    widths = [width for width in plan.tile_widths(tile_m, itemsize) if width in plan.FORWARD_WIDTHS]
-    fitting = [width for width in widths if plan.forward_stages(tile_m, width, itemsize, gpu.shared_limit)]
-    tiling = plan.best_tiling(n, pooled, pool, fitting)
-    if tiling is None:
+    tilings = plan.forward_tilings(n, pooled, pool, tile_m, itemsize, gpu.shared_limit)
+    if not tilings:
         raise plan.NoTiling
-    stages, shared = plan.forward_stages(tile_m, tiling.size, itemsize, gpu.shared_limit)
+    tiling = min(tilings, key=plan.cost)
     taps = plan.tap_table(*tap, x_strides[1:], padded)
     moves = (
         x_strides[0] if n > 1 else 0,
@@ -111,14 +110,29 @@ def plan_gather(
         first[1] * x_strides[3],
     )
     vector = plan.vector_width(taps, depth, moves, size, address, itemsize)
+    room, window, spread = plan.forward_stages(tile_m, tiling.size, itemsize, gpu.shared_limit), (0, 0), False
+    if in_channels == 1 and min(*tap[1], *tap[2]) >= 0:
+        whole = plan.window_size(tiling, pool, step, tap)
+        numbers = tiling.groups * whole[0] * whole[1]
+        with_window = plan.forward_stages(tile_m, tiling.size, itemsize, gpu.shared_limit, numbers)
+        if with_window and 2 * numbers <= tiling.size * depth / vector:
+            room, window = with_window, whole
+            taps, vector = plan.tap_table(*tap, (0, window[1], 1), padded), 1
+            spread = tensor_cores and plan.spreads(tiling, pool, step, window, taps, plan.WARPS // warps_m)
+    stages, shared = room
     shape = plan.Shape(
         n, channels, depth, padded, x_strides[0], x_strides[2], x_strides[3], *size, *step, *first,
         *map_size, *y_strides, *pooled,
-        *pool[0], *pool[1], tiling.tile_rows, tiling.tile_columns, tiling.groups,
+        *pool[0], *pool[1], tiling.tile_rows, tiling.tile_columns, tiling.groups, *window,
     )  # fmt: skip
-    defines = {"REAL": real_name(dtype), "TILE_M": tile_m, "TILE_N": tiling.size, "WARPS_M": warps_m,
-               "WARPS_N": warps_n, "STAGES": stages, "VECTOR": vector}  # fmt: skip
-    if tensor_cores and dtype == "float32":
+    known = pool[0] if pool[0] in plan.KNOWN_POOLS else (0, 0)
+    defines = {
+        "REAL": real_name(dtype), "TILE_M": tile_m, "TILE_N": tiling.size, "WARPS_M": warps_m,
+        "WARPS_N": plan.WARPS // warps_m, "STAGES": stages, "BLOCKS": plan.blocks(tile_m * tiling.size, itemsize),
+        "VECTOR": vector, "PADDED": int(plan.looks_outside(tap, size, first, step, map_size)),
+        "WINDOW": int(window[0] > 0), "SPREAD": int(spread), "POOL_ROWS": known[0], "POOL_COLUMNS": known[1],
+    }  # fmt: skip
+    if tensor_cores:
         defines["TENSOR_CORES"] = 1
     tables = gpu.upload(shape.pack()), gpu.upload(taps), gpu.upload(np.asarray(place, np.int64))
     return Launch(shape, tiling, defines, shared, tables, pooled)

@@ -57,7 +57,7 @@ def _plan_input_gradient(gpu, dtype, dy_shape, address, weight_shape, size, stri
     count = [-(-(size[i] - start[i]) // stride[i]) for i in range(2)]
     y_strides = (size[0] * size[1] * in_channels, stride[0] * size[1] * in_channels, stride[1] * in_channels)
     return plan_gather(
-        gpu, dtype, n, in_channels, (map_rows, map_columns), strides, address, (o, -j, -k), place,
+        gpu, dtype, n, out_channels, in_channels, (map_rows, map_columns), strides, address, (o, -j, -k), place,
         (1, 1), tuple(first), tuple(count), tuple(count), plan.SINGLE, y_strides, tensor_cores,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@
 #include "conv_shape.cuh"
 
 constexpr int THREADS = 32 * WARPS;
+constexpr int AT_ONCE = 6;  // taps that a lane takes of each value, so that their loads overlap
 
 // A value of the pooled dy, and where its patch begins.
 struct Source {
@@ -46,14 +47,27 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv_input_gradient_sparse
     const unsigned rows = (unsigned)s.rows, columns = (unsigned)s.columns;
     const int x_row = (int)s.x_row, x_column = (int)s.x_column;
     for (int m = warp; m < channels; m += WARPS)
-        for (int first = 0; first < depth; first += 32) {
-            const int k = first + lane;
-            const Tap tap = k < depth ? taps[k] : Tap{0, NOWHERE, NOWHERE};
-            const real w = k < depth ? weight[m * (index_t)depth + k] : (real)0;
+        for (int first = lane; first - lane < depth; first += 32 * AT_ONCE) {
+            Tap tap[AT_ONCE];
+            real w[AT_ONCE];
+#pragma unroll
+            for (int u = 0; u < AT_ONCE; u++) {
+                const int k = first + 32 * u;
+                tap[u] = k < depth ? taps[k] : Tap{0, NOWHERE, NOWHERE};
+                w[u] = k < depth ? weight[m * (index_t)depth + k] : (real)0;
+            }
             for (int p = 0; p < pooled; p++) {
                 const Source from = source[m * pooled + p];
-                if (is_inside({0, from.row, from.column}, tap, rows, columns))
-                    mine[from.row * x_row + from.column * x_column + tap.offset] += value[m * pooled + p] * w;
+                if (from.row == NOWHERE) continue;  // for the whole warp
+                real* corner = mine + from.row * x_row + from.column * x_column;
+                const real gradient = value[m * pooled + p];
+                real sum[AT_ONCE];
+#pragma unroll
+                for (int u = 0; u < AT_ONCE; u++)
+                    sum[u] = is_inside({0, from.row, from.column}, tap[u], rows, columns) ? corner[tap[u].offset] + gradient * w[u] : 0;
+#pragma unroll
+                for (int u = 0; u < AT_ONCE; u++)
+                    if (is_inside({0, from.row, from.column}, tap[u], rows, columns)) corner[tap[u].offset] = sum[u];
                 __syncwarp();  // the next value's taps may fall on the same places
             }
         }

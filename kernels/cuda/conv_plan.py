@@ -14,13 +14,14 @@ import numpy as np
 
 SLICE = 16  # of the depth, in conv_forward.cu
 STAGES = 4, 3, 2  # slices on their way in conv_forward.cu: as many as fit
-POSITION = GROUP = 16  # bytes of a Position and a Group of conv_shape.cuh
-OFFSET = 8  # bytes of an index_t
-PAD, RESULT_PAD = 8, 4  # numbers between two rows in shared memory, of the factors and of conv_forward.cu's result
+POSITION = 16  # bytes of a Position, and of a Value, of conv_shape.cuh
+PAD, RESULT_PAD = 8, 4  # numbers between two rows in shared memory, of a gradient's factors and of a forward result
+ROUND = 32  # channels of a warp that conv_forward.cu stores at once
+KNOWN_POOLS = (1, 1), (1, 3), (1, 9), (4, 3), (2, 2)  # whose windows are compiled in: those of the networks
 WARPS = 4
 TAP = np.dtype([("offset", "i8"), ("row", "i4"), ("column", "i4")])
 FORWARD_WIDTHS = 32, 64, 128, 192, 256  # of a tile of conv_forward.cu: few, since each is compiled
-TARGET_BLOCKS = 528  # four for each multiprocessor of the largest GPU; fixed, so that sums never depend on the GPU
+TARGET_BLOCKS = 264  # two for each multiprocessor of the largest GPU; fixed, so that sums never depend on the GPU
 
 Pair = tuple[int, int]
 SINGLE = (1, 1), (1, 1)  # the pool of a block without one
@@ -62,6 +63,8 @@ class Shape:
     tile_rows: int = 0
     tile_columns: int = 0
     groups: int = 0
+    window_rows: int = 0
+    window_columns: int = 0
 
     def pack(self) -> np.ndarray:
         """As the kernels read it."""
@@ -179,23 +182,79 @@ def best_width(widths: list[int], depth: int, tile_m: int) -> int:
 
 def splits(blocks: int, tiles: int) -> int:
     """Into how many shares conv_weight_gradient.cu cuts its tiles, if each takes so many blocks."""
-    return max(1, min(-(-TARGET_BLOCKS // blocks), tiles))
+    return max(1, min(TARGET_BLOCKS // blocks, tiles))
 
 
-def forward_stages(tile_m: int, tile_n: int, itemsize: int, limit: int) -> tuple[int, int] | None:
-    """(stages, bytes of shared memory) of conv_forward.cu; as many stages as fit, from 4 to 2, or None."""
+def forward_stages(tile_m: int, tile_n: int, itemsize: int, limit: int, window: int | None = None) -> tuple | None:
+    """(stages, bytes of shared memory) of conv_forward.cu; as many stages as fit, from 4 to 2, or None.
+
+    With a window of so many numbers, the patches need no slices.
+    """
+    warps_m = tile_channels(tile_m, itemsize)[1]
+    result = tile_n * (warps_m * min(tile_m // warps_m, ROUND) + RESULT_PAD)
     for stages in STAGES:
-        slices = stages * (tile_m + tile_n) * (SLICE + PAD)
-        shared = tile_n * (POSITION + GROUP) + itemsize * max(slices, tile_n * (tile_m + RESULT_PAD))
+        slices = stages * SLICE * (tile_m + (tile_n if window is None else 0)) + (window or 0)
+        shared = 2 * POSITION * tile_n + itemsize * max(slices, result)
         if shared <= limit:
             return stages, shared
     return None
 
 
-def gradient_shared(tile_m: int, tile_k: int, tile_p: int, pooled: bool, itemsize: int) -> int:
-    """Bytes of shared memory of conv_weight_gradient.cu."""
-    tables = 2 * tile_p * (POSITION + OFFSET + GROUP)
-    return tables + itemsize * tile_p * (2 * (tile_k + PAD) + (1 if pooled else 2) * (tile_m + PAD))
+def forward_tilings(
+    n: int, pooled: Pair, pool: tuple[Pair, Pair], tile_m: int, itemsize: int, limit: int
+) -> list[Tiling]:
+    """The best tiling of each width that conv_forward.cu has room for."""
+    widths = [width for width in tile_widths(tile_m, itemsize) if width in FORWARD_WIDTHS]
+    fitting = [width for width in widths if forward_stages(tile_m, width, itemsize, limit)]
+    return [tiling for width in fitting if (tiling := best_tiling(n, pooled, pool, [width])) is not None]
+
+
+def blocks(numbers: int, itemsize: int) -> int:
+    """How many blocks of a tile of so many sums may share a multiprocessor: registers for three where sums are few."""
+    return 3 if numbers * itemsize // 4 <= 80 * 32 * WARPS else 2
+
+
+def spans(tiling: Tiling, pool: tuple[Pair, Pair]) -> Pair:
+    """Rows and columns of the map that a group covers."""
+    (kernel_rows, kernel_columns), (step_rows, step_columns) = pool
+    return (tiling.tile_rows - 1) * step_rows + kernel_rows, (tiling.tile_columns - 1) * step_columns + kernel_columns
+
+
+def window_size(tiling: Tiling, pool: tuple[Pair, Pair], step: Pair, tap: tuple[np.ndarray, ...]) -> Pair:
+    """Rows and columns of the input that a group looks at."""
+    rows, columns = ((span - 1) * step[i] + int(tap[1 + i].max()) + 1 for i, span in enumerate(spans(tiling, pool)))
+    return rows, columns
+
+
+def spreads(
+    tiling: Tiling, pool: tuple[Pair, Pair], step: Pair, window: Pair, taps: np.ndarray, warps_n: int
+) -> bool:
+    """Whether the lanes of a warp meet in fewer banks if its columns are dealt out in runs (SPREAD)."""
+    across, piece = spans(tiling, pool)[1], tiling.size // warps_n // 8
+    wavefronts = []
+    for column in (np.arange(8), piece * np.arange(8)):
+        places = column // across * step[0] * window[1] + column % across * step[1]
+        lanes = places[:, None] + taps.view(TAP)["offset"][None, :4]
+        wavefronts.append(max(np.bincount(np.unique(lanes) % 32)))
+    return bool(wavefronts[1] < wavefronts[0])
+
+
+def looks_outside(tap: tuple[np.ndarray, ...], size: Pair, first: Pair, step: Pair, map_size: Pair) -> bool:
+    """Whether some position has a tap beside the image."""
+    return len(tap[0]) > 0 and any(
+        first[i] + int(tap[1 + i].min()) < 0
+        or first[i] + (map_size[i] - 1) * step[i] + int(tap[1 + i].max()) >= size[i]
+        for i in range(2)
+    )
+
+
+def gradient_shared(
+    tile_m: int, tile_k: int, tile_p: int, pooled: bool, itemsize: int, stages: int = 2, window: int | None = None
+) -> int:
+    """Bytes of shared memory of conv_weight_gradient.cu; with a window of so many numbers, it has no patches."""
+    patches = tile_p * (tile_k + PAD) if window is None else window
+    dmap = (1 if pooled else stages) * tile_p * (tile_m + PAD)
+    return stages * tile_p * 2 * POSITION + itemsize * (stages * patches + dmap)
 
 
 def freeze(value: Any) -> Any:

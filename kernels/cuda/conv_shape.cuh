@@ -7,6 +7,9 @@
 // A block works on a tile of positions: `groups` groups, each of the tile_rows × tile_columns pooled values whose windows
 // together cover a span of the convolution's map. Groups are numbered through all samples, so a tile is full however
 // small a sample is. Without a pool, a group is one position.
+//
+// The input of a group, if it has one channel, may lie in shared memory as it is: `window_rows` × `window_columns`
+// numbers, from which neighbouring positions take overlapping patches.
 #pragma once
 #include "common.cuh"
 
@@ -29,6 +32,7 @@ struct ConvShape {
     index_t pooled_rows, pooled_columns;                  // what the pool leaves of the map
     index_t pool_rows, pool_columns, pool_step_row, pool_step_column;
     index_t tile_rows, tile_columns, groups;              // pooled values a group, groups a block
+    index_t window_rows, window_columns;                  // of a group's input
 };
 
 constexpr int NOWHERE = -(1 << 30);  // the row of a position that does not exist: far outside every image
@@ -54,19 +58,44 @@ __device__ __forceinline__ int span_columns(const ConvShape& s) {
     return (int)((s.tile_columns - 1) * s.pool_step_column + s.pool_columns);
 }
 
-// The p-th position of a tile of these groups: where it looks in x, and where its value lies in a y that is not pooled
-// (−1: the position does not exist).
-__device__ __forceinline__ Position find_position(const ConvShape& s, const Group* groups, int p, index_t& y_offset) {
+// Where the p-th position of a tile looks in x. One that does not exist has no row and no column, and looks where the first
+// one does.
+__device__ __forceinline__ Position find_position(const ConvShape& s, index_t tile, int p) {
     const int across = span_columns(s), span = span_rows(s) * across;
-    y_offset = -1;
-    if (p / span >= (int)s.groups) return {0, NOWHERE, NOWHERE};
-    const Group group = groups[p / span];
+    const Position none = {s.first_row * s.x_row + s.first_column * s.x_column, NOWHERE, NOWHERE};
+    if (p / span >= (int)s.groups) return none;
+    const Group group = find_group(s, tile * s.groups + p / span);
     const index_t i = group.row * s.pool_step_row + p % span / across;
     const index_t j = group.column * s.pool_step_column + p % span % across;
-    if (group.sample < 0 || i >= s.map_rows || j >= s.map_columns) return {0, NOWHERE, NOWHERE};
-    y_offset = group.sample * s.y_n + i * s.y_row + j * s.y_column;
+    if (group.sample < 0 || i >= s.map_rows || j >= s.map_columns) return none;
     const index_t row = s.first_row + i * s.step_row, column = s.first_column + j * s.step_column;
     return {group.sample * s.x_n + row * s.x_row + column * s.x_column, (int)row, (int)column};
+}
+
+// Where the p-th position of a tile looks in the tile's windows (0: it is behind the last group).
+__device__ __forceinline__ int find_in_windows(const ConvShape& s, int p) {
+    const int across = span_columns(s), span = span_rows(s) * across, columns = (int)s.window_columns;
+    if (p / span >= (int)s.groups) return 0;
+    const int i = p % span / across, j = p % span % across;
+    return p / span * (int)s.window_rows * columns + i * (int)s.step_row * columns + j * (int)s.step_column;
+}
+
+// A pooled value of a tile: where it lies in y (−1: there is none), its window's first position in the tile, and in the
+// map (as argmax counts).
+struct Value {
+    index_t place;
+    int corner, top_left;
+};
+
+// The pooled value (down, right) of a tile's g-th group.
+__device__ __forceinline__ Value find_value(const ConvShape& s, index_t tile, int g, int down, int right) {
+    const int across = span_columns(s);
+    const Group group = find_group(s, tile * s.groups + g);
+    const index_t row = group.row + down, column = group.column + right;
+    if (group.sample < 0 || row >= s.pooled_rows || column >= s.pooled_columns) return {-1, 0, 0};
+    const int corner = g * span_rows(s) * across + down * (int)s.pool_step_row * across + right * (int)s.pool_step_column;
+    return {group.sample * s.y_n + row * s.y_row + column * s.y_column, corner,
+            (int)(row * s.pool_step_row * s.map_columns + column * s.pool_step_column)};
 }
 
 // Whether a tap of a position lies in the image, not in its padding.

@@ -3,18 +3,40 @@
 // The gradient behind a max-pool is sparse: dy has one value where the map had a whole window. The map's gradient is
 // therefore never stored: each block scatters the pooled dy of a tile to its argmax positions in shared memory and
 // multiplies from there. Neighbouring tiles overlap as their windows do; each scatters its own pooled values alone, and
-// the gradients add up. One thread owns a channel of a group, so no two threads add to one place: no atomics.
+// the gradients add up. Windows that overlap may have the same maximum: they are scattered in turns, each turn those
+// whose windows are apart, so no two threads add to one place, and sums are always added up alike: no atomics.
 //
 // A block sums over a fixed share of the tiles and stores its part; `sum_weight_gradient` (conv_pack.cu) adds the parts
-// in order. Macros: TILE_M (channels), TILE_K (of the depth), TILE_P (positions), WARPS_M, WARPS_K; VECTOR as in
-// conv_forward.cu, VECTOR_DY the same for dy; POOLED; REAL, TENSOR_CORES.
-#include "async_copy.cuh"
-#include "conv_shape.cuh"
+// in order. While a tile is multiplied, the next STAGES − 1 come. With WINDOW, the patches are read from the tile's input
+// (conv_window.cuh).
+//
+// Macros: TILE_M (channels), TILE_K (of the depth), TILE_P (positions), WARPS_M, WARPS_K, STAGES; VECTOR, PADDED, WINDOW,
+// POOL_ROWS as in conv_forward.cu, VECTOR_DY as VECTOR for dy; POOLED; REAL, TENSOR_CORES.
+#include "conv_window.cuh"
 #include "warp_tile.cuh"
 
 constexpr int THREADS = 32 * WARPS_M * WARPS_K;
 constexpr int PIECE_M = TILE_M / WARPS_M, PIECE_K = TILE_K / WARPS_K;
 constexpr int PITCH_M = TILE_M + 8, PITCH_K = TILE_K + 8;  // four rows start in four different groups of banks
+constexpr int WHOLE = 16 / sizeof(real);
+constexpr int AT_ONCE = 4;                                 // values that a thread scatters, so that their loads overlap
+
+typedef WarpTile<PIECE_M, PIECE_K> Product;
+
+struct alignas(16) Sixteen {  // bytes
+    real numbers[WHOLE];
+};
+
+// The patches as a product's right factor, from the tile's windows: `place` of eight positions, this lane's taps.
+struct Windows {
+    const real* window;
+    const int* place;
+    const int* tap;
+    __device__ __forceinline__ real at(int j, int k) const { return window[place[k] + tap[j]]; }
+    __device__ __forceinline__ void pair(int j, real& first, real& second) const {
+        first = window[place[lane_column()] + tap[j]], second = window[place[lane_column() + 4] + tap[j]];
+    }
+};
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_weight_gradient(
     const real* __restrict__ dy, const int* __restrict__ argmax,  // strides of y in shape, channels contiguous
@@ -23,103 +45,166 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_weight_gradient(
     real* __restrict__ partial_bias,  // (splits, M)
     index_t splits, index_t tiles) {
     SHARED_MEMORY(memory);
-    Position* positions = reinterpret_cast<Position*>(memory);                // [2][TILE_P]
-    index_t* dy_offset = reinterpret_cast<index_t*>(positions + 2 * TILE_P);  // [2][TILE_P]
-    Group* groups = reinterpret_cast<Group*>(dy_offset + 2 * TILE_P);         // [2][TILE_P]
-    real* patches = reinterpret_cast<real*>(groups + 2 * TILE_P);             // [2][TILE_P][PITCH_K]
-    real* dmap = patches + 2 * TILE_P * PITCH_K;                              // [POOLED ? 1 : 2][TILE_P][PITCH_M]
     const ConvShape& s = *shape;
-    const index_t channels = s.channels, depth = s.depth;
-    const index_t tiles_m = (channels + TILE_M - 1) / TILE_M, tiles_k = (depth + TILE_K - 1) / TILE_K;
-    const index_t first_k = blockIdx.x % tiles_k * TILE_K, first_m = blockIdx.x / tiles_k % tiles_m * TILE_M;
+    const int n_groups = (int)s.groups, window_size = n_groups * (int)(s.window_rows * s.window_columns);
+    Value* values = reinterpret_cast<Value*>(memory);                             // [STAGES][TILE_P]
+    Position* positions = reinterpret_cast<Position*>(values + STAGES * TILE_P);  // [STAGES][TILE_P]
+    int* place = reinterpret_cast<int*>(positions);                               // with WINDOW: [TILE_P]
+    real* dmap = reinterpret_cast<real*>(positions + STAGES * TILE_P);            // [POOLED ? 1 : STAGES][TILE_P][PITCH_M]
+    real* patches = dmap + (POOLED ? 1 : STAGES) * TILE_P * PITCH_M;              // [STAGES][TILE_P][PITCH_K]
+    const int a_patch = WINDOW ? window_size : TILE_P * PITCH_K;                  // or [STAGES][window_size]
+    const int channels = (int)s.channels, depth = (int)s.depth;
+    const int tiles_m = (channels + TILE_M - 1) / TILE_M, tiles_k = (depth + TILE_K - 1) / TILE_K;
+    const int first_k = blockIdx.x % tiles_k * TILE_K, first_m = blockIdx.x / tiles_k % tiles_m * TILE_M;
     const index_t split = blockIdx.x / tiles_k / tiles_m;
     const index_t begin = split * tiles / splits, end = (split + 1) * tiles / splits;
     const unsigned rows = (unsigned)s.rows, columns = (unsigned)s.columns;
-    const int thread = threadIdx.x, n_groups = (int)s.groups;
+    const int thread = threadIdx.x;
+    const int tile_rows = (int)s.tile_rows, tile_columns = (int)s.tile_columns;
+    const int turns_down = (int)((s.pool_rows + s.pool_step_row - 1) / s.pool_step_row);
+    const int turns_right = (int)((s.pool_columns + s.pool_step_column - 1) / s.pool_step_column);
 
-    // Copy tile's patches, and dy where it is the map's gradient itself, into buffer tile % 2.
+    // f(first value, values down and right in a group) for each turn; its values are turns_down, turns_right apart.
+    auto for_each_turn = [&](auto f) {
+        int start = 0;
+        for (int a = 0; a < turns_down; a++)
+            for (int b = 0; b < turns_right; b++) {
+                const int down = (tile_rows - a + turns_down - 1) / turns_down, right = (tile_columns - b + turns_right - 1) / turns_right;
+                f(start, a, b, down, right);
+                start += n_groups * down * right;
+            }
+    };
+
+    // The tables of a tile: where its positions look, and its values in the order of their turns.
+    auto prepare = [&](index_t tile) {
+        const int slot = (int)(tile % STAGES) * TILE_P;
+        if (!WINDOW)
+            for (int p = thread; p < TILE_P; p += THREADS) positions[slot + p] = find_position(s, tile, p);
+        for_each_turn([&](int start, int a, int b, int down, int right) {
+            for (int i = thread; i < n_groups * down * right; i += THREADS)
+                values[slot + start + i] = find_value(s, tile, i / (down * right), a + i / right % down * turns_down, b + i % right * turns_right);
+        });
+    };
+
+    // Copy a tile's patches, and dy where it is the map's gradient itself.
     auto fetch = [&](index_t tile) {
-        const int buffer = (int)(tile % 2);
-        for (int g = thread; g < n_groups; g += THREADS) groups[buffer * TILE_P + g] = find_group(s, tile * n_groups + g);
-        __syncthreads();
-        for (int p = thread; p < TILE_P; p += THREADS)
-            positions[buffer * TILE_P + p] = find_position(s, groups + buffer * TILE_P, p, dy_offset[buffer * TILE_P + p]);
-        __syncthreads();
-        constexpr int CHUNKS = TILE_K / VECTOR;
-        for (int i = thread; i < TILE_P * CHUNKS; i += THREADS) {
-            const int p = i / CHUNKS, k = i % CHUNKS * VECTOR;
-            const Position position = positions[buffer * TILE_P + p];
-            const int count = (int)min((index_t)VECTOR, max(depth - first_k - k, (index_t)0));
-            const Tap tap = count ? taps[first_k + k] : Tap{0, NOWHERE, NOWHERE};
-            const bool there = count && is_inside(position, tap, rows, columns);
-            copy_async<VECTOR>(patches + (buffer * TILE_P + p) * PITCH_K + k, there ? x + position.offset + tap.offset : x, there ? count : 0);
+        const int stage = (int)(tile % STAGES), slot = stage * TILE_P;
+        real* target = patches + stage * a_patch;
+        if (WINDOW) {
+            copy_windows<THREADS>(s, tile, x, target);
+        } else {
+            constexpr int CHUNKS = TILE_K / VECTOR;
+            if constexpr (THREADS % CHUNKS == 0) {  // a thread keeps its tap
+                const int k = thread % CHUNKS * VECTOR;
+                const int count = min(VECTOR, max(depth - first_k - k, 0));
+                const Tap tap = count ? taps[first_k + k] : Tap{0, NOWHERE, NOWHERE};
+#pragma unroll 8
+                for (int p = thread / CHUNKS; p < TILE_P; p += THREADS / CHUNKS) {
+                    const Position position = positions[slot + p];
+                    const bool there = count && (!PADDED || is_inside(position, tap, rows, columns));
+                    copy_async<VECTOR>(target + p * PITCH_K + k, there ? x + position.offset + tap.offset : x, there ? count : 0);
+                }
+            } else {
+#pragma unroll 4
+                for (int i = thread; i < TILE_P * CHUNKS; i += THREADS) {
+                    const int p = i / CHUNKS, k = i % CHUNKS * VECTOR;
+                    const int count = min(VECTOR, max(depth - first_k - k, 0));
+                    const Tap tap = count ? taps[first_k + k] : Tap{0, NOWHERE, NOWHERE};
+                    const Position position = positions[slot + p];
+                    const bool there = count && (!PADDED || is_inside(position, tap, rows, columns));
+                    copy_async<VECTOR>(target + p * PITCH_K + k, there ? x + position.offset + tap.offset : x, there ? count : 0);
+                }
+            }
         }
         if (!POOLED) {
             constexpr int PIECES = TILE_M / VECTOR_DY;
+#pragma unroll 8
             for (int i = thread; i < TILE_P * PIECES; i += THREADS) {
                 const int p = i / PIECES, m = i % PIECES * VECTOR_DY;
-                const index_t offset = dy_offset[buffer * TILE_P + p];
-                const bool there = offset >= 0 && first_m + m < channels;  // VECTOR_DY divides the channels
-                copy_async<VECTOR_DY>(dmap + (buffer * TILE_P + p) * PITCH_M + m, there ? dy + offset + first_m + m : dy, there ? VECTOR_DY : 0);
+                const index_t source = p < n_groups ? values[slot + p].place : -1;
+                const bool there = source >= 0 && first_m + m < channels;  // VECTOR_DY divides the channels
+                copy_async<VECTOR_DY>(dmap + (slot + p) * PITCH_M + m, there ? dy + source + first_m + m : dy, there ? VECTOR_DY : 0);
             }
         }
     };
 
-    // Scatter a tile's pooled dy to where the maxima were: dmap[position, m].
-    const int across = span_columns(s), span = span_rows(s) * across;
+    // Scatter a tile's pooled dy to where the maxima were: dmap[position, m], which is 0 before.
+    const int across = span_columns(s), map_columns = (int)s.map_columns;
     auto scatter = [&](index_t tile) {
-        for (int i = thread; i < n_groups * TILE_M; i += THREADS) {
-            const int m = i % TILE_M, g = i / TILE_M;
-            real* mine = dmap + g * span * PITCH_M + m;
-            for (int p = 0; p < span; p++) mine[p * PITCH_M] = 0;
-            const Group group = groups[tile % 2 * TILE_P + g];
-            if (group.sample < 0 || first_m + m >= channels) continue;
-            const int bottom = (int)min(s.tile_rows, s.pooled_rows - group.row);
-            const int right = (int)min(s.tile_columns, s.pooled_columns - group.column);
-            const index_t corner = group.row * s.pool_step_row * s.map_columns + group.column * s.pool_step_column;
-            const index_t start = group.sample * s.y_n + group.row * s.y_row + group.column * s.y_column + first_m + m;
-            for (int a = 0; a < bottom; a++)
-#pragma unroll 4
-                for (int b = 0; b < right; b++) {
-                    const index_t source = start + a * s.y_row + b * s.y_column;
-                    const int place = argmax[source];
-                    const real value = dy[source];
-                    if (place < 0) continue;  // ReLU cut it: no gradient
-                    const unsigned there = (unsigned)(place - corner), map_columns = (unsigned)s.map_columns;
-                    mine[(there / map_columns * across + there % map_columns) * PITCH_M] += value;
+        const Value* mine = values + tile % STAGES * TILE_P;
+        for_each_turn([&](int start, int, int, int down, int right) {
+            __syncthreads();
+            const int n = n_groups * down * right * TILE_M;
+            for (int first = thread; first < n; first += AT_ONCE * THREADS) {
+                int target[AT_ONCE];
+                real value[AT_ONCE];
+#pragma unroll
+                for (int u = 0; u < AT_ONCE; u++) {
+                    const int i = first + u * THREADS, m = i % TILE_M;
+                    target[u] = -1;
+                    if (i >= n || first_m + m >= channels) continue;
+                    const Value v = mine[start + i / TILE_M];
+                    if (v.place < 0) continue;
+                    const int winner = argmax[v.place + first_m + m];
+                    value[u] = dy[v.place + first_m + m];
+                    const int beyond = winner - v.top_left;
+                    const int position = v.corner + (POOL_ROWS == 1 ? beyond : beyond / map_columns * across + beyond % map_columns);
+                    if (winner >= 0) target[u] = position * PITCH_M + m;  // else ReLU cut it: no gradient
                 }
-        }
+#pragma unroll
+                for (int u = 0; u < AT_ONCE; u++)
+                    if (target[u] >= 0) dmap[target[u]] += value[u];
+            }
+        });
     };
 
-    if (POOLED)  // rows behind the last group are never scattered to
-        for (int i = thread; i < (TILE_P - n_groups * span) * TILE_M; i += THREADS)
-            dmap[(n_groups * span + i / TILE_M) * PITCH_M + i % TILE_M] = 0;
-
     const int warp = thread / 32, warp_m = warp / WARPS_K * PIECE_M, warp_k = warp % WARPS_K * PIECE_K;
-    WarpTile<PIECE_M, PIECE_K> product;
+    const int own = Product::column();
+    int tap[PIECE_K / 8];
+    if (WINDOW) {
+        for (int p = thread; p < TILE_P; p += THREADS) place[p] = find_in_windows(s, p);
+#pragma unroll
+        for (int j = 0; j < PIECE_K / 8; j++) {
+            const int k = first_k + warp_k + Product::column_of(j, own);
+            tap[j] = k < depth ? (int)taps[k].offset : 0;
+        }
+    }
+    Product product;
     product.clear();
     real bias_sum = 0;
-    if (begin < end) fetch(begin);
-    commit_copies();
-    for (index_t tile = begin; tile < end; tile++) {
-        if (tile + 1 < end) fetch(tile + 1);
+    for (index_t tile = begin; tile < min(begin + STAGES, end); tile++) prepare(tile);
+    __syncthreads();
+    for (index_t tile = begin; tile < begin + STAGES - 1; tile++) {
+        if (tile < end) fetch(tile);
         commit_copies();
-        if (POOLED) scatter(tile);
-        wait_for_copies<1>();
+    }
+    for (index_t tile = begin; tile < end; tile++) {
+        if (tile + STAGES - 1 < end) fetch(tile + STAGES - 1);
+        commit_copies();
+        if (POOLED) {
+            for (int i = thread; i < TILE_P * PITCH_M / WHOLE; i += THREADS) reinterpret_cast<Sixteen*>(dmap)[i] = {};
+            scatter(tile);
+        }
+        wait_for_copies<STAGES - 1>();
         __syncthreads();
-        const real* a = dmap + (POOLED ? 0 : tile % 2 * TILE_P * PITCH_M);
-        const real* b = patches + tile % 2 * TILE_P * PITCH_K;
+        if (tile + STAGES < end) prepare(tile + STAGES);
+        const real* a = dmap + (POOLED ? 0 : tile % STAGES * TILE_P * PITCH_M);
+        const real* b = patches + tile % STAGES * a_patch;
 #pragma unroll 2
-        for (int p = 0; p < TILE_P; p += DEPTH)
-            product.template multiply<1, PITCH_M, 1, PITCH_K, false>(a + p * PITCH_M + warp_m, b + p * PITCH_K + warp_k);
+        for (int p = 0; p < TILE_P; p += DEPTH) {
+            const LeftRows<PITCH_M> left{a + p * PITCH_M + warp_m};
+            if (WINDOW) product.multiply(left, Windows{b, place + p, tap});
+            else product.multiply(left, RightRows<PITCH_K>{b + p * PITCH_K + warp_k + own});
+        }
         if (first_k == 0 && thread < TILE_M)
+#pragma unroll 8
             for (int p = 0; p < TILE_P; p++) bias_sum += a[p * PITCH_M + thread];
         __syncthreads();
     }
 
-    product.for_each([&](int m, int k, real value) {
-        const index_t channel = first_m + warp_m + m, place = first_k + warp_k + k;
-        if (channel < channels && place < depth) partial[(split * channels + channel) * depth + place] = value;
+    product.for_each_from(0, PIECE_M, [&](int m, int k, real value) {
+        const int channel = first_m + warp_m + m, number = first_k + warp_k + k;
+        if (channel < channels && number < depth) partial[(split * channels + channel) * depth + number] = value;
     });
     if (first_k == 0 && thread < TILE_M && first_m + thread < channels) partial_bias[split * channels + first_m + thread] = bias_sum;
 }

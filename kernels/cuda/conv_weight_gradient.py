@@ -8,8 +8,12 @@ import numpy as np
 
 from scratchnet.kernels.cuda import conv_plan as plan
 from scratchnet.kernels.cuda import device
-from scratchnet.kernels.cuda.arrays import elements, elementwise, int64, real_name
+from scratchnet.kernels.cuda.arrays import elements, int64, real_name
 from scratchnet.kernels.cuda.conv_forward import Launch
+
+WINDOW_POSITIONS = 192, 144, 128, 96, 64, 48, 32, 24, 16  # of a tile: few, since each is compiled
+POOLED_POSITIONS = 64, 48, 32, 24, 16
+POSITIONS = 32, 24, 16
 
 
 def weight_gradient(x, dy, argmax, kernel_size, stride, padding, pool):
@@ -49,7 +53,8 @@ def weight_gradient(x, dy, argmax, kernel_size, stride, padding, pool):
     dweight = gpu.empty((out_channels, in_channels, *kernel_size), x.dtype)
     dbias = gpu.empty((out_channels,), x.dtype)
     args = partial, partial_bias, launch.tables[2], dweight, dbias, int64(splits), int64(out_channels), int64(depth)
-    elementwise("conv_pack.cu", "sum_weight_gradient", x.dtype, dweight.size, *args)
+    defines = {"REAL": real_name(x.dtype), "PAIRS": 0}
+    gpu.launch("conv_pack.cu", "sum_weight_gradient", -(-(dweight.size + out_channels) // 32), 256, args, defines)
     return dweight, dbias
 
 
@@ -85,15 +90,6 @@ def _plan_weight_gradient(
         if plan.gradient_shared(tile_m, k, 16, pooled, itemsize) <= gpu.shared_limit
     ]
     tile_k = plan.best_width(fitting, depth, tile_m)
-    tilings = [
-        tiling
-        for tile_p in ((64, 48, 32, 24, 16) if pooled else (32, 24, 16))
-        if plan.gradient_shared(tile_m, tile_k, tile_p, pooled, itemsize) <= gpu.shared_limit
-        and (tiling := plan.best_tiling(n, after, pool, [tile_p]))
-    ]
-    if not tilings:
-        raise plan.NoTiling
-    tiling = min(tilings, key=plan.cost)
     taps = plan.tap_table(*tap, x_strides[1:], depth)
     first = -padding[0][0], -padding[1][0]
     moves = (
@@ -106,22 +102,55 @@ def _plan_weight_gradient(
     vector = plan.vector_width(taps, depth, moves, (rows, columns), x_address, itemsize)
     whole = 16 // itemsize
     vector_dy = next(v for v in (whole, 2, 1) if out_channels % v == 0 and dy_address % (v * itemsize) == 0)
+    windowed = [] if in_channels > 1 else _windowed(gpu, n, after, pool, stride, tap, tile_m, tile_k, pooled, itemsize)
+    tiling, window = min(windowed, key=lambda found: plan.cost(found[0]), default=(None, (0, 0)))
+    numbers = tiling.groups * window[0] * window[1] if tiling else 0
+    if tiling is None or 2 * numbers > tiling.size * min(depth, tile_k) / vector:
+        tiling, window, numbers = _gathering(gpu, n, after, pool, tile_m, tile_k, pooled, itemsize), (0, 0), None
+    if tiling is None:
+        raise plan.NoTiling
+    if numbers is not None:
+        taps, vector = plan.tap_table(*tap, (0, window[1], 1), depth), 1
+
+    def shared(stages):
+        return plan.gradient_shared(tile_m, tile_k, tiling.size, pooled, itemsize, stages, numbers)
+
+    stages = 3 if not pooled and shared(3) <= gpu.shared_limit else 2
     shape = plan.Shape(
         n, out_channels, depth, depth, x_strides[0], x_strides[2], x_strides[3], rows, columns, *stride, *first, *size,
         after[0] * after[1] * out_channels, after[1] * out_channels, out_channels, *after, *pool[0], *pool[1],
-        tiling.tile_rows, tiling.tile_columns, tiling.groups,
+        tiling.tile_rows, tiling.tile_columns, tiling.groups, *window,
     )  # fmt: skip
-    defines = {"REAL": real_name(dtype), "TILE_M": tile_m, "TILE_K": tile_k, "TILE_P": tiling.size, "WARPS_M": warps_m,
-               "WARPS_K": warps_k, "VECTOR": vector, "VECTOR_DY": vector_dy, "POOLED": int(pooled)}  # fmt: skip
+    defines = {
+        "REAL": real_name(dtype), "TILE_M": tile_m, "TILE_K": tile_k, "TILE_P": tiling.size, "WARPS_M": warps_m,
+        "WARPS_K": warps_k, "STAGES": stages, "VECTOR": vector, "VECTOR_DY": vector_dy, "POOLED": int(pooled),
+        "PADDED": int(plan.looks_outside(tap, (rows, columns), first, stride, size)),
+        "WINDOW": int(numbers is not None), "POOL_ROWS": int(pool[0][0] == 1),
+    }  # fmt: skip
     if tensor_cores and dtype == "float32":
         defines["TENSOR_CORES"] = 1
-    shared = plan.gradient_shared(tile_m, tile_k, tiling.size, pooled, itemsize)
-    place = np.ravel_multi_index(tap, sizes)
-    return Launch(
-        shape,
-        tiling,
-        defines,
-        shared,
-        (gpu.upload(shape.pack()), gpu.upload(taps), gpu.upload(place.astype(np.int64))),
-        after,
-    )
+    place = np.ravel_multi_index(tap, sizes).astype(np.int64)
+    tables = gpu.upload(shape.pack()), gpu.upload(taps), gpu.upload(place)
+    return Launch(shape, tiling, defines, shared(stages), tables, after)
+
+
+def _windowed(gpu, n, after, pool, stride, tap, tile_m, tile_k, pooled, itemsize):
+    """(tiling, window) of each number of positions for which the input of a tile fits."""
+    for tile_p in WINDOW_POSITIONS:
+        tiling = plan.best_tiling(n, after, pool, [tile_p])
+        if tiling is not None:
+            window = plan.window_size(tiling, pool, stride, tap)
+            numbers = tiling.groups * window[0] * window[1]
+            if plan.gradient_shared(tile_m, tile_k, tile_p, pooled, itemsize, 2, numbers) <= gpu.shared_limit:
+                yield tiling, window
+
+
+def _gathering(gpu, n, after, pool, tile_m, tile_k, pooled, itemsize):
+    """The best tiling of those whose patches fit."""
+    tilings = [
+        tiling
+        for tile_p in (POOLED_POSITIONS if pooled else POSITIONS)
+        if plan.gradient_shared(tile_m, tile_k, tile_p, pooled, itemsize) <= gpu.shared_limit
+        and (tiling := plan.best_tiling(n, after, pool, [tile_p]))
+    ]
+    return min(tilings, key=plan.cost, default=None)
