@@ -3,18 +3,18 @@
 #pragma once
 #include "common.cuh"
 
-template <int N>
-__device__ __forceinline__ void copy_async(real* target, const real* source, int count) {
+template <int N, typename T>
+__device__ __forceinline__ void copy_async(T* target, const T* source, int count) {
 #if defined(ON_HOST)
-    host::copy_async(target, source, N * sizeof(real), count * sizeof(real));
+    host::copy_async(target, source, N * sizeof(T), count * sizeof(T));
 #elif __CUDA_ARCH__ >= 800
     const unsigned address = (unsigned)__cvta_generic_to_shared(target);
-    const int bytes = count * (int)sizeof(real);
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(address), "l"(source), "n"(N * sizeof(real)), "r"(bytes)
+    const int bytes = count * (int)sizeof(T);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(address), "l"(source), "n"(N * sizeof(T)), "r"(bytes)
                  : "memory");
 #else
 #pragma unroll
-    for (int i = 0; i < N; i++) target[i] = i < count ? source[i] : (real)0;
+    for (int i = 0; i < N; i++) target[i] = i < count ? source[i] : (T)0;
 #endif
 }
 

@@ -124,6 +124,7 @@ def plan_gather(
         n, channels, depth, padded, x_strides[0], x_strides[2], x_strides[3], *size, *step, *first,
         *map_size, *y_strides, *pooled,
         *pool[0], *pool[1], tiling.tile_rows, tiling.tile_columns, tiling.groups, *window,
+        *plan.group_counts(tiling, pooled, n),
     )  # fmt: skip
     known = pool[0] if pool[0] in plan.KNOWN_POOLS else (0, 0)
     defines = {

@@ -18,10 +18,10 @@ POSITION = 16  # bytes of a Position, and of a Value, of conv_shape.cuh
 PAD, RESULT_PAD = 8, 4  # numbers between two rows in shared memory, of a gradient's factors and of a forward result
 ROUND = 32  # channels of a warp that conv_forward.cu stores at once
 KNOWN_POOLS = (1, 1), (1, 3), (1, 9), (4, 3), (2, 2)  # whose windows are compiled in: those of the networks
-WARPS = 4
+WARPS = 8
 TAP = np.dtype([("offset", "i8"), ("row", "i4"), ("column", "i4")])
-FORWARD_WIDTHS = 32, 64, 128, 192, 256  # of a tile of conv_forward.cu: few, since each is compiled
-TARGET_BLOCKS = 264  # two for each multiprocessor of the largest GPU; fixed, so that sums never depend on the GPU
+FORWARD_WIDTHS = 64, 128, 192, 256  # of a tile of conv_forward.cu: few, since each is compiled
+MULTIPROCESSORS = 132  # of the largest GPU; fixed, so that sums never depend on the GPU
 
 Pair = tuple[int, int]
 SINGLE = (1, 1), (1, 1)  # the pool of a block without one
@@ -65,10 +65,19 @@ class Shape:
     groups: int = 0
     window_rows: int = 0
     window_columns: int = 0
+    groups_across: int = 1
+    groups_sample: int = 1
+    per_sample: int = 0
+    turns_down: int = 1
+    turns_right: int = 1
 
     def pack(self) -> np.ndarray:
         """As the kernels read it."""
-        return np.array([getattr(self, field.name) for field in fields(self)], np.int64)
+        numbers = [getattr(self, field.name) % 2**64 for field in fields(self)]
+        return np.array(numbers, np.uint64).view(np.int64)
+
+
+SHAPE = -(-8 * len(fields(Shape)) // 16) * 16  # bytes of a ConvShape in shared memory
 
 
 @dataclass(frozen=True)
@@ -90,10 +99,18 @@ def map_size(size: Pair, kernel_size: Pair, stride: Pair, padding: tuple[Pair, P
 
 @lru_cache(maxsize=512)
 def tap_order(sizes: tuple[int, int, int], strides: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(channel, row, column) of each k of the depth, ordered so that neighbours lie close together in x."""
+    """(channel, row, column) of each k of the depth, ordered so that neighbours lie close together in x.
+
+    Where channels are contiguous they come a few at a time, all taps of these before the next few: overlapping patches
+    then find in the cache what their neighbours have read.
+    """
     grid = np.indices(sizes).reshape(3, -1)
     order = sorted(range(3), key=lambda i: -abs(strides[i]))
-    rank = np.lexsort([grid[i] for i in reversed(order)])
+    keys = [grid[i] for i in reversed(order)]
+    few = next((n for n in (16, 12, 8) if sizes[0] % n == 0), None)
+    if order[2] == 0 and few is not None:
+        keys.append(grid[0] // few)
+    rank = np.lexsort(keys)
     return grid[0][rank], grid[1][rank], grid[2][rank]
 
 
@@ -145,9 +162,9 @@ def tile_channels(channels: int, itemsize: int) -> tuple[int, int]:
     return tile, 2 if tile == 128 else 1
 
 
-def tile_widths(tile_m: int, itemsize: int) -> list[int]:
-    """Widths that a tile of tile_m channels may have: the sums of a thread fill at most 128 registers."""
-    most = min(256, 128 * 128 * 4 // itemsize // tile_m)
+def tile_widths(tile_m: int, itemsize: int, sums: int = 64) -> list[int]:
+    """Widths that a tile of tile_m channels may have: the sums of a thread fill at most `sums` registers."""
+    most = min(256, sums * 32 * WARPS * 4 // itemsize // tile_m)
     return list(range(32, most + 1, 32))
 
 
@@ -180,9 +197,16 @@ def best_width(widths: list[int], depth: int, tile_m: int) -> int:
     return min(widths, key=lambda k: (-(-depth // k) * (k + tile_m / 8), k))
 
 
-def splits(blocks: int, tiles: int) -> int:
-    """Into how many shares conv_weight_gradient.cu cuts its tiles, if each takes so many blocks."""
-    return max(1, min(TARGET_BLOCKS // blocks, tiles))
+def gradient_warps(tile_m: int, tile_k: int) -> tuple[int, int]:
+    """(warps, blocks that share a multiprocessor) of conv_weight_gradient.cu: its warps stand side by side over the depth
+    (over 128 channels two deep), eight columns of it each at least."""
+    return (8, 2) if tile_m == 128 or tile_k % 64 == 0 else (4, 3)
+
+
+def splits(blocks: int, tiles: int, together: int) -> int:
+    """Into how many shares conv_weight_gradient.cu cuts its tiles, if each takes so many blocks and `together` blocks share
+    a multiprocessor."""
+    return max(1, min(MULTIPROCESSORS * together // blocks, tiles))
 
 
 def forward_stages(tile_m: int, tile_n: int, itemsize: int, limit: int, window: int | None = None) -> tuple | None:
@@ -204,14 +228,26 @@ def forward_tilings(
     n: int, pooled: Pair, pool: tuple[Pair, Pair], tile_m: int, itemsize: int, limit: int
 ) -> list[Tiling]:
     """The best tiling of each width that conv_forward.cu has room for."""
-    widths = [width for width in tile_widths(tile_m, itemsize) if width in FORWARD_WIDTHS]
+    widths = [width for width in tile_widths(tile_m, itemsize, 80) if width in FORWARD_WIDTHS]
     fitting = [width for width in widths if forward_stages(tile_m, width, itemsize, limit)]
     return [tiling for width in fitting if (tiling := best_tiling(n, pooled, pool, [width])) is not None]
 
 
 def blocks(numbers: int, itemsize: int) -> int:
     """How many blocks of a tile of so many sums may share a multiprocessor: registers for three where sums are few."""
-    return 3 if numbers * itemsize // 4 <= 80 * 32 * WARPS else 2
+    return 3 if numbers * itemsize // 4 <= 32 * 32 * WARPS else 2
+
+
+def group_counts(tiling: Tiling, pooled: Pair, samples: int) -> tuple[int, int, int]:
+    """`groups_across`, `groups_sample` and `per_sample` of ConvShape.
+
+    Raises ValueError where the product that stands for a division would not be exact.
+    """
+    across = -(-pooled[1] // tiling.tile_columns)
+    count = across * -(-pooled[0] // tiling.tile_rows)
+    if (tiling.tiles + 1) * tiling.groups * count >= 2**64:
+        raise ValueError(f"{samples} maps of {pooled[0]} × {pooled[1]}: more than the CUDA kernels count")
+    return across, count, 2**64 // count + 1 if count > 1 else 0
 
 
 def spans(tiling: Tiling, pool: tuple[Pair, Pair]) -> Pair:
@@ -249,12 +285,16 @@ def looks_outside(tap: tuple[np.ndarray, ...], size: Pair, first: Pair, step: Pa
 
 
 def gradient_shared(
-    tile_m: int, tile_k: int, tile_p: int, pooled: bool, itemsize: int, stages: int = 2, window: int | None = None
+    tile_m: int, tile_k: int, tile_p: int, pooled: int, itemsize: int, stages: int = 2, window: int | None = None
 ) -> int:
-    """Bytes of shared memory of conv_weight_gradient.cu; with a window of so many numbers, it has no patches."""
-    patches = tile_p * (tile_k + PAD) if window is None else window
+    """Bytes of shared memory of conv_weight_gradient.cu; with a window of so many numbers, it has no patches.
+
+    `pooled` is how many pooled values a tile has, 0 where dy is the map's gradient.
+    """
+    patches = tile_p * (tile_k + PAD) if window is None else -(-window // 4) * 4
     dmap = (1 if pooled else stages) * tile_p * (tile_m + PAD)
-    return stages * tile_p * 2 * POSITION + itemsize * (stages * patches + dmap)
+    tables = SHAPE + stages * tile_p * 2 * POSITION
+    return tables + itemsize * (stages * patches + dmap) + pooled * tile_m * (itemsize + 4)
 
 
 def freeze(value: Any) -> Any:

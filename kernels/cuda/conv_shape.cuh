@@ -33,6 +33,9 @@ struct ConvShape {
     index_t pool_rows, pool_columns, pool_step_row, pool_step_column;
     index_t tile_rows, tile_columns, groups;              // pooled values a group, groups a block
     index_t window_rows, window_columns;                  // of a group's input
+    index_t groups_across, groups_sample;                 // groups side by side, and in a sample
+    unsigned long long per_sample;                        // 2⁶⁴ / groups_sample, rounded up; 0 for one group a sample
+    index_t turns_down, turns_right;                      // pooled values whose windows overlap, in either direction
 };
 
 constexpr int NOWHERE = -(1 << 30);  // the row of a position that does not exist: far outside every image
@@ -44,10 +47,9 @@ struct Group {
 };
 
 __device__ __forceinline__ Group find_group(const ConvShape& s, index_t number) {
-    const index_t across = (s.pooled_columns + s.tile_columns - 1) / s.tile_columns;
-    const index_t down = (s.pooled_rows + s.tile_rows - 1) / s.tile_rows;
-    const index_t sample = number / (across * down), inside = number % (across * down);
-    return {sample < s.samples ? sample : -1, (int)(inside / across * s.tile_rows), (int)(inside % across * s.tile_columns)};
+    const index_t sample = s.per_sample ? (index_t)__umul64hi(number, s.per_sample) : number;  // a division of 64 bits is slow
+    const int inside = (int)(number - sample * s.groups_sample), across = (int)s.groups_across, row = inside / across;
+    return {sample < s.samples ? sample : -1, row * (int)s.tile_rows, (inside - row * across) * (int)s.tile_columns};
 }
 
 __device__ __forceinline__ int span_rows(const ConvShape& s) {
@@ -62,11 +64,11 @@ __device__ __forceinline__ int span_columns(const ConvShape& s) {
 // one does.
 __device__ __forceinline__ Position find_position(const ConvShape& s, index_t tile, int p) {
     const int across = span_columns(s), span = span_rows(s) * across;
+    const int g = p / span, down = (p - g * span) / across, right = p - g * span - down * across;
     const Position none = {s.first_row * s.x_row + s.first_column * s.x_column, NOWHERE, NOWHERE};
-    if (p / span >= (int)s.groups) return none;
-    const Group group = find_group(s, tile * s.groups + p / span);
-    const index_t i = group.row * s.pool_step_row + p % span / across;
-    const index_t j = group.column * s.pool_step_column + p % span % across;
+    if (g >= (int)s.groups) return none;
+    const Group group = find_group(s, tile * s.groups + g);
+    const index_t i = group.row * s.pool_step_row + down, j = group.column * s.pool_step_column + right;
     if (group.sample < 0 || i >= s.map_rows || j >= s.map_columns) return none;
     const index_t row = s.first_row + i * s.step_row, column = s.first_column + j * s.step_column;
     return {group.sample * s.x_n + row * s.x_row + column * s.x_column, (int)row, (int)column};

@@ -10,8 +10,8 @@
 // in order. While a tile is multiplied, the next STAGES − 1 come. With WINDOW, the patches are read from the tile's input
 // (conv_window.cuh).
 //
-// Macros: TILE_M (channels), TILE_K (of the depth), TILE_P (positions), WARPS_M, WARPS_K, STAGES; VECTOR, PADDED, WINDOW,
-// POOL_ROWS as in conv_forward.cu, VECTOR_DY as VECTOR for dy; POOLED; REAL, TENSOR_CORES.
+// Macros: TILE_M (channels), TILE_K (of the depth), TILE_P (positions), WARPS_M, WARPS_K, STAGES, BLOCKS; VECTOR, PADDED,
+// WINDOW, POOL_ROWS as in conv_forward.cu, VECTOR_DY as VECTOR for dy; POOLED; REAL, TENSOR_CORES.
 #include "conv_window.cuh"
 #include "warp_tile.cuh"
 
@@ -19,7 +19,8 @@ constexpr int THREADS = 32 * WARPS_M * WARPS_K;
 constexpr int PIECE_M = TILE_M / WARPS_M, PIECE_K = TILE_K / WARPS_K;
 constexpr int PITCH_M = TILE_M + 8, PITCH_K = TILE_K + 8;  // four rows start in four different groups of banks
 constexpr int WHOLE = 16 / sizeof(real);
-constexpr int AT_ONCE = 4;                                 // values that a thread scatters, so that their loads overlap
+constexpr int SHAPE = (sizeof(ConvShape) + 15) / 16 * 16;  // bytes
+constexpr int STRIPS = THREADS / TILE_M;  // of positions, summed for dbias side by side
 
 typedef WarpTile<PIECE_M, PIECE_K> Product;
 
@@ -38,34 +39,38 @@ struct Windows {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_weight_gradient(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv_weight_gradient(
     const real* __restrict__ dy, const int* __restrict__ argmax,  // strides of y in shape, channels contiguous
-    const Tap* __restrict__ taps, const ConvShape* __restrict__ shape, const real* __restrict__ x,
+    const Tap* __restrict__ taps, const ConvShape* __restrict__ given, const real* __restrict__ x,
     real* __restrict__ partial,       // (splits, M, depth)
     real* __restrict__ partial_bias,  // (splits, M)
     index_t splits, index_t tiles) {
     SHARED_MEMORY(memory);
-    const ConvShape& s = *shape;
+    ConvShape& s = *reinterpret_cast<ConvShape*>(memory);  // read from there each time: registers are scarce
+    for (int i = threadIdx.x; i < (int)(sizeof(ConvShape) / sizeof(index_t)); i += THREADS)
+        reinterpret_cast<index_t*>(memory)[i] = reinterpret_cast<const index_t*>(given)[i];
+    __syncthreads();
     const int n_groups = (int)s.groups, window_size = n_groups * (int)(s.window_rows * s.window_columns);
-    Value* values = reinterpret_cast<Value*>(memory);                             // [STAGES][TILE_P]
+    Value* values = reinterpret_cast<Value*>(memory + SHAPE);                     // [STAGES][TILE_P]
     Position* positions = reinterpret_cast<Position*>(values + STAGES * TILE_P);  // [STAGES][TILE_P]
     int* place = reinterpret_cast<int*>(positions);                               // with WINDOW: [TILE_P]
     real* dmap = reinterpret_cast<real*>(positions + STAGES * TILE_P);            // [POOLED ? 1 : STAGES][TILE_P][PITCH_M]
     real* patches = dmap + (POOLED ? 1 : STAGES) * TILE_P * PITCH_M;              // [STAGES][TILE_P][PITCH_K]
-    const int a_patch = WINDOW ? window_size : TILE_P * PITCH_K;                  // or [STAGES][window_size]
+    const int a_patch = WINDOW ? (window_size + 3) / 4 * 4 : TILE_P * PITCH_K;    // or [STAGES][window_size]
+    real* pooled_dy = patches + STAGES * a_patch;                                 // POOLED: [values][TILE_M]
+    const int n_values = POOLED ? n_groups * (int)(s.tile_rows * s.tile_columns) : 0;
+    int* pooled_argmax = reinterpret_cast<int*>(pooled_dy + n_values * TILE_M);  // the same
     const int channels = (int)s.channels, depth = (int)s.depth;
     const int tiles_m = (channels + TILE_M - 1) / TILE_M, tiles_k = (depth + TILE_K - 1) / TILE_K;
     const int first_k = blockIdx.x % tiles_k * TILE_K, first_m = blockIdx.x / tiles_k % tiles_m * TILE_M;
     const index_t split = blockIdx.x / tiles_k / tiles_m;
     const index_t begin = split * tiles / splits, end = (split + 1) * tiles / splits;
-    const unsigned rows = (unsigned)s.rows, columns = (unsigned)s.columns;
     const int thread = threadIdx.x;
-    const int tile_rows = (int)s.tile_rows, tile_columns = (int)s.tile_columns;
-    const int turns_down = (int)((s.pool_rows + s.pool_step_row - 1) / s.pool_step_row);
-    const int turns_right = (int)((s.pool_columns + s.pool_step_column - 1) / s.pool_step_column);
 
     // f(first value, values down and right in a group) for each turn; its values are turns_down, turns_right apart.
     auto for_each_turn = [&](auto f) {
+        const int turns_down = (int)s.turns_down, turns_right = (int)s.turns_right;
+        const int tile_rows = (int)s.tile_rows, tile_columns = (int)s.tile_columns;
         int start = 0;
         for (int a = 0; a < turns_down; a++)
             for (int b = 0; b < turns_right; b++) {
@@ -81,14 +86,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_weight_gradient(
         if (!WINDOW)
             for (int p = thread; p < TILE_P; p += THREADS) positions[slot + p] = find_position(s, tile, p);
         for_each_turn([&](int start, int a, int b, int down, int right) {
-            for (int i = thread; i < n_groups * down * right; i += THREADS)
-                values[slot + start + i] = find_value(s, tile, i / (down * right), a + i / right % down * turns_down, b + i % right * turns_right);
+            for (int i = THREADS - 1 - thread; i < n_groups * down * right; i += THREADS)  // other warps than above
+                values[slot + start + i] = find_value(s, tile, i / (down * right), a + i / right % down * (int)s.turns_down, b + i % right * (int)s.turns_right);
         });
     };
 
     // Copy a tile's patches, and dy where it is the map's gradient itself.
     auto fetch = [&](index_t tile) {
         const int stage = (int)(tile % STAGES), slot = stage * TILE_P;
+        const unsigned rows = (unsigned)s.rows, columns = (unsigned)s.columns;
         real* target = patches + stage * a_patch;
         if (WINDOW) {
             copy_windows<THREADS>(s, tile, x, target);
@@ -98,7 +104,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_weight_gradient(
                 const int k = thread % CHUNKS * VECTOR;
                 const int count = min(VECTOR, max(depth - first_k - k, 0));
                 const Tap tap = count ? taps[first_k + k] : Tap{0, NOWHERE, NOWHERE};
-#pragma unroll 8
+#pragma unroll 4
                 for (int p = thread / CHUNKS; p < TILE_P; p += THREADS / CHUNKS) {
                     const Position position = positions[slot + p];
                     const bool there = count && (!PADDED || is_inside(position, tap, rows, columns));
@@ -118,7 +124,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_weight_gradient(
         }
         if (!POOLED) {
             constexpr int PIECES = TILE_M / VECTOR_DY;
-#pragma unroll 8
+#pragma unroll 4
             for (int i = thread; i < TILE_P * PIECES; i += THREADS) {
                 const int p = i / PIECES, m = i % PIECES * VECTOR_DY;
                 const index_t source = p < n_groups ? values[slot + p].place : -1;
@@ -128,32 +134,35 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_weight_gradient(
         }
     };
 
-    // Scatter a tile's pooled dy to where the maxima were: dmap[position, m], which is 0 before.
-    const int across = span_columns(s), map_columns = (int)s.map_columns;
+    // Copy a tile's pooled dy and where each maximum was.
+    auto fetch_pooled = [&](index_t tile) {
+        constexpr int PIECES = TILE_M / VECTOR_DY;
+        const Value* mine = values + tile % STAGES * TILE_P;
+#pragma unroll 2
+        for (int i = thread; i < n_values * PIECES; i += THREADS) {
+            const int m = i % PIECES * VECTOR_DY, place = i / PIECES * TILE_M + m;
+            const index_t source = mine[i / PIECES].place;
+            if (source < 0 || first_m + m >= channels) continue;  // VECTOR_DY divides the channels
+            copy_async<VECTOR_DY>(pooled_dy + place, dy + source + first_m + m, VECTOR_DY);
+            copy_async<VECTOR_DY>(pooled_argmax + place, argmax + source + first_m + m, VECTOR_DY);
+        }
+    };
+
+    // Scatter it to where the maxima were: dmap[position, m], which is 0 before.
     auto scatter = [&](index_t tile) {
+        const int across = span_columns(s), map_columns = (int)s.map_columns;
         const Value* mine = values + tile % STAGES * TILE_P;
         for_each_turn([&](int start, int, int, int down, int right) {
             __syncthreads();
-            const int n = n_groups * down * right * TILE_M;
-            for (int first = thread; first < n; first += AT_ONCE * THREADS) {
-                int target[AT_ONCE];
-                real value[AT_ONCE];
-#pragma unroll
-                for (int u = 0; u < AT_ONCE; u++) {
-                    const int i = first + u * THREADS, m = i % TILE_M;
-                    target[u] = -1;
-                    if (i >= n || first_m + m >= channels) continue;
-                    const Value v = mine[start + i / TILE_M];
-                    if (v.place < 0) continue;
-                    const int winner = argmax[v.place + first_m + m];
-                    value[u] = dy[v.place + first_m + m];
-                    const int beyond = winner - v.top_left;
-                    const int position = v.corner + (POOL_ROWS == 1 ? beyond : beyond / map_columns * across + beyond % map_columns);
-                    if (winner >= 0) target[u] = position * PITCH_M + m;  // else ReLU cut it: no gradient
-                }
-#pragma unroll
-                for (int u = 0; u < AT_ONCE; u++)
-                    if (target[u] >= 0) dmap[target[u]] += value[u];
+#pragma unroll 2
+            for (int i = thread; i < n_groups * down * right * TILE_M; i += THREADS) {
+                const int m = i % TILE_M, place = start * TILE_M + i;
+                const Value v = mine[start + i / TILE_M];
+                if (v.place < 0 || first_m + m >= channels) continue;
+                const int winner = pooled_argmax[place], beyond = winner - v.top_left;
+                if (winner < 0) continue;  // ReLU cut it: no gradient
+                const int position = v.corner + (POOL_ROWS == 1 ? beyond : beyond / map_columns * across + beyond % map_columns);
+                dmap[position * PITCH_M + m] += pooled_dy[place];
             }
         });
     };
@@ -178,27 +187,36 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_weight_gradient(
         if (tile < end) fetch(tile);
         commit_copies();
     }
+    if (POOLED) {
+        if (begin < end) fetch_pooled(begin);
+        commit_copies();
+    }
     for (index_t tile = begin; tile < end; tile++) {
         if (tile + STAGES - 1 < end) fetch(tile + STAGES - 1);
         commit_copies();
         if (POOLED) {
             for (int i = thread; i < TILE_P * PITCH_M / WHOLE; i += THREADS) reinterpret_cast<Sixteen*>(dmap)[i] = {};
+            wait_for_copies<1>();  // all but the one just begun
             scatter(tile);
+            __syncthreads();
+            if (tile + 1 < end) fetch_pooled(tile + 1);
+            commit_copies();
+        } else {
+            wait_for_copies<STAGES - 1>();
+            __syncthreads();
         }
-        wait_for_copies<STAGES - 1>();
-        __syncthreads();
         if (tile + STAGES < end) prepare(tile + STAGES);
         const real* a = dmap + (POOLED ? 0 : tile % STAGES * TILE_P * PITCH_M);
         const real* b = patches + tile % STAGES * a_patch;
-#pragma unroll 2
+#pragma unroll 1
         for (int p = 0; p < TILE_P; p += DEPTH) {
             const LeftRows<PITCH_M> left{a + p * PITCH_M + warp_m};
             if (WINDOW) product.multiply(left, Windows{b, place + p, tap});
             else product.multiply(left, RightRows<PITCH_K>{b + p * PITCH_K + warp_k + own});
         }
-        if (first_k == 0 && thread < TILE_M)
+        if (first_k == 0 && thread < STRIPS * TILE_M)
 #pragma unroll 8
-            for (int p = 0; p < TILE_P; p++) bias_sum += a[p * PITCH_M + thread];
+            for (int p = thread / TILE_M; p < TILE_P; p += STRIPS) bias_sum += a[p * PITCH_M + thread % TILE_M];
         __syncthreads();
     }
 
@@ -206,5 +224,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_weight_gradient(
         const int channel = first_m + warp_m + m, number = first_k + warp_k + k;
         if (channel < channels && number < depth) partial[(split * channels + channel) * depth + number] = value;
     });
-    if (first_k == 0 && thread < TILE_M && first_m + thread < channels) partial_bias[split * channels + first_m + thread] = bias_sum;
+    if (first_k != 0) return;
+    if (thread < STRIPS * TILE_M) dmap[thread] = bias_sum;
+    __syncthreads();
+    if (thread >= TILE_M || first_m + thread >= channels) return;
+    for (int strip = 1; strip < STRIPS; strip++) bias_sum += dmap[strip * TILE_M + thread];
+    partial_bias[split * channels + first_m + thread] = bias_sum;
 }

@@ -16,6 +16,7 @@ __device__ __forceinline__ void copy_windows(const ConvShape& s, index_t tile, c
         const index_t left = s.first_column + group.column * s.pool_step_column * s.step_column;
         const real* source = x + group.sample * s.x_n + top * s.x_row + left * s.x_column;
         int row = start_row, column = start_column;
+#pragma unroll 1  // registers are scarce
         for (int i = threadIdx.x; i < size; i += THREADS) {
             const bool there = group.sample >= 0 && (unsigned)(top + row) < rows && (unsigned)(left + column) < columns;
             copy_async<1>(window + g * size + i, there ? source + row * s.x_row + column * s.x_column : x, there ? 1 : 0);

@@ -175,14 +175,14 @@ def test_the_order_of_threads_does_not_show(name, dtype, any_host):
 
 
 @pytest.mark.parametrize("tile, size", [((2, 3), 64), ((2, 3), 128), ((1, 4), 32), ((5, 2), 64)], ids=str)
-@pytest.mark.parametrize("blocks", [528, 4])
+@pytest.mark.parametrize("blocks", [264, 2])
 def test_no_tiling_shows(blocks, tile, size, build_dir, monkeypatch):
     """Tiles of any shape, which overhang the map at its ends, one or several to a group; one or several to a block.
 
     Behind the map no position may be taken for one, though it still begins in x: the last row and column, which no
     window reaches, are NaN.
     """
-    monkeypatch.setattr(conv_plan, "TARGET_BLOCKS", blocks)
+    monkeypatch.setattr(conv_plan, "MULTIPROCESSORS", blocks)
     geometry = Geometry((2, 2, 23, 31), 5, (2, 2), (2, 2), pool=((3, 3), (2, 2)))  # 5 × 7 pooled values
     span = (2 * tile[0] + 1) * (2 * tile[1] + 1)
     tiles = geometry.x[0] * -(-5 // tile[0]) * -(-7 // tile[1])
@@ -200,10 +200,10 @@ def test_no_tiling_shows(blocks, tile, size, build_dir, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["mstnet conv1", "padding beyond the kernel", "tiles over both sides of the weights", "a pool of one value"]
 )
-@pytest.mark.parametrize("blocks", [1, 528])
+@pytest.mark.parametrize("blocks", [0, 264])
 def test_one_block_takes_all_tiles(name, blocks, any_host, monkeypatch):
     """The next tile comes into one buffer while the other is multiplied; or many blocks share them."""
-    monkeypatch.setattr(conv_plan, "TARGET_BLOCKS", blocks)
+    monkeypatch.setattr(conv_plan, "MULTIPROCESSORS", blocks)
     geometry = GEOMETRIES[name]._replace(x=(20, *GEOMETRIES[name].x[1:]))
     x, weight, bias, rng = draw(geometry)
     saved = check_forward(geometry, x, weight, bias, any_host)
