@@ -57,7 +57,7 @@ def empty_like(a: Any, dtype: Any = None) -> Any:
 
 def in_one_order(*arrays: Any) -> tuple[Any, ...]:
     """The arrays, all dense and in one memory order, for a kernel to walk side by side. Copies where needed."""
-    steps = {tuple(stride // a.itemsize for stride in a.strides) for a in arrays}
+    steps = {tuple(s // a.itemsize for s, n in zip(a.strides, a.shape, strict=True) if n > 1) for a in arrays}
     if len(steps) == 1 and is_dense(arrays[0]):
         return arrays
     return tuple(device.current().xp.ascontiguousarray(a) for a in arrays)

@@ -20,7 +20,7 @@ constexpr int WHOLE = 16 / sizeof(real);  // numbers in the widest copy
 constexpr int STEP_M = 16 * SLICE;        // from 16 channels of a slice to the next
 constexpr int SLICE_M = TILE_M * SLICE, SLICE_N = WINDOW ? 0 : TILE_N * SLICE;
 constexpr int ROUND = PIECE_M < 32 ? PIECE_M : 32, ROUND_M = WARPS_M * ROUND;
-constexpr int RESULT_PITCH = ROUND_M + 4;
+constexpr int RESULT_PITCH = ROUND_M + (SPREAD == 4 ? 1 : SPREAD == 2 ? 2 : 4);  // columns of a warp start in different banks
 
 typedef WarpTile<PIECE_M, PIECE_N, SPREAD> Product;
 

@@ -100,7 +100,7 @@ def plan_gather(
     tilings = plan.forward_tilings(n, pooled, pool, tile_m, itemsize, gpu.shared_limit)
     if not tilings:
         raise plan.NoTiling
-    tiling = min(tilings, key=plan.cost)
+    tiling = min(tilings, key=lambda t: plan.cost(t, -(-channels // tile_m)))
     taps = plan.tap_table(*tap, x_strides[1:], padded)
     moves = (
         x_strides[0] if n > 1 else 0,
@@ -110,7 +110,7 @@ def plan_gather(
         first[1] * x_strides[3],
     )
     vector = plan.vector_width(taps, depth, moves, size, address, itemsize)
-    room, window, spread = plan.forward_stages(tile_m, tiling.size, itemsize, gpu.shared_limit), (0, 0), False
+    room, window, spread = plan.forward_stages(tile_m, tiling.size, itemsize, gpu.shared_limit), (0, 0), 1
     if in_channels == 1 and min(*tap[1], *tap[2]) >= 0:
         whole = plan.window_size(tiling, pool, step, tap)
         numbers = tiling.groups * whole[0] * whole[1]
@@ -118,7 +118,8 @@ def plan_gather(
         if with_window and 2 * numbers <= tiling.size * depth / vector:
             room, window = with_window, whole
             taps, vector = plan.tap_table(*tap, (0, window[1], 1), padded), 1
-            spread = tensor_cores and plan.spreads(tiling, pool, step, window, taps, plan.WARPS // warps_m)
+            if tensor_cores:
+                spread = plan.spread(tiling, pool, step, window, taps, plan.WARPS // warps_m)
     stages, shared = room
     shape = plan.Shape(
         n, channels, depth, padded, x_strides[0], x_strides[2], x_strides[3], *size, *step, *first,
@@ -131,7 +132,7 @@ def plan_gather(
         "REAL": real_name(dtype), "TILE_M": tile_m, "TILE_N": tiling.size, "WARPS_M": warps_m,
         "WARPS_N": plan.WARPS // warps_m, "STAGES": stages, "BLOCKS": plan.blocks(tile_m * tiling.size, itemsize),
         "VECTOR": vector, "PADDED": int(plan.looks_outside(tap, size, first, step, map_size)),
-        "WINDOW": int(window[0] > 0), "SPREAD": int(spread), "POOL_ROWS": known[0], "POOL_COLUMNS": known[1],
+        "WINDOW": int(window[0] > 0), "SPREAD": spread, "POOL_ROWS": known[0], "POOL_COLUMNS": known[1],
     }  # fmt: skip
     if tensor_cores:
         defines["TENSOR_CORES"] = 1

@@ -5,6 +5,7 @@ Everything here is a pure function of shapes and strides and is cached, so that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -159,7 +160,7 @@ def tile_channels(channels: int, itemsize: int) -> tuple[int, int]:
     """(channels a tile, warps side by side over them): whole multiples of 16, at most 128 (of float64: 64)."""
     most = 512 // itemsize
     tile = min(-(-channels // 16) * 16, most)
-    return tile, 2 if tile == 128 else 1
+    return tile, 2 if tile >= 64 and tile % 32 == 0 else 1
 
 
 def tile_widths(tile_m: int, itemsize: int, sums: int = 64) -> list[int]:
@@ -187,20 +188,26 @@ def tilings(samples: int, pooled: Pair, pool: tuple[Pair, Pair], size: int) -> I
             yield Tiling(size, groups, tile_rows, tile_columns, -(-total // groups))
 
 
-def cost(tiling: Tiling) -> int:
-    """The work of a tiling: positions computed, and 16 more a tile."""
-    return tiling.tiles * (tiling.size + 16)
+def cost(tiling: Tiling, tiles_m: int | None = None) -> float:
+    """The work of a tiling: positions computed, and 16 more a tile; with tiles_m, of a launch of one block for each tile,
+    whose last round leaves multiprocessors idle."""
+    if tiles_m is None:
+        return tiling.tiles * (tiling.size + 16)
+    rounds = tiling.tiles * tiles_m / (2 * max(MULTIPROCESSORS, 1))
+    return (math.ceil(rounds) if rounds < 8 else rounds) * (tiling.size + 16)
 
 
-def best_width(widths: list[int], depth: int, tile_m: int) -> int:
-    """Of these widths of a tile of conv_weight_gradient.cu the one with the least work, its reading of dy included."""
-    return min(widths, key=lambda k: (-(-depth // k) * (k + tile_m / 8), k))
+def gradient_warps(tile_m: int, tile_k: int, warps_m: int) -> tuple[int, int]:
+    """(warps, blocks that share a multiprocessor) of conv_weight_gradient.cu: eight warps where each has 32 columns of the
+    depth, else four, three blocks of which find registers where their sums are few."""
+    if tile_k * warps_m % 256 == 0:
+        return 8, 2
+    return 4, 3 if tile_m * tile_k <= 100 * 32 * 4 else 2
 
 
-def gradient_warps(tile_m: int, tile_k: int) -> tuple[int, int]:
-    """(warps, blocks that share a multiprocessor) of conv_weight_gradient.cu: its warps stand side by side over the depth
-    (over 128 channels two deep), eight columns of it each at least."""
-    return (8, 2) if tile_m == 128 or tile_k % 64 == 0 else (4, 3)
+def batch(warps: int, tile_p: int, stages: int) -> int:
+    """For how many tiles conv_weight_gradient.cu makes tables at once: so many as keep half of its threads busy."""
+    return max(16 * warps // tile_p, stages)
 
 
 def splits(blocks: int, tiles: int, together: int) -> int:
@@ -235,7 +242,7 @@ def forward_tilings(
 
 def blocks(numbers: int, itemsize: int) -> int:
     """How many blocks of a tile of so many sums may share a multiprocessor: registers for three where sums are few."""
-    return 3 if numbers * itemsize // 4 <= 32 * 32 * WARPS else 2
+    return 3 if numbers * itemsize // 4 <= 24 * 32 * WARPS else 2
 
 
 def group_counts(tiling: Tiling, pooled: Pair, samples: int) -> tuple[int, int, int]:
@@ -245,7 +252,9 @@ def group_counts(tiling: Tiling, pooled: Pair, samples: int) -> tuple[int, int, 
     """
     across = -(-pooled[1] // tiling.tile_columns)
     count = across * -(-pooled[0] // tiling.tile_rows)
-    if (tiling.tiles + 1) * tiling.groups * count >= 2**64:
+    if (
+        tiling.tiles >= 2**31 - 100 or (tiling.tiles + 100) * tiling.groups * count >= 2**64
+    ):  # tables run a little ahead
         raise ValueError(f"{samples} maps of {pooled[0]} × {pooled[1]}: more than the CUDA kernels count")
     return across, count, 2**64 // count + 1 if count > 1 else 0
 
@@ -262,17 +271,17 @@ def window_size(tiling: Tiling, pool: tuple[Pair, Pair], step: Pair, tap: tuple[
     return rows, columns
 
 
-def spreads(
-    tiling: Tiling, pool: tuple[Pair, Pair], step: Pair, window: Pair, taps: np.ndarray, warps_n: int
-) -> bool:
-    """Whether the lanes of a warp meet in fewer banks if its columns are dealt out in runs (SPREAD)."""
-    across, piece = spans(tiling, pool)[1], tiling.size // warps_n // 8
-    wavefronts = []
-    for column in (np.arange(8), piece * np.arange(8)):
+def spread(tiling: Tiling, pool: tuple[Pair, Pair], step: Pair, window: Pair, taps: np.ndarray, warps_n: int) -> int:
+    """How far apart the eight columns of a product lie (SPREAD), so that the lanes of a warp meet in few banks."""
+    across, products = spans(tiling, pool)[1], tiling.size // warps_n // 8
+
+    def wavefronts(apart: int) -> int:
+        column = apart * np.arange(8)
         places = column // across * step[0] * window[1] + column % across * step[1]
         lanes = places[:, None] + taps.view(TAP)["offset"][None, :4]
-        wavefronts.append(max(np.bincount(np.unique(lanes) % 32)))
-    return bool(wavefronts[1] < wavefronts[0])
+        return int(np.bincount(np.unique(lanes) % 32).max())
+
+    return min((apart for apart in (1, 2, 4) if products % apart == 0), key=wavefronts)
 
 
 def looks_outside(tap: tuple[np.ndarray, ...], size: Pair, first: Pair, step: Pair, map_size: Pair) -> bool:
@@ -285,7 +294,14 @@ def looks_outside(tap: tuple[np.ndarray, ...], size: Pair, first: Pair, step: Pa
 
 
 def gradient_shared(
-    tile_m: int, tile_k: int, tile_p: int, pooled: int, itemsize: int, stages: int = 2, window: int | None = None
+    tile_m: int,
+    tile_k: int,
+    tile_p: int,
+    warps: int,
+    pooled: int,
+    itemsize: int,
+    stages: int,
+    window: int | None = None,
 ) -> int:
     """Bytes of shared memory of conv_weight_gradient.cu; with a window of so many numbers, it has no patches.
 
@@ -293,7 +309,7 @@ def gradient_shared(
     """
     patches = tile_p * (tile_k + PAD) if window is None else -(-window // 4) * 4
     dmap = (1 if pooled else stages) * tile_p * (tile_m + PAD)
-    tables = SHAPE + stages * tile_p * 2 * POSITION
+    tables = SHAPE + 2 * batch(warps, tile_p, stages) * tile_p * 2 * POSITION
     return tables + itemsize * (stages * patches + dmap) + pooled * tile_m * (itemsize + 4)
 
 

@@ -20,6 +20,7 @@ constexpr int PIECE_M = TILE_M / WARPS_M, PIECE_K = TILE_K / WARPS_K;
 constexpr int PITCH_M = TILE_M + 8, PITCH_K = TILE_K + 8;  // four rows start in four different groups of banks
 constexpr int WHOLE = 16 / sizeof(real);
 constexpr int SHAPE = (sizeof(ConvShape) + 15) / 16 * 16;  // bytes
+constexpr int BATCH = THREADS / 2 / TILE_P > STAGES ? THREADS / 2 / TILE_P : STAGES;  // tiles whose tables are made at once
 constexpr int STRIPS = THREADS / TILE_M;  // of positions, summed for dbias side by side
 
 typedef WarpTile<PIECE_M, PIECE_K> Product;
@@ -51,10 +52,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv_weight_gradie
         reinterpret_cast<index_t*>(memory)[i] = reinterpret_cast<const index_t*>(given)[i];
     __syncthreads();
     const int n_groups = (int)s.groups, window_size = n_groups * (int)(s.window_rows * s.window_columns);
-    Value* values = reinterpret_cast<Value*>(memory + SHAPE);                     // [STAGES][TILE_P]
-    Position* positions = reinterpret_cast<Position*>(values + STAGES * TILE_P);  // [STAGES][TILE_P]
-    int* place = reinterpret_cast<int*>(positions);                               // with WINDOW: [TILE_P]
-    real* dmap = reinterpret_cast<real*>(positions + STAGES * TILE_P);            // [POOLED ? 1 : STAGES][TILE_P][PITCH_M]
+    Value* values = reinterpret_cast<Value*>(memory + SHAPE);                        // [2 · BATCH][TILE_P]
+    Position* positions = reinterpret_cast<Position*>(values + 2 * BATCH * TILE_P);  // [2 · BATCH][TILE_P]
+    int* place = reinterpret_cast<int*>(positions);                                  // with WINDOW: [TILE_P]
+    real* dmap = reinterpret_cast<real*>(positions + 2 * BATCH * TILE_P);            // [POOLED ? 1 : STAGES][TILE_P][PITCH_M]
     real* patches = dmap + (POOLED ? 1 : STAGES) * TILE_P * PITCH_M;              // [STAGES][TILE_P][PITCH_K]
     const int a_patch = WINDOW ? (window_size + 3) / 4 * 4 : TILE_P * PITCH_K;    // or [STAGES][window_size]
     real* pooled_dy = patches + STAGES * a_patch;                                 // POOLED: [values][TILE_M]
@@ -63,8 +64,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv_weight_gradie
     const int channels = (int)s.channels, depth = (int)s.depth;
     const int tiles_m = (channels + TILE_M - 1) / TILE_M, tiles_k = (depth + TILE_K - 1) / TILE_K;
     const int first_k = blockIdx.x % tiles_k * TILE_K, first_m = blockIdx.x / tiles_k % tiles_m * TILE_M;
-    const index_t split = blockIdx.x / tiles_k / tiles_m;
-    const index_t begin = split * tiles / splits, end = (split + 1) * tiles / splits;
+    const int split = blockIdx.x / tiles_k / tiles_m;
+    const int begin = (int)(split * tiles / splits), end = (int)((split + 1) * tiles / splits);
     const int thread = threadIdx.x;
 
     // f(first value, values down and right in a group) for each turn; its values are turns_down, turns_right apart.
@@ -80,20 +81,25 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv_weight_gradie
             }
     };
 
-    // The tables of a tile: where its positions look, and its values in the order of their turns.
-    auto prepare = [&](index_t tile) {
-        const int slot = (int)(tile % STAGES) * TILE_P;
+    // The tables of BATCH tiles: where their positions look, and their values in the order of their turns.
+    auto prepare = [&](int first) {
+        const int slot = first / BATCH % 2 * BATCH * TILE_P;
         if (!WINDOW)
-            for (int p = thread; p < TILE_P; p += THREADS) positions[slot + p] = find_position(s, tile, p);
+            for (int i = thread; i < BATCH * TILE_P; i += THREADS) positions[slot + i] = find_position(s, first + i / TILE_P, i % TILE_P);
         for_each_turn([&](int start, int a, int b, int down, int right) {
-            for (int i = THREADS - 1 - thread; i < n_groups * down * right; i += THREADS)  // other warps than above
-                values[slot + start + i] = find_value(s, tile, i / (down * right), a + i / right % down * (int)s.turns_down, b + i % right * (int)s.turns_right);
+            const int n = n_groups * down * right;
+            for (int i = thread; i < BATCH * n; i += THREADS) {
+                const int tile = i / n, v = i - tile * n;
+                values[slot + tile * TILE_P + start + v] = find_value(s, first + tile, v / (down * right), a + v / right % down * (int)s.turns_down,
+                                                                      b + v % right * (int)s.turns_right);
+            }
         });
     };
+    auto slot_of = [](int tile) { return tile % (2 * BATCH) * TILE_P; };
 
     // Copy a tile's patches, and dy where it is the map's gradient itself.
-    auto fetch = [&](index_t tile) {
-        const int stage = (int)(tile % STAGES), slot = stage * TILE_P;
+    auto fetch = [&](int tile) {
+        const int stage = tile % STAGES, slot = slot_of(tile);
         const unsigned rows = (unsigned)s.rows, columns = (unsigned)s.columns;
         real* target = patches + stage * a_patch;
         if (WINDOW) {
@@ -129,16 +135,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv_weight_gradie
                 const int p = i / PIECES, m = i % PIECES * VECTOR_DY;
                 const index_t source = p < n_groups ? values[slot + p].place : -1;
                 const bool there = source >= 0 && first_m + m < channels;  // VECTOR_DY divides the channels
-                copy_async<VECTOR_DY>(dmap + (slot + p) * PITCH_M + m, there ? dy + source + first_m + m : dy, there ? VECTOR_DY : 0);
+                copy_async<VECTOR_DY>(dmap + (stage * TILE_P + p) * PITCH_M + m, there ? dy + source + first_m + m : dy, there ? VECTOR_DY : 0);
             }
         }
     };
 
     // Copy a tile's pooled dy and where each maximum was.
-    auto fetch_pooled = [&](index_t tile) {
+    auto fetch_pooled = [&](int tile) {
         constexpr int PIECES = TILE_M / VECTOR_DY;
-        const Value* mine = values + tile % STAGES * TILE_P;
-#pragma unroll 2
+        const Value* mine = values + slot_of(tile);
+#pragma unroll 1
         for (int i = thread; i < n_values * PIECES; i += THREADS) {
             const int m = i % PIECES * VECTOR_DY, place = i / PIECES * TILE_M + m;
             const index_t source = mine[i / PIECES].place;
@@ -149,12 +155,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv_weight_gradie
     };
 
     // Scatter it to where the maxima were: dmap[position, m], which is 0 before.
-    auto scatter = [&](index_t tile) {
+    auto scatter = [&](int tile) {
         const int across = span_columns(s), map_columns = (int)s.map_columns;
-        const Value* mine = values + tile % STAGES * TILE_P;
+        const Value* mine = values + slot_of(tile);
         for_each_turn([&](int start, int, int, int down, int right) {
             __syncthreads();
-#pragma unroll 2
+#pragma unroll 1
             for (int i = thread; i < n_groups * down * right * TILE_M; i += THREADS) {
                 const int m = i % TILE_M, place = start * TILE_M + i;
                 const Value v = mine[start + i / TILE_M];
@@ -181,9 +187,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv_weight_gradie
     Product product;
     product.clear();
     real bias_sum = 0;
-    for (index_t tile = begin; tile < min(begin + STAGES, end); tile++) prepare(tile);
+    prepare(begin / BATCH * BATCH);
+    prepare(begin / BATCH * BATCH + BATCH);
     __syncthreads();
-    for (index_t tile = begin; tile < begin + STAGES - 1; tile++) {
+    for (int tile = begin; tile < begin + STAGES - 1; tile++) {
         if (tile < end) fetch(tile);
         commit_copies();
     }
@@ -191,7 +198,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv_weight_gradie
         if (begin < end) fetch_pooled(begin);
         commit_copies();
     }
-    for (index_t tile = begin; tile < end; tile++) {
+    for (int tile = begin; tile < end; tile++) {
         if (tile + STAGES - 1 < end) fetch(tile + STAGES - 1);
         commit_copies();
         if (POOLED) {
@@ -205,7 +212,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv_weight_gradie
             wait_for_copies<STAGES - 1>();
             __syncthreads();
         }
-        if (tile + STAGES < end) prepare(tile + STAGES);
+        if (tile % BATCH == 0 && tile > begin) prepare(tile + BATCH);  // the batch before this one is done
         const real* a = dmap + (POOLED ? 0 : tile % STAGES * TILE_P * PITCH_M);
         const real* b = patches + tile % STAGES * a_patch;
 #pragma unroll 1
@@ -222,12 +229,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv_weight_gradie
 
     product.for_each_from(0, PIECE_M, [&](int m, int k, real value) {
         const int channel = first_m + warp_m + m, number = first_k + warp_k + k;
-        if (channel < channels && number < depth) partial[(split * channels + channel) * depth + number] = value;
+        if (channel < channels && number < depth) partial[((index_t)split * channels + channel) * depth + number] = value;
     });
     if (first_k != 0) return;
     if (thread < STRIPS * TILE_M) dmap[thread] = bias_sum;
     __syncthreads();
     if (thread >= TILE_M || first_m + thread >= channels) return;
     for (int strip = 1; strip < STRIPS; strip++) bias_sum += dmap[strip * TILE_M + thread];
-    partial_bias[split * channels + first_m + thread] = bias_sum;
+    partial_bias[(index_t)split * channels + first_m + thread] = bias_sum;
 }

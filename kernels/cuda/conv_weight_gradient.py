@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,9 +12,7 @@ from scratchnet.kernels.cuda import device
 from scratchnet.kernels.cuda.arrays import elements, int64, real_name
 from scratchnet.kernels.cuda.conv_forward import Launch
 
-WINDOW_POSITIONS = 192, 144, 128, 96, 64, 48, 32, 24, 16  # of a tile: few, since each is compiled
-POOLED_POSITIONS = 64, 48, 32, 24, 16
-POSITIONS = 32, 24, 16
+POSITIONS = 192, 144, 128, 96, 64, 48, 32, 24, 16  # of a tile: few, since each is compiled
 
 
 def weight_gradient(x, dy, argmax, kernel_size, stride, padding, pool):
@@ -84,14 +83,6 @@ def _plan_weight_gradient(
     tap = plan.tap_order(sizes, x_strides[1:])
     depth = len(tap[0])
     tile_m, warps_m = plan.tile_channels(out_channels, itemsize)
-    fitting = [
-        k
-        for k in plan.tile_widths(tile_m, itemsize)
-        if plan.gradient_shared(tile_m, k, 16, 16 * pooled, itemsize) <= gpu.shared_limit
-    ]
-    if not fitting:
-        raise plan.NoTiling
-    tile_k = plan.best_width(fitting, depth, tile_m)
     taps = plan.tap_table(*tap, x_strides[1:], depth)
     first = -padding[0][0], -padding[1][0]
     moves = (
@@ -104,68 +95,76 @@ def _plan_weight_gradient(
     vector = plan.vector_width(taps, depth, moves, (rows, columns), x_address, itemsize)
     whole = 16 // itemsize
     vector_dy = next(v for v in (whole, 2, 1) if out_channels % v == 0 and dy_address % (v * itemsize) == 0)
-    warps, together = plan.gradient_warps(tile_m, tile_k)
-    room = tile_m, tile_k, pooled, itemsize
-    for blocks in range(together, 1, -1):
-        limit = gpu.shared_limit * 2 // blocks
-        windowed = [] if in_channels > 1 else _windowed(limit, n, after, pool, stride, tap, *room)
-        tiling, window = min(windowed, key=lambda found: plan.cost(found[0]), default=(None, (0, 0)))
-        numbers = tiling.groups * window[0] * window[1] if tiling else 0
-        if tiling is None or 2 * numbers > tiling.size * min(depth, tile_k) / vector:
-            tiling, window, numbers = _gathering(limit, n, after, pool, *room), (0, 0), None
-        if tiling is not None:
-            break
-    else:
+    geometry = n, after, pool, stride, tap, in_channels
+    found = [
+        tile
+        for tile_k in plan.tile_widths(tile_m, itemsize)
+        for tile in _tiles(gpu.shared_limit, geometry, tile_m, tile_k, warps_m, pooled, itemsize, vector)
+    ]
+    if not found:
         raise plan.NoTiling
-    if numbers is not None:
+    best = min(found, key=lambda tile: tile.cost)
+    tile_k, tiling, window, stages = best.tile_k, best.tiling, best.window, best.stages
+    if best.window:
         taps, vector = plan.tap_table(*tap, (0, window[1], 1), depth), 1
-
-    def shared(stages):
-        return plan.gradient_shared(tile_m, tile_k, tiling.size, _values(tiling, pooled), itemsize, stages, numbers)
-
-    stages = 3 if not pooled and shared(3) <= limit else 2
     shape = plan.Shape(
         n, out_channels, depth, depth, x_strides[0], x_strides[2], x_strides[3], rows, columns, *stride, *first, *size,
         after[0] * after[1] * out_channels, after[1] * out_channels, out_channels, *after, *pool[0], *pool[1],
-        tiling.tile_rows, tiling.tile_columns, tiling.groups, *window, *plan.group_counts(tiling, after, n),
+        tiling.tile_rows, tiling.tile_columns, tiling.groups, *(window or (0, 0)), *plan.group_counts(tiling, after, n),
         *(-(-pool[0][i] // pool[1][i]) for i in range(2)),
     )  # fmt: skip
     defines = {
         "REAL": real_name(dtype), "TILE_M": tile_m, "TILE_K": tile_k, "TILE_P": tiling.size, "WARPS_M": warps_m,
-        "WARPS_K": warps // warps_m, "STAGES": stages, "BLOCKS": blocks, "VECTOR": vector, "VECTOR_DY": vector_dy, "POOLED": int(pooled),
+        "WARPS_K": best.warps // warps_m, "STAGES": stages, "BLOCKS": best.blocks, "VECTOR": vector, "VECTOR_DY": vector_dy, "POOLED": int(pooled),
         "PADDED": int(plan.looks_outside(tap, (rows, columns), first, stride, size)),
-        "WINDOW": int(numbers is not None), "POOL_ROWS": int(pool[0][0] == 1),
+        "WINDOW": int(window is not None), "POOL_ROWS": int(pool[0][0] == 1),
     }  # fmt: skip
     if tensor_cores and dtype == "float32":
         defines["TENSOR_CORES"] = 1
     place = np.ravel_multi_index(tap, sizes).astype(np.int64)
     tables = gpu.upload(shape.pack()), gpu.upload(taps), gpu.upload(place)
-    return Launch(shape, tiling, defines, shared(stages), tables, after)
+    return Launch(shape, tiling, defines, best.shared, tables, after)
 
 
-def _values(tiling, pooled):
-    """How many pooled values a tile has."""
-    return tiling.groups * tiling.tile_rows * tiling.tile_columns if pooled else 0
+class Tile(NamedTuple):
+    """A way to cut the work of conv_weight_gradient.cu, what it asks for and what it costs."""
+
+    tile_k: int
+    tiling: plan.Tiling
+    window: tuple[int, int] | None
+    warps: int
+    blocks: int
+    stages: int
+    shared: int
+    cost: float
 
 
-def _windowed(limit, n, after, pool, stride, tap, tile_m, tile_k, pooled, itemsize):
-    """(tiling, window) of each number of positions for which the input of a tile fits."""
-    for tile_p in WINDOW_POSITIONS:
-        tiling = plan.best_tiling(n, after, pool, [tile_p])
-        if tiling is not None:
-            window = plan.window_size(tiling, pool, stride, tap)
-            numbers = tiling.groups * window[0] * window[1]
-            values = _values(tiling, pooled)
-            if plan.gradient_shared(tile_m, tile_k, tile_p, values, itemsize, 2, numbers) <= limit:
-                yield tiling, window
-
-
-def _gathering(limit, n, after, pool, tile_m, tile_k, pooled, itemsize):
-    """The best tiling of those whose patches fit."""
-    tilings = [
-        tiling
-        for tile_p in (POOLED_POSITIONS if pooled else POSITIONS)
-        if (tiling := plan.best_tiling(n, after, pool, [tile_p]))
-        and plan.gradient_shared(tile_m, tile_k, tile_p, _values(tiling, pooled), itemsize) <= limit
-    ]
-    return min(tilings, key=plan.cost, default=None)
+def _tiles(limit, geometry, tile_m, tile_k, warps_m, pooled, itemsize, vector):
+    """All tiles of so much of the depth that fit: those that read patches from the tile's input, if there are any."""
+    n, after, pool, stride, tap, in_channels = geometry
+    depth = len(tap[0])
+    warps, together = plan.gradient_warps(tile_m, tile_k, warps_m)
+    for blocks in range(together, 1, -1):
+        with_window, without = [], []
+        for tile_p in POSITIONS if pooled else POSITIONS[-3:]:
+            tiling = plan.best_tiling(n, after, pool, [tile_p])
+            if tiling is None:
+                continue
+            values = tiling.groups * tiling.tile_rows * tiling.tile_columns if pooled else 0
+            whole = plan.window_size(tiling, pool, stride, tap)
+            numbers = tiling.groups * whole[0] * whole[1]
+            pays = in_channels == 1 and 2 * numbers <= tiling.size * min(depth, tile_k) / vector
+            for window, size, into in ((whole, numbers, with_window), (None, None, without)):
+                if window and not pays:
+                    continue
+                shared = {
+                    stages: plan.gradient_shared(tile_m, tile_k, tiling.size, warps, values, itemsize, stages, size)
+                    for stages in ((2,) if pooled else (3, 2))
+                }
+                stages = next((s for s, bytes_ in shared.items() if bytes_ <= limit * 2 // blocks), None)
+                if stages is not None:
+                    cost = plan.cost(tiling) * -(-depth // tile_k) * (tile_k + tile_m / 8)
+                    into.append(Tile(tile_k, tiling, window, warps, blocks, stages, shared[stages], cost))
+        if with_window or without:
+            return with_window or without
+    return []

@@ -6,8 +6,8 @@
 // those of the i-th 16 × 8 numbers of A that are this lane's, b.pair(j, …) those of the j-th eight columns of B; for the
 // twin there are a.at(m, k) and b.at(j, k).
 //
-// A tile's column is n = 8j + c for the j-th product and column c of its eight; with SPREAD it is n = N/8 · c + j, which
-// keeps the lanes of strided patches in different banks.
+// The j-th product's eight columns are neighbours in the tile or, so that the lanes of strided patches meet in different
+// banks, SPREAD apart: column c of them is number SPREAD · c + j mod SPREAD of the 8 · SPREAD that they share.
 #pragma once
 #include "common.cuh"
 
@@ -42,13 +42,13 @@ __device__ __forceinline__ void multiply_16x8x8(float (&c)[4], const unsigned (&
 #endif
 }
 
-template <int M, int N, bool SPREAD_OUT = false>
+template <int M, int N, int APART = 1>
 struct WarpTile {
     float sum[M / 16][N / 8][4];
 
     // The column of eight whose B this lane brings, and its place in the tile.
     static __device__ __forceinline__ int column() { return lane_row(); }
-    static __device__ __forceinline__ int column_of(int j, int c) { return SPREAD_OUT ? N / 8 * c + j : 8 * j + c; }
+    static __device__ __forceinline__ int column_of(int j, int c) { return j / APART * 8 * APART + APART * c + j % APART; }
 
     __device__ __forceinline__ void clear() {
 #pragma unroll
@@ -92,12 +92,12 @@ struct WarpTile {
 #else
 
 // The plain twin: lanes stand in a 4 × 8 grid; each holds every fourth row and every eighth column.
-template <int M, int N, bool SPREAD_OUT = false>
+template <int M, int N, int APART = 1>
 struct WarpTile {
     real sum[M / 4][N / 8];
 
     static __device__ __forceinline__ int column() { return threadIdx.x % 8; }
-    static __device__ __forceinline__ int column_of(int j, int c) { return SPREAD_OUT ? N / 8 * c + j : 8 * j + c; }
+    static __device__ __forceinline__ int column_of(int j, int c) { return j / APART * 8 * APART + APART * c + j % APART; }
 
     __device__ __forceinline__ void clear() {
 #pragma unroll

@@ -174,7 +174,7 @@ def test_the_order_of_threads_does_not_show(name, dtype, any_host):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("tile, size", [((2, 3), 64), ((2, 3), 128), ((1, 4), 32), ((5, 2), 64)], ids=str)
+@pytest.mark.parametrize("tile, size", [((2, 3), 64), ((2, 3), 128), ((1, 4), 64), ((5, 2), 64)], ids=str)
 @pytest.mark.parametrize("blocks", [264, 2])
 def test_no_tiling_shows(blocks, tile, size, build_dir, monkeypatch):
     """Tiles of any shape, which overhang the map at its ends, one or several to a group; one or several to a block.
@@ -213,8 +213,9 @@ def test_one_block_takes_all_tiles(name, blocks, any_host, monkeypatch):
 
 @pytest.mark.parametrize("pool", [None, ((2, 2), (2, 2))], ids=str)
 @pytest.mark.parametrize("short", [0, 1])
-def test_a_gpu_with_room_for_just_so_much(pool, short, build_dir):
-    """A tile of the weight gradient is as wide as shared memory holds with the fewest positions, to the byte."""
+def test_a_gpu_with_room_for_just_so_much(pool, short, build_dir, monkeypatch):
+    """A tile of the weight gradient is as wide as shared memory holds, to the byte."""
+    monkeypatch.setattr(conv_weight_gradient, "POSITIONS", (16,))
     geometry = Geometry((2, 5, 9, 9), 20, (3, 3), pool=pool)
     x, weight, bias, rng = draw(geometry)
     how = geometry.stride, geometry.padding
@@ -222,23 +223,30 @@ def test_a_gpu_with_room_for_just_so_much(pool, short, build_dir):
         y, saved = cuda.conv_block_forward(x, weight, bias, *how, "relu", pool)
         dy = rng.standard_normal(y.shape).astype(x.dtype)
         _, *expected = cuda.conv_block_backward(dy, saved, x, weight, *how, False, True)
-        host.shared_limit = conv_plan.gradient_shared(32, 64, 16, pool is not None, 4) - short
+        values = 0
+        if pool is not None:
+            tiling = conv_plan.best_tiling(2, (3, 3), pool, [16])
+            values = tiling.groups * tiling.tile_rows * tiling.tile_columns
+        host.shared_limit = conv_plan.gradient_shared(32, 64, 16, 4, values, 4, 2) - short
         conv_weight_gradient._plan_weight_gradient.cache_clear()
         _, *found = cuda.conv_block_backward(dy, saved, x, weight, *how, False, True)
         defines = host.launches[-2][2]
         host.close()
-    assert defines["TILE_K"] == (32 if short else 64) and (short or defines["TILE_P"] == 16)
+    assert defines["TILE_K"] == (32 if short else 64) and defines["STAGES"] == 2 and defines["TILE_P"] == 16
     for a, b in zip(found, expected):
         assert_within(a, b, 2 * 100 * 2.0**-24 * 98 * 25)  # two sums of 98 products, each factor under 5
 
 
-def test_stages():
-    """As many as shared memory holds, to the byte."""
-    sizes = [2 * 64 * 16 + 4 * n * (32 + 64) * (16 + 8) for n in (4, 3, 2)]  # tables, and slices with 8 to spare a row
-    for stages, size in zip((4, 3, 2), sizes):
-        assert conv_plan.forward_stages(32, 64, 4, size) == (stages, size)
-        below = conv_plan.forward_stages(32, 64, 4, size - 1)
-        assert below == (None if stages == 2 else (stages - 1, sizes[4 - stages + 1]))
+@pytest.mark.parametrize("window, patches", [(None, 64), (600, 0)])
+def test_stages(window, patches):
+    """As many as shared memory holds, to the byte: tables, slices, and a window instead of the patches'."""
+    sizes = [2 * 64 * 16 + 4 * (n * (32 + patches) * 16 + (window or 0)) for n in (4, 3, 2)]
+    result = 2 * 64 * 16 + 4 * 64 * (32 + 4)  # takes their place when they are done
+    whole = {stages: max(size, result) for stages, size in zip((4, 3, 2), sizes)}
+    for room in whole.values():
+        fitting = next((stages, size) for stages, size in whole.items() if size <= room)
+        assert conv_plan.forward_stages(32, 64, 4, room, window) == fitting
+    assert conv_plan.forward_stages(32, 64, 4, whole[2] - 1, window) is None
 
 
 def test_a_large_pool_behind_relu(host):

@@ -102,8 +102,9 @@ def test_compiles_without_a_warning(architecture, record_property, tmp_path_fact
             table.append({"file": file, "kernel": name, **macros, "dynamic": dynamic, **vars(resources)})
             assert resources.spilled == 0, f"{name} {macros} spills {resources.spilled} bytes on sm_{architecture}"
             assert resources.registers <= 255 and resources.shared + dynamic <= SHARED[architecture] * 1024
-            if "WARPS_M" in macros:  # 128 threads: 65,536 registers must hold two blocks
-                assert resources.registers * 128 * 2 <= 65536
+            if "BLOCKS" in macros:  # 65,536 registers must hold so many
+                threads = 32 * macros["WARPS_M"] * macros.get("WARPS_N", macros.get("WARPS_K"))
+                assert resources.registers * threads * macros["BLOCKS"] <= 65536
     assert {row["file"] for row in table} == set(FILES)
     record_property("resources", json.dumps(table))
     (tmp_path_factory.getbasetemp() / f"resources_sm_{architecture}.json").write_text(json.dumps(table, indent=1))
