@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
 from experiments.bench import gpu_touch
@@ -39,6 +40,16 @@ def launches(samples, layers, tensor_cores=True):
 
 def ways(found):
     return {(name, *((k, v) for k, v in defines.items() if not k.startswith(SIZES))) for name, _, _, defines in found}
+
+
+def test_nothing_passes_but_what_rounding_explains():
+    worst, expected = gpu_touch.Worst(), np.array([1.0, -4.0])
+    worst.add("right", expected * (1 + 1e-5), expected)
+    worst.add("right, tf32", expected * (1 + 1e-3), expected)
+    for name, wrong in (("far", 4.001), ("nan", np.nan), ("infinite", np.inf)):
+        worst.add(name, np.array([wrong, -4.0]), expected)
+        worst.add(name, expected, expected)  # does not make up for it
+    assert set(worst.beyond_rounding()) == {"far", "nan", "infinite"} and worst["far"] == pytest.approx(3.001 / 4)
 
 
 @pytest.mark.parametrize("tensor_cores", [True, False])
