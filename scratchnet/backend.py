@@ -58,10 +58,10 @@ def xp(x: Any) -> ModuleType:
 
 
 def asarray(x: Any, dtype: str | None = None) -> Any:
-    """x as an array of the backend in use: on the GPU where that is `cuda`."""
+    """x as an array of the backend in use: on the GPU where that is `cuda`, else in the host's memory."""
     if _current == "cuda":
         return import_module("cupy").asarray(x, dtype)
-    return np.asarray(x, dtype)
+    return np.asarray(to_numpy(x), dtype)
 
 
 def to_numpy(x: Any) -> np.ndarray:

@@ -126,9 +126,8 @@ class Network:
         """Choose the backend (see `backend.use`) and move the parameters there."""
         backend.use(name)
         for layer in self.layers.values():
-            move = backend.asarray if backend.current() == "cuda" else backend.to_numpy
-            layer.params = {key: move(a) for key, a in layer.params.items()}
-            layer.buffers = {key: move(a) for key, a in layer.buffers.items()}
+            layer.params = {key: backend.asarray(a) for key, a in layer.params.items()}
+            layer.buffers = {key: backend.asarray(a) for key, a in layer.buffers.items()}
             layer.grads = {}
         return self
 

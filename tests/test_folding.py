@@ -12,13 +12,11 @@ from tests.support import assert_within
 
 
 def shaken(net, seed=0):
-    """Statistics and scales as training might leave them, none of them 0 or 1."""
+    """Statistics and scales, in the host's memory, as training might leave them, none of them 0 or 1."""
     rng = np.random.default_rng(seed)
     for name, value in {**net.params, **net.buffers}.items():
         if ".norm" in name or "bias" in name:
-            value[...] = backends.asarray(
-                rng.uniform(0.3, 2, value.shape) * (1 if "var" in name else rng.choice([-1, 1]))
-            )
+            value[...] = rng.uniform(0.3, 2, value.shape) * (1 if "var" in name else rng.choice([-1, 1]))
     return net
 
 

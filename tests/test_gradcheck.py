@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scratchnet import backend as backends
 from scratchnet import gradcheck as package
 from scratchnet import layers, losses, nets
 from scratchnet.gradcheck import gradcheck, suite
 from scratchnet.network import Network
-from tests.support import off_zero
+from tests.support import off_zero, on_backend
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 2, 17))
@@ -213,6 +214,22 @@ class TestSubjects:
         gradcheck(layer, x)
         assert np.array_equal(x, X)
         assert all(np.array_equal(layer.params[name], before[name]) for name in before)
+
+    def test_numpys_arrays_are_brought_to_the_backend(self, backend):
+        """A layer as it was made, an input and a target: what a script has in hand, whatever backend it chose."""
+        layer = conv()
+        weight, before = layer.params["weight"], layer.params["weight"].copy()
+        assert gradcheck(layer, X).ok
+        assert layer.params["weight"] is weight and np.array_equal(weight, before)
+        norm = layers.BatchNorm1D(2, dtype="float64")
+        assert gradcheck(norm, X).ok and gradcheck(norm, X, training=True).ok
+        assert gradcheck(losses.SoftmaxCrossEntropy(), RNG.standard_normal((4, 5)), np.array([0, 4, 2, 2])).ok
+        assert gradcheck(losses.MeanSquaredError(), X, X[::-1]).ok
+
+    def test_arrays_of_another_backend_are_brought_to_the_one_in_use(self, backend):
+        layer, x = on_backend(conv()), backends.asarray(X)
+        backends.use("cpu")
+        assert gradcheck(layer, x).ok
 
     def test_frozen_parameters_are_not_checked(self):
         layer = conv()

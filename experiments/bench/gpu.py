@@ -1,9 +1,10 @@
 """Everything that a GPU is needed for, in under nine minutes:   python -m experiments.bench.gpu --cache FILE
 
 Leaves OUT/gpu.json, OUT/gpu.md and what the parts printed, OUT/gpu.log: all backend tests on the device;
-compute-sanitizer's memcheck and racecheck on every kernel; training steps against PyTorch at its best (eager and
-torch.compile, TF32 on both sides) by CUDA events; where a step's time goes; each kernel against the machine's measured
-ceilings; memory; the time to the first step; the paper's whole protocol, and what it takes on 55,000 segments.
+compute-sanitizer's memcheck on every kernel, and racecheck on the same ones with the smallest arrays, in TF32 and in
+float32 side by side; training steps against PyTorch at its best (eager and torch.compile, TF32 on both sides) by CUDA
+events; where a step's time goes; each kernel against the machine's measured ceilings; memory; the time to the first
+step; the paper's whole protocol, and what it takes on 55,000 segments.
 
 Each part runs in a process of its own with a time limit, and one that fails costs no other; what is checked and not
 timed runs side by side. `--cache` is a folder of prepared segments (ESC-10's, as `scratchnet.data.prepare` writes it)
@@ -29,7 +30,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.bench import gpu_parts, output
+from experiments.bench import gpu_parts, gpu_touch, output
 from scratchnet.cli import guard
 from scratchnet.errors import InputError
 from scratchnet.kernels import cuda
@@ -70,13 +71,17 @@ def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> li
     found += [
         Part("sanity", 110.0, touch, True),
         Part("tests", 120.0, tests(), True),
-        *(
-            Part(tool, 120.0, [SANITIZER, "--tool", tool, "--error-exitcode", "9", *touch], True)
-            for tool in ("memcheck", "racecheck")
-        ),
+        Part("memcheck", 120.0, [*sanitizer("memcheck"), *touch], True),
     ]
+    small = [*sanitizer("racecheck"), *touch, "--small", "--precision"]
+    found += [Part(f"racecheck {precision}", 120.0, [*small, precision], True) for precision in gpu_touch.PRECISIONS]
     found += [Part(f"compiled {net} {b}", 120.0, [*part, "compiled", net, str(b)]) for b in batches for net in nets]
     return found
+
+
+def sanitizer(tool: str) -> list[str]:
+    """compute-sanitizer with this tool, ahead of the command that it watches; what it finds fails the part."""
+    return [SANITIZER, "--tool", tool, "--error-exitcode", "9"]
 
 
 def tests() -> list[str]:

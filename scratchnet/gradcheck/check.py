@@ -42,8 +42,10 @@ def gradcheck(
               where it has them, are checked too. A loss has `forward(prediction, target)` and `backward()`.
               A gradient that backward does not give is wrong, but for parameters of a layer that is `frozen`, and
               for the input of one whose `need_dx` is False.
-              float32 parameters are checked in a float64 copy. float64 ones are moved and put back, bit for bit.
+              float32 parameters, and those that do not lie where the backend in use computes (NumPy's on a GPU), are
+              checked in a float64 copy that does. float64 ones there are moved and put back, bit for bit.
     x         the input, any shape; taken as float64. Keep it off kinks: beside one there is no derivative to check.
+              It and `target` are brought to the backend in use.
     training  passed to `forward`. One input must give one output: a layer that draws random numbers is rewound by its
               `reseed(seed, step)`, if it has one, before every forward pass.
     samples   coordinates checked per array (smaller arrays: all of them), besides one random direction across it all.
@@ -146,8 +148,8 @@ class _Subject:
     """A layer, loss or network in float64 and the arrays whose gradients it returns, each movable in place."""
 
     def __init__(self, layer: Any, x: Any, target: Any, training: bool) -> None:
-        self.target, self.training = target, training
-        self.layer = _as_float64(layer)
+        self.target, self.training = backend.asarray(target) if hasattr(target, "dtype") else target, training
+        self.layer = _ready(layer)
         self.x = backend.asarray(np.array(backend.to_numpy(x), dtype=np.float64))
         self.arrays = {"input": self.x, **getattr(self.layer, "params", {})}
 
@@ -204,13 +206,15 @@ class _Subject:
         return moved
 
 
-def _as_float64(layer: Any) -> Any:
-    """The layer itself if all its parameters are float64, else a float64 copy."""
-    params = getattr(layer, "params", {})
-    if all(value.dtype == np.float64 for value in params.values()):
+def _ready(layer: Any) -> Any:
+    """The layer itself if its parameters are float64 and lie where the backend in use computes, else such a copy."""
+    params, buffers = getattr(layer, "params", {}), getattr(layer, "buffers", {})
+    library = backend.xp(backend.asarray(0.0))
+    there = all(backend.xp(value) is library for value in (*params.values(), *buffers.values()))
+    if there and all(value.dtype == np.float64 for value in params.values()):
         return layer
     layer = copy.deepcopy(layer)
     for part in getattr(layer, "layers", {"": layer}).values():
-        part.params = {name: value.astype(np.float64) for name, value in part.params.items()}
-        part.buffers = {name: value.astype(np.float64) for name, value in getattr(part, "buffers", {}).items()}
+        part.params = {name: backend.asarray(value, "float64") for name, value in part.params.items()}
+        part.buffers = {name: backend.asarray(value, "float64") for name, value in getattr(part, "buffers", {}).items()}
     return layer

@@ -60,7 +60,7 @@ def _conv(rng: np.random.Generator, layer: Any, axes: int) -> Iterator[Draw]:
             k, s = (kernel[0], stride[0]) if axes == 1 else (kernel, stride)
             made = layer(c, o, k, stride=s, padding=given, bias=bias, rng=rng, **FLOAT64)
             for value in made.params.values():
-                value[...] = backend.asarray(rng.standard_normal(value.shape))
+                value[...] = rng.standard_normal(value.shape)
             text = f"{(n, c, *size)} to {o} channels, kernel {k}, stride {s}, padding {given}"
             yield Draw(text + ("" if bias else ", no bias"), made, rng.standard_normal((n, c, *size)))
 
@@ -88,7 +88,7 @@ def _batchnorm(rng: np.random.Generator, layer: Any, *axes: int) -> Iterator[Dra
             shape = (_integer(rng, -(-4 // int(np.prod(positions))), 7), channels, *positions)
             made = layer(channels, **FLOAT64)
             for value in (*made.params.values(), *made.buffers.values()):
-                value[...] = backend.asarray(rng.uniform(0.5, 1.5, value.shape))
+                value[...] = rng.uniform(0.5, 1.5, value.shape)
             text = f"{shape}, {'training' if training else 'running statistics'}"
             yield Draw(text, made, rng.standard_normal(shape), {"training": training})
 
@@ -153,7 +153,8 @@ def _cross_entropy(rng: np.random.Generator) -> Iterator[Draw]:
 
 def _mixture_cross_entropy(rng: np.random.Generator) -> Iterator[Draw]:
     n, k, share = _integer(rng, 1, 6), _integer(rng, 2, 12), float(rng.uniform(0.5, 1))
-    target = Mixture(rng.integers(0, k, n), rng.integers(0, k, n), share)
+    first, second = (backend.asarray(rng.integers(0, k, n)) for _ in range(2))
+    target = Mixture(first, second, share)
     text = f"{(n, k)}, shares {share:.2f} and {1 - share:.2f}"
     yield Draw(text, MixtureCrossEntropy(), rng.standard_normal((n, k)), {"target": target})
 

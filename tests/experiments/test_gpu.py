@@ -8,7 +8,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from experiments.bench import gpu, gpu_data, gpu_parts, report
+from experiments.bench import gpu, gpu_data, gpu_parts, gpu_touch, report
+from scratchnet import backend
 from scratchnet.data import Segments, open_cache
 from scratchnet.errors import InputError
 from scratchnet.kernels import cuda
@@ -34,6 +35,22 @@ def test_every_part_is_one_that_there_is(capsys):
     for part in gpu.parts(["heurinet"], [100], None):
         if "experiments.bench.gpu_parts" in part.command:
             assert callable(getattr(gpu_parts, part.command[part.command.index("experiments.bench.gpu_parts") + 1]))
+
+
+def test_racecheck_takes_the_small_arrays_and_the_others_the_whole_ones(monkeypatch):
+    """Each watched command is run, without the tool that watches it, up to the kernels."""
+    asked = {}
+    monkeypatch.setattr(backend, "use", lambda name: name)
+    for part in gpu.parts(["heurinet"], [100], None):
+        if "experiments.bench.gpu_touch" in part.command:
+            monkeypatch.setattr(
+                gpu_touch, "touch", lambda *options, name=part.name: asked.update({name: options}) or {}
+            )
+            gpu_touch.main(part.command[part.command.index("experiments.bench.gpu_touch") + 1 :])
+            assert part.checks and (part.command[0] == gpu.SANITIZER) == (part.name != "sanity")
+    whole = False, ("tf32", "float32")
+    small = {f"racecheck {precision}": (True, [precision]) for precision in ("tf32", "float32")}
+    assert asked == {"sanity": whole, "memcheck": whole, **small}
 
 
 def test_a_part_that_is_stopped_has_told_what_it_knew():

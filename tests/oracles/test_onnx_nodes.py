@@ -128,7 +128,7 @@ def cross_entropy(given, scores, target):
     value = loss.forward(backends.asarray(rows), backends.asarray(target.reshape(-1)))
     log_p = np.log(backends.to_numpy(loss.probabilities))
     shape = (scores.shape[0], *scores.shape[2:], scores.shape[1])
-    return [np.float32(value), np.moveaxis(log_p.reshape(shape), -1, 1)]
+    return [backends.to_numpy(value), np.moveaxis(log_p.reshape(shape), -1, 1)]
 
 
 def nesterov(given, rate, t, x, gradient, velocity):
