@@ -64,6 +64,11 @@ def asarray(x: Any, dtype: str | None = None) -> Any:
     return np.asarray(to_numpy(x), dtype)
 
 
+def as_type(x: Any, dtype: Any) -> Any:
+    """x itself if it is of this type, else converted. (CuPy's `astype(copy=False)` copies what lies channels last.)"""
+    return x if x.dtype == dtype else x.astype(dtype)
+
+
 def to_numpy(x: Any) -> np.ndarray:
     """x in the host's memory."""
     cupy = sys.modules.get("cupy")

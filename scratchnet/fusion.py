@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scratchnet.backend import kernels_of
+from scratchnet.backend import as_type, kernels_of
 from scratchnet.layers import BatchNorm1D, BatchNorm2D, Conv1D, Conv2D, Dense, Dropout, MaxPool1D, MaxPool2D, ReLU
 from scratchnet.layers.layer import Array, Layer
 
@@ -59,7 +59,7 @@ class ConvBlock:
 
     def backward(self, dy: Array) -> Array:
         dy = self._apart.backward(dy) if self._apart else dy
-        dy = dy.astype(self._conv.params["weight"].dtype, copy=False)
+        dy = as_type(dy, self._conv.params["weight"].dtype)
         dx = self._back(dy[:, :, None] if self._1d else dy)
         return dx[:, :, 0] if self._1d and dx is not None else dx
 
@@ -206,7 +206,7 @@ class DenseBlock:
         dense, weight = self._dense, self._dense.params["weight"]
         dense.grads.clear()  # large: where nobody else holds them, their memory is used again
         dx, dweight, dbias = kernels_of(dy).dense_block_backward(
-            dy.astype(weight.dtype, copy=False), self._y, self._x, weight, self._p, self.need_dx, not dense.frozen
+            as_type(dy, weight.dtype), self._y, self._x, weight, self._p, self.need_dx, not dense.frozen
         )
         if not dense.frozen:
             dense.grads["weight"] = dweight

@@ -7,8 +7,8 @@
 // comes whole (conv_window.cuh). The finished tile then passes through shared memory, ROUND channels of each warp at a
 // time, as [position][channel], and the pool runs over it.
 //
-// Macros: TILE_M, TILE_N, WARPS_M, WARPS_N, STAGES, BLOCKS (on a multiprocessor at once); VECTOR: how many numbers of a
-// patch are contiguous in x; PADDED: whether a patch may look beside the image; WINDOW, SPREAD (warp_tile.cuh);
+// Macros: TILE_M, TILE_N, WARPS_M, WARPS_N, STAGES, ROUND, BLOCKS (on a multiprocessor at once); VECTOR: how many numbers of a
+// patch are contiguous in x, VECTOR_Y: how many channels of y a thread takes at once; PADDED: whether a patch may look beside the image; WINDOW, SPREAD (warp_tile.cuh);
 // POOL_ROWS, POOL_COLUMNS: the pool's window, 0 if only `shape` knows it; REAL, TENSOR_CORES.
 #include "conv_window.cuh"
 #include "warp_tile.cuh"
@@ -19,8 +19,8 @@ constexpr int PIECE_M = TILE_M / WARPS_M, PIECE_N = TILE_N / WARPS_N;
 constexpr int WHOLE = 16 / sizeof(real);  // numbers in the widest copy
 constexpr int STEP_M = 16 * SLICE;        // from 16 channels of a slice to the next
 constexpr int SLICE_M = TILE_M * SLICE, SLICE_N = WINDOW ? 0 : TILE_N * SLICE;
-constexpr int ROUND = PIECE_M < 32 ? PIECE_M : 32, ROUND_M = WARPS_M * ROUND;
-constexpr int RESULT_PITCH = ROUND_M + (SPREAD == 4 ? 1 : SPREAD == 2 ? 2 : 4);  // columns of a warp start in different banks
+constexpr int ROUND_M = WARPS_M * ROUND;
+constexpr int RESULT_PITCH = ROUND_M + 4;
 
 typedef WarpTile<PIECE_M, PIECE_N, SPREAD> Product;
 
@@ -47,6 +47,11 @@ struct Windows {
     __device__ __forceinline__ void pair(int j, real& first, real& second) const {
         first = window[place[j] + first_tap], second = window[place[j] + second_tap];
     }
+};
+
+template <typename T>
+struct alignas(sizeof(T) * VECTOR_Y) Many {
+    T number[VECTOR_Y];
 };
 
 // The first of equals wins, and NaN over all numbers.
@@ -148,24 +153,31 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv_forward(
             result[(warp_n + n) * RESULT_PITCH + warp_m / PIECE_M * ROUND + m - first] = value;
         });
         __syncthreads();
-        for (int i = thread; i < n_values * ROUND_M; i += THREADS) {  // neighbouring threads, neighbouring channels
-            const int c = i % ROUND_M, m = c / ROUND * PIECE_M + first + c % ROUND;
-            const Value v = values[i / ROUND_M];
-            if (v.place < 0 || first_m + m >= channels || first + c % ROUND >= PIECE_M) continue;
-            const real* corner = result + v.corner * RESULT_PITCH + c;
-            real best = corner[0];
-            int winner = 0;
+        for (int i = thread; i < n_values * (ROUND_M / VECTOR_Y); i += THREADS) {  // neighbouring threads, neighbouring channels
+            const int c = i % (ROUND_M / VECTOR_Y) * VECTOR_Y, m = c / ROUND * PIECE_M + first + c % ROUND;
+            const Value v = values[i / (ROUND_M / VECTOR_Y)];
+            if (v.place < 0 || first_m + m >= channels || first + c % ROUND >= PIECE_M) continue;  // VECTOR_Y divides all
+            const Many<real>* corner = reinterpret_cast<const Many<real>*>(result + v.corner * RESULT_PITCH + c);
+            Many<real> best = corner[0];
+            Many<int> winner = {};
 #pragma unroll
             for (int a = 0; a < pool_rows; a++)
 #pragma unroll
                 for (int b = 0; b < pool_columns; b++) {
-                    const real next = corner[(a * across + b) * RESULT_PITCH];
-                    if (is_better(next, best)) best = next, winner = a * map_columns + b;
+                    const Many<real> next = corner[(a * across + b) * (RESULT_PITCH / VECTOR_Y)];
+#pragma unroll
+                    for (int u = 0; u < VECTOR_Y; u++)
+                        if (is_better(next.number[u], best.number[u])) best.number[u] = next.number[u], winner.number[u] = a * map_columns + b;
                 }
-            if (bias != nullptr) best += bias[first_m + m];  // the same for the whole window
-            const bool cut = relu && best <= 0;
-            y[v.place + first_m + m] = cut ? (real)0 : best;
-            if (argmax != nullptr) argmax[v.place + first_m + m] = cut ? -1 : v.top_left + winner;
+#pragma unroll
+            for (int u = 0; u < VECTOR_Y; u++) {
+                if (bias != nullptr) best.number[u] += bias[first_m + m + u];  // the same for the whole window
+                const bool cut = relu && best.number[u] <= 0;
+                if (cut) best.number[u] = 0;
+                winner.number[u] = cut ? -1 : v.top_left + winner.number[u];
+            }
+            *reinterpret_cast<Many<real>*>(y + v.place + first_m + m) = best;
+            if (argmax != nullptr) *reinterpret_cast<Many<int>*>(argmax + v.place + first_m + m) = winner;
         }
     }
 }

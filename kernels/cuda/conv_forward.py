@@ -67,8 +67,8 @@ def _plan_forward(gpu, dtype, x_shape, x_strides, address, weight_shape, stride,
     channel, row, column = plan.tap_order(weight_shape[1:], x_strides[1:])
     place = np.ravel_multi_index((channel, row, column), weight_shape[1:])
     return plan_gather(
-        gpu, dtype, n, in_channels, weight_shape[0], (rows, columns), x_strides, address, (channel, row, column), place, stride,
-        (-padding[0][0], -padding[1][0]), (map_rows, map_columns), pooled, pool,
+        gpu, dtype, n, in_channels, weight_shape[0], (rows, columns), x_strides, address, (channel, row, column), place,
+        stride, (-padding[0][0], -padding[1][0]), (map_rows, map_columns), pooled, pool,
         (pooled[0] * pooled[1] * weight_shape[0], pooled[1] * weight_shape[0], weight_shape[0]), tensor_cores,
     )  # fmt: skip
 
@@ -100,7 +100,7 @@ def plan_gather(
     tilings = plan.forward_tilings(n, pooled, pool, tile_m, itemsize, gpu.shared_limit)
     if not tilings:
         raise plan.NoTiling
-    tiling = min(tilings, key=lambda t: plan.cost(t, -(-channels // tile_m)))
+    tiling = min(tilings, key=lambda t: plan.forward_cost(t, channels, tile_m))
     taps = plan.tap_table(*tap, x_strides[1:], padded)
     moves = (
         x_strides[0] if n > 1 else 0,
@@ -110,17 +110,16 @@ def plan_gather(
         first[1] * x_strides[3],
     )
     vector = plan.vector_width(taps, depth, moves, size, address, itemsize)
-    room, window, spread = plan.forward_stages(tile_m, tiling.size, itemsize, gpu.shared_limit), (0, 0), 1
+    room, window, spread = plan.forward_room(tile_m, tiling.size, itemsize, gpu.shared_limit), (0, 0), 1
     if in_channels == 1 and min(*tap[1], *tap[2]) >= 0:
         whole = plan.window_size(tiling, pool, step, tap)
         numbers = tiling.groups * whole[0] * whole[1]
-        with_window = plan.forward_stages(tile_m, tiling.size, itemsize, gpu.shared_limit, numbers)
+        with_window = plan.forward_room(tile_m, tiling.size, itemsize, gpu.shared_limit, numbers)
         if with_window and 2 * numbers <= tiling.size * depth / vector:
             room, window = with_window, whole
             taps, vector = plan.tap_table(*tap, (0, window[1], 1), padded), 1
             if tensor_cores:
                 spread = plan.spread(tiling, pool, step, window, taps, plan.WARPS // warps_m)
-    stages, shared = room
     shape = plan.Shape(
         n, channels, depth, padded, x_strides[0], x_strides[2], x_strides[3], *size, *step, *first,
         *map_size, *y_strides, *pooled,
@@ -128,13 +127,15 @@ def plan_gather(
         *plan.group_counts(tiling, pooled, n),
     )  # fmt: skip
     known = pool[0] if pool[0] in plan.KNOWN_POOLS else (0, 0)
+    vector_y = next(v for v in (16 // itemsize, 2, 1) if channels % v == 0)
     defines = {
         "REAL": real_name(dtype), "TILE_M": tile_m, "TILE_N": tiling.size, "WARPS_M": warps_m,
-        "WARPS_N": plan.WARPS // warps_m, "STAGES": stages, "BLOCKS": plan.blocks(tile_m * tiling.size, itemsize),
-        "VECTOR": vector, "PADDED": int(plan.looks_outside(tap, size, first, step, map_size)),
+        "WARPS_N": plan.WARPS // warps_m, "STAGES": room.stages, "ROUND": room.round,
+        "BLOCKS": plan.blocks(tile_m * tiling.size, itemsize), "VECTOR": vector, "VECTOR_Y": vector_y,
+        "PADDED": int(plan.looks_outside(tap, size, first, step, map_size)),
         "WINDOW": int(window[0] > 0), "SPREAD": spread, "POOL_ROWS": known[0], "POOL_COLUMNS": known[1],
     }  # fmt: skip
     if tensor_cores:
         defines["TENSOR_CORES"] = 1
     tables = gpu.upload(shape.pack()), gpu.upload(taps), gpu.upload(np.asarray(place, np.int64))
-    return Launch(shape, tiling, defines, shared, tables, pooled)
+    return Launch(shape, tiling, defines, room.shared, tables, pooled)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ SLICE = 16  # of the depth, in conv_forward.cu
 STAGES = 4, 3, 2  # slices on their way in conv_forward.cu: as many as fit
 POSITION = 16  # bytes of a Position, and of a Value, of conv_shape.cuh
 PAD, RESULT_PAD = 8, 4  # numbers between two rows in shared memory, of a gradient's factors and of a forward result
-ROUND = 32  # channels of a warp that conv_forward.cu stores at once
+ROUND = 32  # channels of a warp that conv_forward.cu stores at once, if there is no room for all
 KNOWN_POOLS = (1, 1), (1, 3), (1, 9), (4, 3), (2, 2)  # whose windows are compiled in: those of the networks
 WARPS = 8
 TAP = np.dtype([("offset", "i8"), ("row", "i4"), ("column", "i4")])
@@ -188,18 +188,21 @@ def tilings(samples: int, pooled: Pair, pool: tuple[Pair, Pair], size: int) -> I
             yield Tiling(size, groups, tile_rows, tile_columns, -(-total // groups))
 
 
-def cost(tiling: Tiling, tiles_m: int | None = None) -> float:
-    """The work of a tiling: positions computed, and 16 more a tile; with tiles_m, of a launch of one block for each tile,
-    whose last round leaves multiprocessors idle."""
-    if tiles_m is None:
-        return tiling.tiles * (tiling.size + 16)
-    rounds = tiling.tiles * tiles_m / (2 * max(MULTIPROCESSORS, 1))
-    return (math.ceil(rounds) if rounds < 8 else rounds) * (tiling.size + 16)
+def cost(tiling: Tiling) -> int:
+    """The work of a tiling: positions computed, and some more a tile."""
+    return tiling.tiles * (tiling.size + 16)
+
+
+def forward_cost(tiling: Tiling, channels: int, tile_m: int) -> float:
+    """The work of conv_forward.cu: positions computed and weights read, in rounds of two blocks on each multiprocessor,
+    the last of which leaves some idle."""
+    rounds = tiling.tiles * -(-channels // tile_m) / (2 * max(MULTIPROCESSORS, 1))
+    return (math.ceil(rounds) if rounds < 8 else rounds) * (tiling.size + tile_m / 2)
 
 
 def gradient_warps(tile_m: int, tile_k: int, warps_m: int) -> tuple[int, int]:
-    """(warps, blocks that share a multiprocessor) of conv_weight_gradient.cu: eight warps where each has 32 columns of the
-    depth, else four, three blocks of which find registers where their sums are few."""
+    """(warps, blocks that share a multiprocessor) of conv_weight_gradient.cu: eight warps where each has 32 columns of
+    the depth, else four, three blocks of which find registers where their sums are few."""
     if tile_k * warps_m % 256 == 0:
         return 8, 2
     return 4, 3 if tile_m * tile_k <= 100 * 32 * 4 else 2
@@ -211,23 +214,33 @@ def batch(warps: int, tile_p: int, stages: int) -> int:
 
 
 def splits(blocks: int, tiles: int, together: int) -> int:
-    """Into how many shares conv_weight_gradient.cu cuts its tiles, if each takes so many blocks and `together` blocks share
-    a multiprocessor."""
+    """Into how many shares conv_weight_gradient.cu cuts its tiles, if each takes so many blocks and `together` blocks
+    share a multiprocessor."""
     return max(1, min(MULTIPROCESSORS * together // blocks, tiles))
 
 
-def forward_stages(tile_m: int, tile_n: int, itemsize: int, limit: int, window: int | None = None) -> tuple | None:
-    """(stages, bytes of shared memory) of conv_forward.cu; as many stages as fit, from 4 to 2, or None.
+class Room(NamedTuple):
+    """What conv_forward.cu makes of shared memory."""
+
+    stages: int
+    round: int  # channels of a warp that are stored at once
+    shared: int  # bytes
+
+
+def forward_room(tile_m: int, tile_n: int, itemsize: int, limit: int, window: int | None = None) -> Room | None:
+    """As many stages as fit, from 4 to 2, and all channels of a warp at once if there is room; None where nothing fits.
 
     With a window of so many numbers, the patches need no slices.
     """
     warps_m = tile_channels(tile_m, itemsize)[1]
-    result = tile_n * (warps_m * min(tile_m // warps_m, ROUND) + RESULT_PAD)
+    piece = tile_m // warps_m
     for stages in STAGES:
         slices = stages * SLICE * (tile_m + (tile_n if window is None else 0)) + (window or 0)
-        shared = 2 * POSITION * tile_n + itemsize * max(slices, result)
-        if shared <= limit:
-            return stages, shared
+        for channels in (piece, min(piece, ROUND)):
+            result = tile_n * (warps_m * channels + RESULT_PAD)
+            shared = 2 * POSITION * tile_n + itemsize * max(slices, result)
+            if shared <= limit:
+                return Room(stages, channels, shared)
     return None
 
 
@@ -236,7 +249,7 @@ def forward_tilings(
 ) -> list[Tiling]:
     """The best tiling of each width that conv_forward.cu has room for."""
     widths = [width for width in tile_widths(tile_m, itemsize, 80) if width in FORWARD_WIDTHS]
-    fitting = [width for width in widths if forward_stages(tile_m, width, itemsize, limit)]
+    fitting = [width for width in widths if forward_room(tile_m, width, itemsize, limit)]
     return [tiling for width in fitting if (tiling := best_tiling(n, pooled, pool, [width])) is not None]
 
 

@@ -115,7 +115,8 @@ def _plan_weight_gradient(
     )  # fmt: skip
     defines = {
         "REAL": real_name(dtype), "TILE_M": tile_m, "TILE_K": tile_k, "TILE_P": tiling.size, "WARPS_M": warps_m,
-        "WARPS_K": best.warps // warps_m, "STAGES": stages, "BLOCKS": best.blocks, "VECTOR": vector, "VECTOR_DY": vector_dy, "POOLED": int(pooled),
+        "WARPS_K": best.warps // warps_m, "STAGES": stages, "BLOCKS": best.blocks, "VECTOR": vector,
+        "VECTOR_DY": vector_dy, "POOLED": int(pooled),
         "PADDED": int(plan.looks_outside(tap, (rows, columns), first, stride, size)),
         "WINDOW": int(window is not None), "POOL_ROWS": int(pool[0][0] == 1),
     }  # fmt: skip

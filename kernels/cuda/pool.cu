@@ -31,7 +31,7 @@ extern "C" __global__ void maxpool_forward(const real* __restrict__ x, const Poo
     }
 }
 
-// dx[argmax] += dy, where argmax is not negative. One thread owns a channel of a sample: windows may share a winner, and
+// dx[argmax] += dy, where argmax is not negative; dx is 0 before. One thread owns a channel of a sample: windows may share a winner, and
 // no two threads add to one place.
 extern "C" __global__ void maxpool_backward(const real* __restrict__ dy, const int* __restrict__ argmax,
                                             const PoolShape* __restrict__ shape, real* __restrict__ dx) {
@@ -39,8 +39,6 @@ extern "C" __global__ void maxpool_backward(const real* __restrict__ dy, const i
     FOR_EACH(index, s.samples * s.channels) {
         const index_t channel = index % s.channels, n = index / s.channels;
         real* map = dx + n * s.x_n + channel * s.x_channel;
-        for (index_t row = 0; row < s.rows; row++)
-            for (index_t column = 0; column < s.columns; column++) map[row * s.x_row + column * s.x_column] = 0;
         for (index_t i = 0; i < s.pooled_rows; i++)
             for (index_t j = 0; j < s.pooled_columns; j++) {
                 const int winner = argmax[n * s.a_n + channel * s.a_channel + i * s.a_row + j * s.a_column];

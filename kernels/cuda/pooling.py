@@ -37,6 +37,7 @@ def maxpool2d_forward(x, kernel_size, stride, padding, ceil_mode):
 def maxpool2d_backward(dy, argmax, size):
     """dx[n, c, argmax[n, c, i, j]] += dy[n, c, i, j] where argmax is not negative."""
     dx = empty_channels_last((*dy.shape[:2], *size), dy.dtype)
+    dx.transpose(0, 2, 3, 1).fill(0)
     n = dx.shape[0] * dx.shape[1] if dx.size else 0
     elementwise("pool.cu", "maxpool_backward", dy.dtype, n, dy, argmax, _shape(dx, dy, argmax), dx)
     return dx

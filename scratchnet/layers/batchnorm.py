@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.backend import kernels_of
+from scratchnet.backend import as_type, kernels_of
 from scratchnet.layers.geometry import positive
 from scratchnet.layers.layer import Array, Layer
 
@@ -37,7 +37,7 @@ class BatchNorm1D(Layer):
         if x.ndim not in self.dimensions or x.shape[1] != self.num_features:
             shape = self.shape.format(self.num_features)
             raise ValueError(f"{self!r} takes x of shape {shape}, not {tuple(x.shape)}")
-        return x.astype(self.params["weight"].dtype, copy=False)
+        return as_type(x, self.params["weight"].dtype)
 
     def from_batch(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of a batch that `take` let pass; the running ones follow them."""
@@ -66,7 +66,7 @@ class BatchNorm1D(Layer):
         x, mean, var = self._saved
         weight = self.params["weight"]
         dx, dweight, dbias = kernels_of(dy).batchnorm_backward(
-            dy.astype(weight.dtype, copy=False), x, weight, mean, var, self.eps,
+            as_type(dy, weight.dtype), x, weight, mean, var, self.eps,
             self._from_batch, self.need_dx, not self.frozen,
         )  # fmt: skip
         if not self.frozen:
@@ -76,7 +76,7 @@ class BatchNorm1D(Layer):
     def _follow(self, name: str, value: Array) -> None:
         """One step of a running statistic, in place."""
         running = self.buffers[name]
-        running += running.dtype.type(self.momentum) * (value.astype(running.dtype, copy=False) - running)
+        running += running.dtype.type(self.momentum) * (as_type(value, running.dtype) - running)
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"

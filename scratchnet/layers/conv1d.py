@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.backend import kernels_of
+from scratchnet.backend import as_type, kernels_of
 from scratchnet.initializers import xavier_uniform
 from scratchnet.layers.geometry import Padding, check_padding, pad_1d, positive
 from scratchnet.layers.layer import Array, Layer, check_shape
@@ -46,7 +46,7 @@ class Conv1D(Layer):
         padding = pad_1d(self.padding, x.shape[2], self.kernel_size, self.stride)
         if x.shape[2] + sum(padding) < self.kernel_size:
             raise ValueError(f"{self!r} takes at least {self.kernel_size} samples, not {x.shape[2]}")
-        return x.astype(self.params["weight"].dtype, copy=False), padding
+        return as_type(x, self.params["weight"].dtype), padding
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self._x, self._pad = x, padding = self.take(x)
@@ -54,7 +54,7 @@ class Conv1D(Layer):
 
     def backward(self, dy: Array) -> Array:
         x, weight, kernels = self._x, self.params["weight"], kernels_of(dy)
-        dy = dy.astype(weight.dtype, copy=False)
+        dy = as_type(dy, weight.dtype)
         if not self.frozen:
             dweight, dbias = kernels.conv1d_backward_weight(x, dy, self.kernel_size, self.stride, self._pad)
             self.grads["weight"] = dweight

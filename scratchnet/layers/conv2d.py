@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.backend import kernels_of
+from scratchnet.backend import as_type, kernels_of
 from scratchnet.initializers import xavier_uniform
 from scratchnet.layers.geometry import Padding, Pair, check_padding, pad_2d, pair, positive
 from scratchnet.layers.layer import Array, Layer, check_shape
@@ -47,7 +47,7 @@ class Conv2D(Layer):
         padding = pad_2d(self.padding, x.shape[2:], self.kernel_size, self.stride)
         if any(x.shape[2 + i] + sum(padding[i]) < self.kernel_size[i] for i in range(2)):
             raise ValueError(f"{self!r} takes images of at least {self.kernel_size}, not {tuple(x.shape[2:])}")
-        return x.astype(self.params["weight"].dtype, copy=False), padding
+        return as_type(x, self.params["weight"].dtype), padding
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self._x, self._pad = x, padding = self.take(x)
@@ -55,7 +55,7 @@ class Conv2D(Layer):
 
     def backward(self, dy: Array) -> Array:
         x, weight, kernels = self._x, self.params["weight"], kernels_of(dy)
-        dy = dy.astype(weight.dtype, copy=False)
+        dy = as_type(dy, weight.dtype)
         if not self.frozen:
             dweight, dbias = kernels.conv2d_backward_weight(x, dy, self.kernel_size, self.stride, self._pad)
             self.grads["weight"] = dweight

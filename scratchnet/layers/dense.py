@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.backend import kernels_of
+from scratchnet.backend import as_type, kernels_of
 from scratchnet.initializers import xavier_uniform
 from scratchnet.layers.geometry import positive
 from scratchnet.layers.layer import Array, Layer, check_shape
@@ -35,7 +35,7 @@ class Dense(Layer):
     def take(self, x: Array) -> Array:
         """x in the weights' type. Raises ValueError for an x of another shape."""
         check_shape(self, x, 2, self.in_features, f"(N, {self.in_features})")
-        return x.astype(self.params["weight"].dtype, copy=False)
+        return as_type(x, self.params["weight"].dtype)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self._x = self.take(x)
@@ -43,7 +43,7 @@ class Dense(Layer):
 
     def backward(self, dy: Array) -> Array:
         weight, kernels = self.params["weight"], kernels_of(dy)
-        dy = dy.astype(weight.dtype, copy=False)
+        dy = as_type(dy, weight.dtype)
         if not self.frozen:
             self.grads["weight"], dbias = kernels.dense_backward_weight(self._x, dy)
             if "bias" in self.params:

@@ -11,7 +11,14 @@ from scratchnet.kernels.cuda import conv_plan, convolution, device
 from scratchnet.kernels.cuda.host import HostDevice
 
 H200 = 115_712  # bytes of shared memory that a block may have there, and on an H100
-SIZES = ("TILE_", "WARPS_", "STAGES", "BLOCKS")  # macros that cut the work to size; all others choose between ways
+SIZES = (
+    "TILE_",
+    "WARPS_",
+    "STAGES",
+    "ROUND",
+    "BLOCKS",
+    "SPREAD",
+)  # macros that cut the work to size; others choose ways
 
 
 class Noted(HostDevice):

@@ -238,15 +238,15 @@ def test_a_gpu_with_room_for_just_so_much(pool, short, build_dir, monkeypatch):
 
 
 @pytest.mark.parametrize("window, patches", [(None, 64), (600, 0)])
-def test_stages(window, patches):
-    """As many as shared memory holds, to the byte: tables, slices, and a window instead of the patches'."""
-    sizes = [2 * 64 * 16 + 4 * (n * (32 + patches) * 16 + (window or 0)) for n in (4, 3, 2)]
-    result = 2 * 64 * 16 + 4 * 64 * (32 + 4)  # takes their place when they are done
-    whole = {stages: max(size, result) for stages, size in zip((4, 3, 2), sizes)}
-    for room in whole.values():
-        fitting = next((stages, size) for stages, size in whole.items() if size <= room)
-        assert conv_plan.forward_stages(32, 64, 4, room, window) == fitting
-    assert conv_plan.forward_stages(32, 64, 4, whole[2] - 1, window) is None
+def test_room(window, patches):
+    """As many stages as shared memory holds, then as many channels a round, to the byte."""
+    tables = 2 * 64 * 16
+    slices = {n: tables + 4 * (n * (48 + patches) * 16 + (window or 0)) for n in (4, 3, 2)}
+    results = {channels: tables + 4 * 64 * (channels + 4) for channels in (48, 32)}
+    every = [(n, channels, max(slices[n], results[channels])) for n in slices for channels in results]
+    for size in {size for *_, size in every}:
+        assert conv_plan.forward_room(48, 64, 4, size, window) == next(one for one in every if one[2] <= size)
+    assert conv_plan.forward_room(48, 64, 4, every[-1][2] - 1, window) is None
 
 
 def test_a_large_pool_behind_relu(host):
