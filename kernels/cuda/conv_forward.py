@@ -111,7 +111,7 @@ def plan_gather(
     )
     vector = plan.vector_width(taps, depth, moves, size, address, itemsize)
     room, window, spread = plan.forward_room(tile_m, tiling.size, itemsize, gpu.shared_limit), (0, 0), 1
-    if in_channels == 1 and min(*tap[1], *tap[2]) >= 0:
+    if in_channels == 1 and depth and min(*tap[1], *tap[2]) >= 0:
         whole = plan.window_size(tiling, pool, step, tap)
         numbers = tiling.groups * whole[0] * whole[1]
         with_window = plan.forward_room(tile_m, tiling.size, itemsize, gpu.shared_limit, numbers)

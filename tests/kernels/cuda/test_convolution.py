@@ -29,6 +29,7 @@ GEOMETRIES = {
     "one of everything": Geometry((1, 1, 1, 1), 1, (1, 1)),
     "many channels": Geometry((1, 3, 5, 4), 131, (2, 2)),
     "stride beyond the kernel": Geometry((2, 3, 11, 13), 5, (2, 3), (4, 5)),
+    "one kernel, stride beyond it": Geometry((2, 1, 6, 11), 1, (2, 2), (3, 4)),
     "odd strides": Geometry((2, 3, 13, 17), 7, (3, 5), (2, 3), ((1, 2), (3, 0)), ((2, 3), (3, 2))),
     "padding beyond the kernel": Geometry((2, 2, 3, 2), 5, (2, 2), (1, 2), ((3, 1), (0, 5))),
     "overlapping pool in two directions": Geometry((2, 2, 9, 12), 5, (2, 3), pool=((3, 3), (1, 2))),
