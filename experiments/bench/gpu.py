@@ -59,14 +59,14 @@ def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> li
     sizes = [str(batch) for batch in batches]
 
     def compiled(net: str, batch: int) -> Part:
-        return Part(f"compiled {net} {batch}", 75.0, [*part, "compiled", net, str(batch)])
+        return Part(f"compiled {net} {batch}", 150.0, [*part, "compiled", net, str(batch)])
 
     found = [
         Part("ceilings", 40.0, [*part, "ceilings"]),
         *(Part(f"step {net}", 90.0, [*part, "step", net, *sizes]) for net in nets),
-        *(compiled(net, batches[0]) for net in nets),
         *(Part(f"profile {net}", 40.0, [*part, "profile", net, sizes[0]]) for net in nets),
         Part("kernels", 60.0, [*part, "kernels"]),
+        Part("way", 60.0, [sys.executable, "-m", "experiments.bench.gpu_way"]),
         Part("start cold", 60.0, [*part, "start", "heurinet"]),
         Part("start warm", 30.0, [*part, "start", "heurinet"]),
     ]
@@ -80,7 +80,7 @@ def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> li
     ]
     small = [*sanitizer("racecheck"), *touch, "--small", "--precision"]
     found += [Part(f"racecheck {precision}", 120.0, [*small, precision], True) for precision in gpu_touch.PRECISIONS]
-    found += [compiled(net, batch) for batch in batches[1:] for net in nets]
+    found += [compiled(net, batch) for batch in batches for net in nets]
     return found
 
 
@@ -142,7 +142,7 @@ def run_part(command: Sequence[str], limit: float, environment: dict[str, str]) 
     found = [line for line in lines if line.startswith("{") and line.endswith("}")]
     result |= json.loads(found[-1]) if found else {"output": lines[-3:]}
     if failed is None and process.returncode:
-        last = " / ".join([*lines, *errors.strip().splitlines()][-4:])[-600:]
+        last = " / ".join([*errors.strip().splitlines()[-3:], *lines[-1:]])[-600:]
         failed = f"status {process.returncode}: {last}"
     return result | ({"failed": failed} if failed else {})
 
@@ -233,6 +233,9 @@ def table(result: dict[str, Any]) -> str:
             "### Kernels, batch 1000",
             output.markdown(["kernel", "time", "of the copy's speed", "of the product's"], rows),
         ]
+    if "rows" in found.get("way", {}):
+        rows = [[name, output.seconds(taken)] for name, taken in found["way"]["rows"]]
+        text += ["### One kernel's way: HeuriNet conv1, ReLU and pool", output.markdown(["what changes", "time"], rows)]
     for name, part in found.items():
         if name.startswith("profile ") and "rows" in part:
             text += [

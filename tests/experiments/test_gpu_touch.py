@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from experiments.bench import gpu_touch
+from experiments.bench import gpu_touch, gpu_way
 from experiments.bench.gpu_parts import LAYERS
 from scratchnet.kernels.cuda import conv_plan, convolution, device
 from scratchnet.kernels.cuda.host import HostDevice
@@ -90,3 +90,23 @@ def test_the_small_arrays_fill_several_tiles_slices_and_stages(monkeypatch):
         "tiles of channels",
         "shares",
     }
+
+
+def test_each_step_of_a_kernels_way_changes_what_it_says():
+    size, weights, *_ = LAYERS[gpu_way.LAYER]
+    with device.using(Noted(True)) as gpu:
+
+        def launched(step):
+            gpu.noted.clear()
+            gpu.tensor_cores = step.tf32
+            gpu_way.run(step, *(gpu.empty(shape, "float32") for shape in ((4, *size), weights, weights[:1])))
+            kernels = [kernel for kernel, *_ in gpu.noted if kernel != "pack_weight"]
+            macros = next(defines for kernel, _, _, defines in gpu.noted if kernel == "conv_forward")
+            return kernels, macros["STAGES"], "TENSOR_CORES" in macros, macros["WINDOW"]
+
+        found = gpu_way.walk(launched)
+    one = ["conv_forward"]
+    assert found == [
+        (["conv_forward", "relu_forward", "maxpool_forward"], 2, False, 0),
+        (one, 2, False, 0), (one, 4, False, 0), (one, 4, True, 0), (one, 4, True, 1),
+    ]  # fmt: skip
