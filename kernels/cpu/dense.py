@@ -47,14 +47,19 @@ def dense_backward_input(dy, weight):
     return product(dy, weight)
 
 
-def product(a, b):
+def _leave(out, rows, columns):
+    """Nothing more is done with a part of a product."""
+
+
+def product(a, b, behind=_leave):
     """a · b for matrices of any strides; the zeros of `a` are skipped where they are many.
 
-    A zero that is skipped hides the NaN or infinity that it would have met.
+    A zero that is skipped hides the NaN or infinity that it would have met. `behind(out, rows, columns)` is called for
+    each part of the result while it is still in the cache; they are slices.
     """
     out = parallel.empty((len(a), b.shape[1]), a.dtype)
     if _skips_zeros(a, b):
-        sparse_product(a, b, out)
+        sparse_product(a, b, out, behind)
         return out
     turned = _turned(b)
 
@@ -62,16 +67,16 @@ def product(a, b):
         part = slice(i * COLUMNS, (i + 1) * COLUMNS)
         if len(a) >= b.shape[1]:
             np.matmul(a[part], b, out=out[part])
-        elif turned:
-            out[:, part] = (b[:, part].T @ a.T).T
-        else:
-            out[:, part] = a @ b[:, part]
+            behind(out, part, slice(None))
+            return
+        out[:, part] = (b[:, part].T @ a.T).T if turned else a @ b[:, part]
+        behind(out, slice(None), part)
 
     parallel.run(piece, -(-max(len(a), b.shape[1]) // COLUMNS))
     return out
 
 
-def sparse_product(a, b, out):
+def sparse_product(a, b, out, behind=_leave):
     """out = a · b, in time proportional to the non-zeros of a.   a (M, K), b (K, N), out (M, N)
 
     a becomes, for each stretch of DEPTH columns, one list of non-zeros per row. Then, tile by tile of `out`, a row of
@@ -85,7 +90,7 @@ def sparse_product(a, b, out):
     # What is copied of b in one go goes along its memory: several stretches of a tile, or several tiles of a stretch.
     tiles = 1 if turned else max(1, min(SLAB, HEIGHT // height))
     depths, across = -(-k // DEPTH), -(-n // (tiles * width))
-    index, value = np.empty((depths, m * DEPTH), np.int32), np.empty((depths, m * DEPTH), a.dtype)
+    index, value = (parallel.empty((depths, m * DEPTH), kind) for kind in (np.int32, a.dtype))
     firsts = np.empty((depths, m + 1), np.int64)
 
     def compress(d: int) -> None:
@@ -101,6 +106,7 @@ def sparse_product(a, b, out):
         _add_up(*lists, factor, (k, n), turned, left, blocks, sums, np.zeros(width, a.dtype), ROW)
         for tile, first in zip(sums, range(left, n, width)):
             out[part, first : first + width] = tile[:, : n - first]
+        behind(out, part, slice(left, min(n, left + tiles * width)))
 
     parallel.run(compress, depths)
     parallel.run(piece, -(-m // height) * across)
@@ -120,8 +126,8 @@ def _skips_zeros(a, b) -> bool:
 
 
 def _density(a) -> float:
-    """The share of non-zeros, from 64 rows or a few more."""
-    sample = a[:: max(1, len(a) // 64)]
+    """The share of non-zeros, from 16 rows or a few more."""
+    sample = a[:: max(1, len(a) // 16)]
     return np.count_nonzero(sample) / sample.size
 
 

@@ -21,17 +21,17 @@ def dropout_forward(x, p, seed, offset):
 
 
 def dense_block_forward(x, weight, bias, p, seed, offset):
-    """See `reference.dense_block_forward`: the product, then one pass for bias, ReLU and dropout."""
-    y = product(x, weight.T)
-    flat, mask = y.reshape(-1), _mask(p, seed, offset, y.dtype)
-    bias = np.zeros(len(weight), y.dtype) if bias is None else bias
+    """See `reference.dense_block_forward`: the product, bias and ReLU behind each part of it, then dropout."""
+    bias = np.zeros(len(weight), x.dtype) if bias is None else np.ascontiguousarray(bias)
 
-    def piece(begin: int, end: int) -> None:
-        _bias_relu(begin, flat[begin:end], bias)
-        if p > 0:
-            _drop(begin, flat[begin:end], *mask)
+    def behind(out, rows, columns):
+        top, bottom, _ = rows.indices(out.shape[0])
+        _bias_relu(out.reshape(-1), out.shape[1], top, bottom, columns.start or 0, bias[columns])
 
-    _in_pieces(y.size, piece)
+    y = product(x, weight.T, behind)
+    if p > 0:
+        flat, mask = y.reshape(-1), _mask(p, seed, offset, y.dtype)
+        _in_pieces(y.size, lambda begin, end: _drop(begin, flat[begin:end], *mask))
     return y
 
 
@@ -87,17 +87,14 @@ def _drop(begin, y, key, scale):
         y[i] = y[i] * scale if words[i] >= least else zero
 
 
-def _bias_relu(begin, y, bias):
-    """y ← relu(y + bias), in place; bias repeats along the array, of which y starts at `begin`."""
+def _bias_relu(y, across, top, bottom, left, bias):
+    """y ← relu(y + bias), in place, for rows from top to bottom and len(bias) columns from left; y has rows of `across`."""
     zero = y.dtype.type(0)
-    done, channel = 0, begin % len(bias)
-    while done < len(y):
-        count = min(len(bias) - channel, len(y) - done)
-        stretch, shift = y[done : done + count], bias[channel : channel + count]
-        for i in range(count):
-            value = stretch[i] + shift[i]
-            stretch[i] = zero if value <= zero else value
-        done, channel = done + count, 0
+    for row in range(top, bottom):
+        part = y[row * across + left :][: len(bias)]
+        for i in range(len(part)):
+            value = part[i] + bias[i]
+            part[i] = zero if value <= zero else value
 
 
 def _where_positive(dy, y, scale, dz):

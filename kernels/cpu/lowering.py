@@ -71,15 +71,18 @@ class Lowering:
 
     def fill(self, buffer: np.ndarray, x: np.ndarray) -> None:
         """Copy x (S, C, H, W), of any strides, into the buffer, zeros around it."""
-        if x.shape[2:] != (self.height, self.width):
-            buffer[:] = 0
+        (height, width), full = x.shape[2:], self._whole(buffer, len(x))
+        full[:, : self.top] = full[:, self.top + height :] = 0
+        full[:, :, : self.left] = full[:, :, self.left + width :] = 0
         self.image(buffer, len(x), x.shape[2:])[...] = x
 
     def image(self, buffer: np.ndarray, samples: int, size) -> np.ndarray:
         """The unpadded inside of the buffer, seen as (S, C, H, W)."""
-        full = buffer[: samples * self.sample_size].reshape(samples, self.height, self.width, self.channels)
-        inside = full[:, self.top : self.top + size[0], self.left : self.left + size[1]]
+        inside = self._whole(buffer, samples)[:, self.top : self.top + size[0], self.left : self.left + size[1]]
         return inside.transpose(0, 3, 1, 2)
+
+    def _whole(self, buffer: np.ndarray, samples: int) -> np.ndarray:
+        return buffer[: samples * self.sample_size].reshape(samples, self.height, self.width, self.channels)
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from scratchnet.kernels.cpu import lowering
+from scratchnet.kernels.cpu import kept, lowering
 from scratchnet.kernels.cpu.panels import Panels
 from scratchnet.kernels.cpu.parallel import scratch
 
@@ -46,14 +46,8 @@ class Pairs:
         block, size = stride[1] * geometry.channels, (geometry.height, -(-geometry.columns // 2))
         self.geometry, self.samples = geometry, samples
         self.terms = lowering.lower(block, size, (geometry.runs, 1), (stride[0], 1), ((0, 0), (0, 0)))  # one a pair
-        g = np.moveaxis(lowering.rows_of(weight).reshape(len(weight), geometry.runs, -1, block), 2, 0)
-        half = g.dtype.type(0.5)
-        if len(g) == 2:
-            kernels = [g[0] + g[1], g[0], g[1]]
-        else:
-            kernels = [(g[0] + g[1] + g[2]) * half, (g[0] - g[1] + g[2]) * half, g[0], g[2]]
-        rows = [kernel.reshape(len(weight), -1) for kernel in kernels]
-        self.panels = [Panels(row, bias if i == 0 else None, geometry.runs) for i, row in enumerate(rows)]
+        what = "pairs", geometry.runs, block
+        self.panels = kept.of([weight, bias], what, lambda: _panels(weight, bias, geometry.runs, block))
         self.offsets = self.terms.offsets_of(samples)
 
     def __call__(self, buffer, samples):
@@ -79,6 +73,18 @@ class Pairs:
         multiply(-2, even)
         multiply(-1, odd)
         return conv_map.reshape(-1, channels)
+
+
+def _panels(weight, bias, runs, block):
+    """The weights of the products; the first has the bias."""
+    g = np.moveaxis(lowering.rows_of(weight).reshape(len(weight), runs, -1, block), 2, 0)
+    half = g.dtype.type(0.5)
+    if len(g) == 2:
+        kernels = [g[0] + g[1], g[0], g[1]]
+    else:
+        kernels = [(g[0] + g[1] + g[2]) * half, (g[0] - g[1] + g[2]) * half, g[0], g[2]]
+    rows = [kernel.reshape(len(weight), -1) for kernel in kernels]
+    return [Panels(row, bias if i == 0 else None, runs) for i, row in enumerate(rows)]
 
 
 def _combine(image, block, terms):

@@ -1,0 +1,54 @@
+"""What is kept of a layer's weights: nothing that has changed is ever taken for what it was."""
+
+import numpy as np
+import pytest
+
+from scratchnet.kernels import cpu, reference
+from scratchnet.kernels.cpu import kept
+
+
+@pytest.fixture(autouse=True)
+def empty(monkeypatch):
+    monkeypatch.setattr(kept, "_made", {})
+
+
+def test_made_once_and_again_after_any_change():
+    weight, bias, made = np.ones((3, 5), np.float32), np.zeros(3, np.float32), []
+
+    def make():
+        made.append(weight.copy())
+        return len(made)
+
+    def ask(*what):
+        return kept.of([weight, bias], what, make)
+
+    assert [ask("a"), ask("a"), ask("b"), ask("a"), ask("b")] == [1, 1, 2, 1, 2]
+    weight[2, 4] = 2
+    assert [ask("a"), ask("a")] == [3, 3]
+    bias[1] = -0.0  # equal to what it was, and yet another number
+    assert [ask("a"), ask("a")] == [4, 4]
+    weight[0, 0] = np.nan
+    assert [ask("a"), ask("a")] == [5, 5]
+    assert kept.of([weight, None], ("a",), make) == 6
+
+
+def test_strided_weights_and_no_more_than_so_many():
+    whole = np.arange(24, dtype=np.float64).reshape(4, 6)
+    for k in range(kept.LAYERS + 3):
+        assert kept.of([whole[:, ::2]], (k,), lambda k=k: k) == k
+    assert len(kept._made) == kept.LAYERS
+    assert kept.of([whole[:, ::2]], (5,), lambda: "anew") == 5
+    assert kept.of([whole[:, ::2]], (2,), lambda: "anew") == "anew"
+
+
+def test_a_layer_whose_weights_are_trained_in_place():
+    """MSTNet's second layer, whose products are Winograd's."""
+    rng = np.random.default_rng(0)
+    x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((60, 64, 1, 40), (48, 64, 1, 3)))
+    bias, how = np.zeros(48, np.float32), ((1, 1), ((0, 0), (1, 1)), "relu", None)
+    for _ in range(3):
+        for _ in range(2):
+            y, _ = cpu.conv_block_forward(x, weight, bias, *how)
+            np.testing.assert_allclose(y, reference.conv_block_forward(x, weight, bias, *how)[0], atol=1e-3)
+        weight *= -0.5
+    assert len(kept._made) == 1
