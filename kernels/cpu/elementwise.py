@@ -88,7 +88,7 @@ def _drop(begin, y, key, scale):
 
 
 def _bias_relu(y, across, top, bottom, left, bias):
-    """y ← relu(y + bias), in place, for rows from top to bottom and len(bias) columns from left; y has rows of `across`."""
+    """y ← relu(y + bias), in place, for rows top to bottom and len(bias) columns from left; y has rows of `across`."""
     zero = y.dtype.type(0)
     for row in range(top, bottom):
         part = y[row * across + left :][: len(bias)]
