@@ -34,6 +34,7 @@ CPU_FILES = {
     "convolution": (CPU_TESTS, "blocks or conv or nan"),
     "dense": (CPU_TESTS, "dense or sparse"),
     "elementwise": (f"{CPU_TESTS} tests/layers/test_dropout.py", "dense or dropout"),
+    "kept": ("tests/kernels/cpu/test_kept.py", "test"),
     "lowering": (CPU_TESTS, "blocks or conv or nan"),
     "maxpool": (CPU_TESTS, "pool"),
     "panels": (CPU_TESTS, "blocks or conv or nan"),
@@ -107,6 +108,8 @@ UPDATES = "clipping or optimizers or one_step or gaps or lengths"
 LOG_MEL = "log_mel or peak"
 ALL = "not too_little and not frames_too_long"
 
+EQUAL_WAYS = "tile_widths|(forward_)?cost|blocks|spread|gradient_warps|batch|splits"  # to cut the work: what is faster
+
 TARGETS |= {
     **{f"kernels/cuda/{name}": [target] for name, target in {
         "async_copy.cuh": _convolution(),
@@ -116,10 +119,11 @@ TARGETS |= {
         "conv_pack.cu": _convolution(),
         "conv_shape.cuh": _convolution(),
         "conv_weight_gradient.cu": _convolution(),
+        "conv_window.cuh": _convolution(),
         "warp_tile.cuh": _convolution(),
         "conv_forward.py": _convolution(),
         "conv_input_gradient.py": _convolution("(?!sparse_pays).*"),  # of two equal ways the faster
-        "conv_plan.py": _convolution("(?!(tile_widths|cost|best_width|splits)$).*"),  # likewise
+        "conv_plan.py": _convolution(f"(?!({EQUAL_WAYS})$).*"),
         "conv_weight_gradient.py": _convolution(),
         "convolution.py": _convolution(),
         "batches.cu": _cuda(".*", "gather or as_they_are", "test_batches"),
