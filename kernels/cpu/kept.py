@@ -21,15 +21,10 @@ def of(weights: list[np.ndarray | None], what: tuple, make: Callable[[], Any]) -
     arrays = [a for a in weights if a is not None]
     key = (*what, *((a.__array_interface__["data"][0], a.shape, a.strides, a.dtype.str) for a in arrays))
     before, made = _made.pop(key, (None, None))
-    now = [np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in arrays]
-    if before is None or not all(map(_same, before, now)):
+    now = [np.ascontiguousarray(a).view(np.uint32) for a in arrays]  # bits: NaN is the same as itself, −0 is not 0
+    if before is None or not all(map(np.array_equal, before, now)):
         before, made = [a.copy() for a in now], make()
     _made[key] = before, made  # the latest last
-    while len(_made) > LAYERS:
-        _made.pop(next(iter(_made)), None)
+    for old in list(_made)[:-LAYERS]:
+        _made.pop(old, None)
     return made
-
-
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays of bytes are equal; eight at a time where they can be."""
-    return bool((a.view(np.uint64) == b.view(np.uint64)).all() if a.nbytes % 8 == 0 else (a == b).all())

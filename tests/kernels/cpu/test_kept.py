@@ -41,6 +41,14 @@ def test_strided_weights_and_no_more_than_so_many():
     assert kept.of([whole[:, ::2]], (2,), lambda: "anew") == "anew"
 
 
+def test_layers_of_one_shape_do_not_disturb_each_other():
+    layers, made = [np.full(9, k, np.float32) for k in range(2)], []
+    for _ in range(2):
+        for weight in layers:
+            kept.of([weight], (), lambda: made.append(1))
+    assert len(made) == 2
+
+
 def test_a_layer_whose_weights_are_trained_in_place():
     """MSTNet's second layer, whose products are Winograd's."""
     rng = np.random.default_rng(0)
