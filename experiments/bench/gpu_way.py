@@ -53,11 +53,11 @@ def walk(f: Callable[[Step], Any]) -> list[Any]:
     found = []
     for step in STEPS:
         with ExitStack() as held:
+            held.callback(conv_forward._plan_forward.cache_clear)
             for name, value in step.held_back.items():
                 held.enter_context(patch.object(conv_plan, name, value))
             conv_forward._plan_forward.cache_clear()
             found.append(f(step))
-    conv_forward._plan_forward.cache_clear()
     return found
 
 

@@ -89,13 +89,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv_forward(
         if (WINDOW) return;
         real* b = a + SLICE_M;
         constexpr int CHUNKS = SLICE / VECTOR, STEP = THREADS / CHUNKS;  // CHUNKS divides THREADS: a thread keeps its tap
+        static_assert(TILE_N % STEP == 0, "all threads copy alike");
         const int k = thread % CHUNKS * VECTOR, first = thread / CHUNKS;
         const Tap tap = taps[slice * SLICE + k];
         const int count = min(VECTOR, max(depth - slice * SLICE - k, 0));
 #pragma unroll 8
-        for (int j = 0; j < TILE_N / STEP + (TILE_N % STEP != 0); j++) {
+        for (int j = 0; j < TILE_N / STEP; j++) {
             const int p = j * STEP + first;
-            if (TILE_N % STEP != 0 && p >= TILE_N) break;
             const Position position = positions[p];
             const bool there = !PADDED || is_inside(position, tap, rows, columns);
             copy_async<VECTOR>(b + shuffled(p, k), there && count ? x + position.offset + tap.offset : x, there ? count : 0);

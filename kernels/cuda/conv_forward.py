@@ -109,13 +109,13 @@ def plan_gather(
         first[0] * x_strides[2],
         first[1] * x_strides[3],
     )
-    vector = plan.vector_width(taps, depth, moves, size, address, itemsize)
+    aligned, vector = (plan.vector_width(taps, depth, moves, size, a, itemsize) for a in (0, address))
     room, window, spread = plan.forward_room(tile_m, tiling.size, itemsize, gpu.shared_limit), (0, 0), 1
     if in_channels == 1 and depth and min(*tap[1], *tap[2]) >= 0:
         whole = plan.window_size(tiling, pool, step, tap)
         numbers = tiling.groups * whole[0] * whole[1]
         with_window = plan.forward_room(tile_m, tiling.size, itemsize, gpu.shared_limit, numbers)
-        if with_window and 2 * numbers <= tiling.size * depth / vector:
+        if with_window and 2 * numbers <= tiling.size * depth / aligned:
             room, window = with_window, whole
             taps, vector = plan.tap_table(*tap, (0, window[1], 1), padded), 1
             if tensor_cores:

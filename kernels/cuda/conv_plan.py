@@ -22,7 +22,7 @@ KNOWN_POOLS = (1, 1), (1, 3), (1, 9), (4, 3), (2, 2)  # whose windows are compil
 WARPS = 8
 TAP = np.dtype([("offset", "i8"), ("row", "i4"), ("column", "i4")])
 FORWARD_WIDTHS = 64, 128, 192, 256  # of a tile of conv_forward.cu: few, since each is compiled
-MULTIPROCESSORS = 132  # of the largest GPU; fixed, so that sums never depend on the GPU
+MULTIPROCESSORS = 132  # of an H100
 
 Pair = tuple[int, int]
 SINGLE = (1, 1), (1, 1)  # the pool of a block without one

@@ -11,7 +11,8 @@
 // (conv_window.cuh).
 //
 // Macros: TILE_M (channels), TILE_K (of the depth), TILE_P (positions), WARPS_M, WARPS_K, STAGES, BLOCKS; VECTOR, PADDED,
-// WINDOW, POOL_ROWS as in conv_forward.cu, VECTOR_DY as VECTOR for dy; POOLED; REAL, TENSOR_CORES.
+// WINDOW as in conv_forward.cu, VECTOR_DY as VECTOR for dy; POOLED; POOL_ROWS: 1 if a pool's window is one row, else 0; REAL,
+// TENSOR_CORES.
 #include "conv_window.cuh"
 #include "warp_tile.cuh"
 

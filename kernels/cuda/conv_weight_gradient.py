@@ -12,6 +12,7 @@ from scratchnet.kernels.cuda import device
 from scratchnet.kernels.cuda.arrays import elements, int64, real_name
 from scratchnet.kernels.cuda.conv_forward import Launch
 
+RESERVED = 1024  # bytes of shared memory that a GPU keeps of each block
 POSITIONS = 192, 144, 128, 96, 64, 48, 32, 24, 16  # of a tile: few, since each is compiled
 
 
@@ -92,14 +93,16 @@ def _plan_weight_gradient(
         first[0] * x_strides[2],
         first[1] * x_strides[3],
     )
-    vector = plan.vector_width(taps, depth, moves, (rows, columns), x_address, itemsize)
+    aligned, vector = (
+        plan.vector_width(taps, depth, moves, (rows, columns), address, itemsize) for address in (0, x_address)
+    )
     whole = 16 // itemsize
     vector_dy = next(v for v in (whole, 2, 1) if out_channels % v == 0 and dy_address % (v * itemsize) == 0)
     geometry = n, after, pool, stride, tap, in_channels
     found = [
         tile
         for tile_k in plan.tile_widths(tile_m, itemsize)
-        for tile in _tiles(gpu.shared_limit, geometry, tile_m, tile_k, warps_m, pooled, itemsize, vector)
+        for tile in _tiles(gpu.shared_limit, geometry, tile_m, tile_k, warps_m, pooled, itemsize, aligned)
     ]
     if not found:
         raise plan.NoTiling
@@ -146,6 +149,7 @@ def _tiles(limit, geometry, tile_m, tile_k, warps_m, pooled, itemsize, vector):
     depth = len(tap[0])
     warps, together = plan.gradient_warps(tile_m, tile_k, warps_m)
     for blocks in range(together, 1, -1):
+        room = (limit + RESERVED) * 2 // blocks - RESERVED  # `limit` is that of two
         with_window, without = [], []
         for tile_p in POSITIONS if pooled else POSITIONS[-3:]:
             tiling = plan.best_tiling(n, after, pool, [tile_p])
@@ -162,7 +166,7 @@ def _tiles(limit, geometry, tile_m, tile_k, warps_m, pooled, itemsize, vector):
                     stages: plan.gradient_shared(tile_m, tile_k, tiling.size, warps, values, itemsize, stages, size)
                     for stages in ((2,) if pooled else (3, 2))
                 }
-                stages = next((s for s, bytes_ in shared.items() if bytes_ <= limit * 2 // blocks), None)
+                stages = next((s for s, bytes_ in shared.items() if bytes_ <= room), None)
                 if stages is not None:
                     cost = plan.cost(tiling) * -(-depth // tile_k) * (tile_k + tile_m / 8)
                     into.append(Tile(tile_k, tiling, window, warps, blocks, stages, shared[stages], cost))
