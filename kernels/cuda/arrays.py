@@ -9,7 +9,7 @@ import numpy as np
 from scratchnet.kernels.cuda import device
 
 BLOCK = 256  # threads of an element-wise launch
-MOST_BLOCKS = 132 * 16  # several for each multiprocessor of the largest GPU; the kernels' loops take what is left
+MOST_BLOCKS = 132 * 16  # several for each multiprocessor of an H100; the kernels' loops take what is left
 
 
 def real_name(dtype: Any) -> str:
