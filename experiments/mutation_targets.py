@@ -97,7 +97,7 @@ def _cuda(functions: str, select: str, *files: str) -> Target:
 
 
 def _convolution(functions: str = ".*") -> Target:
-    return _cuda(functions, "test", "test_convolution", "test_convolution_memory")
+    return _cuda(functions, "test", "test_convolution", "test_convolution_memory", "test_conv_plan")
 
 
 THREADS = "tests/kernels/cpu/test_parallel.py tests/kernels/cpu/test_memory.py"

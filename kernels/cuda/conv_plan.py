@@ -18,7 +18,13 @@ STAGES = 4, 3, 2  # slices on their way in conv_forward.cu: as many as fit
 POSITION = 16  # bytes of a Position, and of a Value, of conv_shape.cuh
 PAD, RESULT_PAD = 8, 4  # numbers between two rows in shared memory, of a gradient's factors and of a forward result
 ROUND = 32  # channels of a warp that conv_forward.cu stores at once, if there is no room for all
-KNOWN_POOLS = (1, 1), (1, 3), (1, 9), (4, 3), (2, 2)  # whose windows are compiled in: those of the networks
+KNOWN_POOLS = (
+    (1, 1),
+    (1, 3),
+    (1, 9),
+    (4, 3),
+    (2, 2),
+)  # whose windows are compiled in: PiczakNet's, HeuriNet's, and what is common
 WARPS = 8
 TAP = np.dtype([("offset", "i8"), ("row", "i4"), ("column", "i4")])
 FORWARD_WIDTHS = 64, 128, 192, 256  # of a tile of conv_forward.cu: few, since each is compiled
@@ -265,9 +271,8 @@ def group_counts(tiling: Tiling, pooled: Pair, samples: int) -> tuple[int, int, 
     """
     across = -(-pooled[1] // tiling.tile_columns)
     count = across * -(-pooled[0] // tiling.tile_rows)
-    if (
-        tiling.tiles >= 2**31 - 100 or (tiling.tiles + 100) * tiling.groups * count >= 2**64
-    ):  # tables run a little ahead
+    tiles = tiling.tiles + 100  # tables run a little ahead
+    if tiles >= 2**31 or tiles * tiling.groups * count >= 2**64:
         raise ValueError(f"{samples} maps of {pooled[0]} × {pooled[1]}: more than the CUDA kernels count")
     return across, count, 2**64 // count + 1 if count > 1 else 0
 
