@@ -30,8 +30,8 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
     argmax = parallel.empty(y.shape if pool else (0, *y.shape[1:]), place_type)
     window = pool_window(geometry.columns, pool, relu, turned)
     pairs = pool is None and winograd.pays(geometry, n, out_channels, stride, relu)
-    pieces = geometry.pieces(n, 2 if pairs else 1)
-    samples, columns = -(-n // pieces), geometry.columns
+    pieces, columns = geometry.pieces(n, 2 if pairs else 1), geometry.columns
+    samples = max(part.stop - part.start for part in pieces)
     if pairs:
         columns += columns % 2
         to_map = winograd.Pairs(geometry, samples, weight, bias, stride)
@@ -39,7 +39,7 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
         to_map = _Windows(geometry, samples, weight, bias)
 
     def piece(i: int) -> None:
-        part = slice(*parallel.part(i, n, pieces))
+        part = pieces[i]
         buffer = geometry.buffer(samples, x.dtype)
         geometry.fill(buffer, x[part] if mask is None else np.where(mask[part] <= 0, 0, x[part]))
         conv_map = to_map(buffer, len(y[part]))
@@ -48,7 +48,7 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
         else:
             _copy(conv_map, columns, relu, y[part])
 
-    parallel.run(piece, pieces)
+    parallel.run(piece, len(pieces))
     return y.transpose(0, 3, 1, 2), argmax.transpose(0, 3, 1, 2)
 
 

@@ -16,7 +16,7 @@ from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.parallel import scratch
 
 SLACK = 128  # numbers after the last sample: a row of vectors may read, and write, up to 79 past a window's end
-PIECE_BYTES = 256 * 1024  # of input per piece: fits the second-level cache beside the weights
+PIECE_BYTES = 384 * 1024  # of input per piece: fits the second-level cache beside the weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +55,21 @@ class Lowering:
         """How many samples make a piece."""
         return max(1, min(n, PIECE_BYTES // (4 * max(self.sample_size, self.positions * 64))))
 
-    def pieces(self, n: int, times: int = 1) -> int:
-        """How many pieces, of about that size or `times` as large, make n samples: as many for each thread."""
-        rounds = n / (times * self.piece(n) * parallel.threads())
-        return max(1, min(n, max(1, round(rounds)) * parallel.threads()))
+    def pieces(self, n: int, times: int = 1) -> list[slice]:
+        """n samples in pieces of about that size or `times` as large, as many for each thread.
 
+        Each of the last ones is cut in two: a thread that is behind is not waited for long. None is larger than the
+        first.
+        """
+        threads = parallel.threads()
+        rounds = n / (times * self.piece(n) * threads)
+        count, last = max(1, min(n, max(1, round(rounds)) * threads)), 2 * threads
+        whole = count - last if 2 * last <= count <= n // 2 else count
+        halves = np.r_[0 : 2 * whole : 2, 2 * whole : 2 * count + 1]
+        edges = -(-halves * n // (2 * count))
+        return [slice(begin, end) for begin, end in zip(edges, edges[1:])]
+
+    @lru_cache(maxsize=32)
     def offsets_of(self, samples: int) -> np.ndarray:
         """The offsets of several samples, one after the other, the last one repeated up to a multiple of 4."""
         offsets = (np.arange(samples)[:, None] * self.sample_size + self.offsets).reshape(-1)

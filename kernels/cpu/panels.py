@@ -16,7 +16,7 @@ from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, row, splat, s
 
 MOST = 5 if REGISTERS == 32 else 3  # vectors in a row: four such rows of sums, one of weights, and a number
 TWO = 1 if REGISTERS == 32 else 1.3  # how much longer a vector takes where there are but two: sums wait for each other
-PANEL_BYTES = 32 * 1024  # of weights that are walked through for all positions: they fit the first-level cache
+PANEL_BYTES = 128 * 1024  # of weights that are walked through for all positions: they stay in the second-level cache
 
 
 class Panels:
@@ -72,7 +72,7 @@ def _cuts(runs, run_length, depth):
 def _convolve(buffer, offsets, row_step, cuts, panels, like, out, step, fresh):
     """See `Panels.convolve`; 4 positions × a row of channels at a time.
 
-    A panel's taps are walked through in cuts, each for all positions, so that a cut's weights stay in the first cache.
+    A panel's taps are walked through in cuts, each for all positions, so that a cut's weights stay in the cache.
     """
     width = panels.shape[2]
     for g in range(len(panels)):

@@ -164,11 +164,25 @@ def test_convolutions_two_outputs_at_a_time(pieces, dtype, shape, out_channels, 
     assert calls or runs > kernel[1]  # a tall kernel is turned
 
 
-def test_pieces_are_as_many_for_each_thread(monkeypatch):
+def test_pieces_are_as_many_for_each_thread_and_the_last_ones_half_as_large(monkeypatch):
     monkeypatch.setattr(parallel, "threads", lambda: 4)
-    geometry = lowering.lower(1, (1, 20992), (1, 1024), (1, 512), ((0, 0), (256, 256)))  # MSTNet's conv1: 3 fit
-    assert [geometry.pieces(n) for n in (0, 1, 5, 20, 100)] == [1, 1, 4, 8, 32]
-    assert [geometry.pieces(n, 2) for n in (0, 1, 5, 20, 100)] == [1, 1, 4, 4, 16]
+    geometry = lowering.lower(1, (1, 20992), (1, 1024), (1, 512), ((0, 0), (256, 256)))  # MSTNet's conv1: 4 fit
+
+    def sizes(n, times=1):
+        parts = geometry.pieces(n, times)
+        ends = [0, *(part.stop for part in parts)]
+        assert [part.start for part in parts] == ends[:-1] and ends[-1] == n  # every sample once, in order
+        return [part.stop - part.start for part in parts]
+
+    assert sizes(0) == [0]
+    assert sizes(1) == [1]
+    assert sizes(5) == [2, 1, 1, 1]
+    assert sizes(32) == [4] * 8
+    assert sizes(64) == [4] * 8 + [2] * 16
+    first, last = sizes(100)[:16], sizes(100)[16:]  # 6 × 4 pieces, the last 8 cut in two
+    assert first == [5, 4, 4, 4, 4, 4, 5, 4, 4, 4, 4, 4, 5, 4, 4, 4] and sorted(last) == [2] * 15 + [3]
+    assert sizes(100, 2) == [9, 8, 8, 9, 8, 8, 9, 8, 8, 9, 8, 8]  # too few to cut
+    assert max(sizes(257, 2)) == sizes(257, 2)[0]
 
 
 @pytest.mark.parametrize("pool", [None, ((1, 3), (1, 2))])
