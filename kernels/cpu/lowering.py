@@ -69,11 +69,9 @@ class Lowering:
         edges = -(-halves * n // (2 * count))
         return [slice(begin, end) for begin, end in zip(edges, edges[1:])]
 
-    @lru_cache(maxsize=32)
     def offsets_of(self, samples: int) -> np.ndarray:
         """The offsets of several samples, one after the other, the last one repeated up to a multiple of 4."""
-        offsets = (np.arange(samples)[:, None] * self.sample_size + self.offsets).reshape(-1)
-        return np.pad(offsets, (0, -len(offsets) % 4), mode="edge")
+        return _offsets(self, samples)
 
     def buffer(self, samples: int, dtype, name: str = "rows") -> np.ndarray:
         """Room for `samples` samples, this thread's own, not cleared."""
@@ -106,6 +104,12 @@ def lower(channels, size, kernel_size, stride, padding) -> Lowering:
     return Lowering(
         channels, height, width, top, left, rows, columns, kernel_size[0], kernel_size[1] * channels, offsets
     )
+
+
+@lru_cache(maxsize=32)
+def _offsets(geometry, samples):
+    offsets = (np.arange(samples)[:, None] * geometry.sample_size + geometry.offsets).reshape(-1)
+    return np.pad(offsets, (0, -len(offsets) % 4), mode="edge")
 
 
 @lru_cache(maxsize=64)
