@@ -281,7 +281,11 @@ def test_dense_products(pieces, dtype, m, k, n, density, seed):
 @example(m=200, k=3, n=1100, density=1, seed=0)
 @example(m=3, k=700, n=40, density=1, seed=0)
 @given(
-    m=st.integers(1, 40), k=st.integers(1, 200), n=st.integers(1, 150), density=st.sampled_from([0, 0.1, 0.5, 1]), seed=seeds
+    m=st.integers(1, 40),
+    k=st.integers(1, 200),
+    n=st.integers(1, 150),
+    density=st.sampled_from([0, 0.1, 0.5, 1]),
+    seed=seeds,
 )
 def test_the_sparse_product(dtype, depth, height, m, k, n, density, seed):
     rng = np.random.default_rng(seed)
