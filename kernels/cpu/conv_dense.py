@@ -72,7 +72,7 @@ def backward_input(dy, weight, size, stride, padding, y=None):
         (step - 1 - skip, max(0, full - length))
         for step, skip, full, length in zip(steps, skipped, (height, width), dy.shape[2:])
     )
-    dx = conv_forward.forward(dy, turned, None, (1, 1), around, False, None, mask=y)[0]
+    dx = conv_forward.forward(dy, turned, None, (1, 1), around, False, None, mask=y, keep=False)[0]
     dx = dx.transpose(0, 2, 3, 1).reshape(len(dy), *dx.shape[2:], sh, sw, channels).transpose(0, 1, 3, 2, 4, 5)
     dx = dx.reshape(len(dy), dx.shape[1] * sh, dx.shape[3] * sw, channels).transpose(0, 3, 1, 2)
     top, left = top - skipped[0] * sh, left - skipped[1] * sw

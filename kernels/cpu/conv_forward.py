@@ -16,11 +16,11 @@ from scratchnet.kernels.cpu.processor import BYTES
 from scratchnet.kernels.cpu.vectors import exceeds, load, splat_int, store, where
 
 
-def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=None):
+def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=None, keep=True):
     """See `reference.conv_block_forward`. y and argmax are (N, O, H', W') views of channels-last memory.
 
     With `turned`, rows and columns are exchanged: of equal values the first column's wins, not the first row's. With
-    `mask`, x counts where that is not 0 or less.
+    `mask`, x counts where that is not 0 or less. With `keep`, what is made of the weights is kept for the next call.
     """
     n, channels, height, width = x.shape
     out_channels, _, kh, kw = weight.shape
@@ -34,7 +34,7 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
     samples = max(part.stop - part.start for part in pieces)
     if pairs:
         columns += columns % 2
-        to_map = winograd.Pairs(geometry, samples, weight, bias, stride)
+        to_map = winograd.Pairs(geometry, samples, weight, bias, stride, keep)
     else:
         to_map = _Windows(geometry, samples, weight, bias)
 

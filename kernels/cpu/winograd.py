@@ -16,6 +16,8 @@ the plain convolution does: those of three blocks hardly more, those of two √1
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numba import njit
 
@@ -42,12 +44,13 @@ def pays(geometry, n, out_channels, stride, relu) -> bool:
 class Pairs:
     """The maps of such a convolution, two outputs of a row at a time."""
 
-    def __init__(self, geometry, samples, weight, bias, stride):
+    def __init__(self, geometry, samples, weight, bias, stride, keep):
         block, size = stride[1] * geometry.channels, (geometry.height, -(-geometry.columns // 2))
         self.geometry, self.samples = geometry, samples
         self.terms = lowering.lower(block, size, (geometry.runs, 1), (stride[0], 1), ((0, 0), (0, 0)))  # one a pair
         what = "pairs", geometry.runs, block
-        self.panels = kept.of([weight, bias], what, lambda: _panels(weight, bias, geometry.runs, block))
+        made = partial(_panels, weight, bias, geometry.runs, block)
+        self.panels = kept.of([weight, bias], what, made) if keep else made()
         self.offsets = self.terms.offsets_of(samples)
 
     def __call__(self, buffer, samples):
