@@ -199,11 +199,18 @@ MARKERS, DASHES = "osD^vPX*", ("-", "-", "-", "--", "--", ":", ":", ":")
 PANELS = {"white": "white noise", "pink": "pink noise", "background": "another clip as background"}
 
 
+def short_names(systems: Sequence[str]) -> dict[str, str]:
+    """Each name without the words that all of them have, where something is left: a legend has little room."""
+    common = set.intersection(*(set(name.split()) for name in systems))
+    return {name: " ".join(word for word in name.split() if word not in common) or name for name in systems}
+
+
 def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) -> None:
     """Clip accuracy over the ratio, a panel a noise, a line a system; bars reach a sample deviation up and down."""
     figure, axes = plots.new_figure(1, len(PANELS), (9, 4), sharey=True)
     places = {None: 0, **{snr: i for i, snr in enumerate(SNRS, 1)}}
     systems = list(dict.fromkeys(row["system"] for row in rows))
+    labels = short_names(systems)
     for axis, (kind, title) in zip(axes[0], PANELS.items()):
         for number, system in enumerate(systems):
             mine = [r for r in rows if r["system"] == system and r["noise"] in ("none", kind)]
@@ -212,7 +219,14 @@ def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) 
             style: dict[str, Any] = {"color": PALETTE[look], "marker": MARKERS[look], "linestyle": DASHES[look]}
             spread = [r[f"{score}_sd"] or 0 for r in mine]
             axis.errorbar(
-                x, [r[score] for r in mine], spread, label=system, markersize=4, linewidth=1.2, elinewidth=0.6, **style
+                x,
+                [r[score] for r in mine],
+                spread,
+                label=labels[system],
+                markersize=4,
+                linewidth=1.2,
+                elinewidth=0.6,
+                **style,
             )
         axis.axhline(1 / classes, color="0.4", linewidth=0.8, linestyle=":")
         axis.set_title(title, fontsize=9)
@@ -221,8 +235,9 @@ def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) 
         axis.grid(axis="y", color="0.92")
     axes[0, 0].set_ylabel("accuracy of clips, by mean probability")
     axes[0, 0].text(0, 1 / classes + 0.01, "chance", fontsize=8, color="0.3")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False
+    )
     plots.save_figure(figure, path)
 
 

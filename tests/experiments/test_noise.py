@@ -139,3 +139,9 @@ def test_other_data_of_the_same_classes_are_refused(runs, tmp_path, capsys):
 def test_a_seed_that_is_none_is_named_before_anything_is_opened(seed, capsys):
     assert noise.main(["absent", f"--seed={seed}"]) == 2
     assert "--seed" in capsys.readouterr().err
+
+
+def test_a_legend_leaves_out_what_all_names_have():
+    names = ["heurinet random piczak2015", "mstnet random piczak2015 augment=4"]
+    assert noise.short_names(names) == {names[0]: "heurinet", names[1]: "mstnet augment=4"}
+    assert noise.short_names(names[:1]) == {names[0]: names[0]}
