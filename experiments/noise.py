@@ -16,9 +16,10 @@ from zlib import crc32
 
 import numpy as np
 
+from experiments.figures.runs import Run, by_system
 from experiments.figures.style import PALETTE
 from experiments.paired import predictions
-from experiments.table import SYSTEM, Row, find, markdown, percent, row_of, sha256, write_csv
+from experiments.table import Row, find, markdown, percent, sha256, write_csv
 from scratchnet import backend, plots
 from scratchnet.cli import Parser, guard
 from scratchnet.data.source import Source, digest
@@ -199,18 +200,11 @@ MARKERS, DASHES = "osD^vPX*", ("-", "-", "-", "--", "--", ":", ":", ":")
 PANELS = {"white": "white noise", "pink": "pink noise", "background": "another clip as background"}
 
 
-def short_names(systems: Sequence[str]) -> dict[str, str]:
-    """Each name without the words that all of them have, where something is left: a legend has little room."""
-    common = set.intersection(*(set(name.split()) for name in systems))
-    return {name: " ".join(word for word in name.split() if word not in common) or name for name in systems}
-
-
 def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) -> None:
     """Clip accuracy over the ratio, a panel a noise, a line a system; bars reach a sample deviation up and down."""
     figure, axes = plots.new_figure(1, len(PANELS), (9, 4), sharey=True)
     places = {None: 0, **{snr: i for i, snr in enumerate(SNRS, 1)}}
     systems = list(dict.fromkeys(row["system"] for row in rows))
-    labels = short_names(systems)
     for axis, (kind, title) in zip(axes[0], PANELS.items()):
         for number, system in enumerate(systems):
             mine = [r for r in rows if r["system"] == system and r["noise"] in ("none", kind)]
@@ -219,14 +213,7 @@ def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) 
             style: dict[str, Any] = {"color": PALETTE[look], "marker": MARKERS[look], "linestyle": DASHES[look]}
             spread = [r[f"{score}_sd"] or 0 for r in mine]
             axis.errorbar(
-                x,
-                [r[score] for r in mine],
-                spread,
-                label=labels[system],
-                markersize=4,
-                linewidth=1.2,
-                elinewidth=0.6,
-                **style,
+                x, [r[score] for r in mine], spread, label=system, markersize=4, linewidth=1.2, elinewidth=0.6, **style
             )
         axis.axhline(1 / classes, color="0.4", linewidth=0.8, linestyle=":")
         axis.set_title(title, fontsize=9)
@@ -235,9 +222,8 @@ def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) 
         axis.grid(axis="y", color="0.92")
     axes[0, 0].set_ylabel("accuracy of clips, by mean probability")
     axes[0, 0].text(0, 1 / classes + 0.01, "chance", fontsize=8, color="0.3")
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False
-    )
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     plots.save_figure(figure, path)
 
 
@@ -257,20 +243,14 @@ def _main(argv: Sequence[str] | None) -> int:
     seed = configuration.convert("seed", options.seed)
     backend.use(options.backend)
     screen = Screen()
-    folders = find(options.runs)
-    config = RunFolder.open(folders[0])[1]
+    systems = by_system(Run(*RunFolder.open(folder)) for folder in find(options.runs))
+    config = next(iter(systems.values()))[0].config
     recordings = Recordings(run.open_data(config.with_(data=options.data or config.data), screen))
-    rows = gather((name_of(folder), rows_of(folder, recordings, seed, screen)) for folder in folders)
+    rows = gather((name, rows_of(one.path, recordings, seed, screen)) for name, runs in systems.items() for one in runs)
     print(noise_markdown(rows))
     if options.out:
         write(Path(options.out), rows, len(recordings.source.classes))
     return 0
-
-
-def name_of(folder: Path) -> str:
-    """What the run trained, in a few words."""
-    row = row_of(folder, hashed=False)
-    return " ".join(str(row[name]) for name in SYSTEM if name != "data" and row[name])
 
 
 if __name__ == "__main__":

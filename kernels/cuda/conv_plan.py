@@ -18,13 +18,8 @@ STAGES = 4, 3, 2  # slices on their way in conv_forward.cu: as many as fit
 POSITION = 16  # bytes of a Position, and of a Value, of conv_shape.cuh
 PAD, RESULT_PAD = 8, 4  # numbers between two rows in shared memory, of a gradient's factors and of a forward result
 ROUND = 32  # channels of a warp that conv_forward.cu stores at once, if there is no room for all
-KNOWN_POOLS = (
-    (1, 1),
-    (1, 3),
-    (1, 9),
-    (4, 3),
-    (2, 2),
-)  # whose windows are compiled in: PiczakNet's, HeuriNet's, and what is common
+# Whose windows are compiled in: PiczakNet's, HeuriNet's, and what is common.
+KNOWN_POOLS = (1, 1), (1, 3), (1, 9), (4, 3), (2, 2)
 WARPS = 8
 TAP = np.dtype([("offset", "i8"), ("row", "i4"), ("column", "i4")])
 FORWARD_WIDTHS = 64, 128, 192, 256  # of a tile of conv_forward.cu: few, since each is compiled

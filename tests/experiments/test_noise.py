@@ -92,8 +92,8 @@ def test_runs_are_tested_in_noise_once(runs, tones, tmp_path, capsys, monkeypatc
     with open(tmp_path / "noise.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * (1 + 3 * 4)
-    for net in ("piczaknet", "heurinet"):
-        (clean,) = [row for row in rows if row["system"].startswith(net) and row["noise"] == "none"]
+    for net, title in (("piczaknet", "PiczakNet"), ("heurinet", "HeuriNet, random init")):
+        (clean,) = [row for row in rows if row["system"] == title and row["noise"] == "none"]
         test = json.loads((runs / net / "result.json").read_text())["test"]
         for score in noise.SCORES:
             assert float(clean[score]) == pytest.approx(test[score])
@@ -139,9 +139,3 @@ def test_other_data_of_the_same_classes_are_refused(runs, tmp_path, capsys):
 def test_a_seed_that_is_none_is_named_before_anything_is_opened(seed, capsys):
     assert noise.main(["absent", f"--seed={seed}"]) == 2
     assert "--seed" in capsys.readouterr().err
-
-
-def test_a_legend_leaves_out_what_all_names_have():
-    names = ["heurinet random piczak2015", "mstnet random piczak2015 augment=4"]
-    assert noise.short_names(names) == {names[0]: "heurinet", names[1]: "mstnet augment=4"}
-    assert noise.short_names(names[:1]) == {names[0]: names[0]}
