@@ -34,11 +34,13 @@ class Estimate:
         self.segments, self.folds, self.classes = segments, folds, classes
         self._costs: dict[tuple[str, str], Cost] = {}
 
-    def seconds(self, config: Config) -> float:
-        """Training time of a run. Frozen layers are counted as trained ones, a validation as a third of a training."""
+    def seconds(self, config: Config, *, begun: bool = False) -> float:
+        """Training time of a run; `begun`: without its Phase 0. Frozen layers are counted as trained ones, a validation
+        as a third of a training."""
         fold = self.segments / self.folds
         each = fold * (self.folds - 2 + 1 / 3)
-        phases = [(self._cost(config, phase).seconds, config.epochs_of(phase.name)) for phase in phases_for(config)]
+        left = [phase for phase in phases_for(config) if not (begun and phase.name == 0)]
+        phases = [(self._cost(config, phase).seconds, config.epochs_of(phase.name)) for phase in left]
         return self._splits(config) * each * sum(seconds * epochs for seconds, epochs in phases)
 
     def bytes(self, config: Config, keep: bool) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from scratchnet.training import config as configuration
 from scratchnet.training import run
 from scratchnet.training.config import Config
 from scratchnet.training.files import read_json, write_json
+from scratchnet.training.phase0 import stands_for
 from scratchnet.training.runfolder import CONFIG, RESULT, RunFolder
 from scratchnet.training.screen import Screen
 
@@ -85,6 +86,8 @@ class Reproduction:
     def __init__(self, plan: list[Job], studies: Mapping[str, Study], options: Any, changes: Mapping[str, Any]) -> None:
         self.plan, self.studies, self.scale, self.changes = plan, studies, options.scale, changes
         self.seeds = {name: seeds(study, options.scale, options.seeds) for name, study in studies.items()}
+        every = jobs(STUDIES, options.scale, options.seeds, changes)
+        self.back_ends = [job for job in every if job.config.is_back_end]
         self.screen = Screen(options.quiet)
         self.used = run.choose_backend(plan[0].config)
         self.source = run.open_data(plan[0].config, self.screen)
@@ -125,6 +128,21 @@ class Reproduction:
             raise InputError(f"{path}: holds a run with another {configuration.option(other[0])}; move it away")
         return (path / RESULT).is_file()
 
+    def trained(self) -> set[str]:
+        """The back ends whose runs are finished, with the settings that they should have."""
+        names = set()
+        for job in self.back_ends:
+            with suppress(InputError):
+                if self.finished(job):
+                    names.add(job.name)
+        return names
+
+    def beginning(self, job: Job, trained: Container[str]) -> Job | None:
+        """The run of the back end alone that is this one's Phase 0 already, if it is among the trained ones. Runs whose
+        phases are drawn have their own, with its gradients."""
+        those = () if job.keep else self.back_ends
+        return next((other for other in those if other.name in trained and stands_for(other.config, job.config)), None)
+
     def train(self, job: Job) -> None:
         """Train what is not trained yet; the weights of earlier phases go, unless a figure will ask for them."""
         path = self.path(job)
@@ -133,7 +151,8 @@ class Reproduction:
             folder.checkpoint.mkdir(parents=True, exist_ok=True)
             folder.describe(job.config.with_(out=str(path)))
         ours = {name: getattr(job.config, name) for name in ("data", "backend", "threads")}
-        run.resume(path, {**ours, "quiet": self.screen.quiet})
+        begun = self.beginning(job, self.trained())
+        run.resume(path, {**ours, "quiet": self.screen.quiet, "phase0": begun and str(self.path(begun))})
         (path / FAILED).unlink(missing_ok=True)
         if not job.keep:
             for weights in path.rglob("checkpoint/phase-*.safetensors"):
@@ -159,7 +178,7 @@ def command(options: Any) -> str:
 
 def settings(config: Config) -> dict[str, Any]:
     """What decides a run's result."""
-    apart = {*run.MAY_CHANGE, "out", "grad_norms"}
+    apart = {*run.MAY_CHANGE, "out", "grad_norms", "phase0"}
     return {name: value for name, value in config.to_dict().items() if name not in apart}
 
 
@@ -196,7 +215,11 @@ def say_plan(work: Reproduction, to_do: list[Job]) -> dict[str, float]:
     segments = run.prepare_data(to_do[0].config, work.source, work.screen)
     estimate = Estimate(len(segments.originals), len(work.source.folds), len(segments.classes))
     work.screen.say("timing a few mini-batches of each network")
-    times = {job.name: estimate.seconds(job.config) for job in to_do}
+    times: dict[str, float] = {}
+    trained = work.trained()
+    for job in to_do:
+        begun = work.beginning(job, trained | times.keys())
+        times[job.name] = estimate.seconds(job.config, begun=begun is not None)
     for job in to_do:
         print(f"  {minutes(times[job.name]):>8}  {job.name}")
     room = sum(estimate.bytes(job.config, job.keep) for job in to_do) / 1e9

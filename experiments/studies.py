@@ -156,7 +156,7 @@ STUDIES = {
     ),
     "icebreaker": Study(
         "IceBreaker or random initialisation, over several seeds",
-        FIVE[1:],
+        FIVE,
         pairs=((HEURINET, HEURINET_RANDOM), (MSTNET, MSTNET_RANDOM)),
         many=True,
     ),

@@ -17,7 +17,15 @@ from scratchnet.training.presets import PRESETS
 
 MAIN = {"data", "subset", "net", "init", "preset", "backend", "epochs", "batch_size", "lr", "seed"}
 MAIN |= {"test_fold", "valid_fold", "out", "strict", "quiet"}
-METAVAR = {"data": "FOLDER", "out": "DIR", "test_fold": "K", "valid_fold": "K", "epochs": "N", "batch_size": "N"}
+METAVAR = {
+    "data": "FOLDER",
+    "out": "DIR",
+    "phase0": "RUN",
+    "test_fold": "K",
+    "valid_fold": "K",
+    "epochs": "N",
+    "batch_size": "N",
+}
 
 
 def parser() -> Parser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 from scratchnet import backend
 from scratchnet.errors import InputError
 from scratchnet.nets import NET_OF
-from scratchnet.training import metrics
+from scratchnet.training import metrics, phase0
 from scratchnet.training.config import Config
 from scratchnet.training.files import read_arrays
 from scratchnet.training.icebreaker import IceBreaker
@@ -36,6 +37,9 @@ def start(config: Config) -> dict[str, Any]:
     if config.data is not None:
         source = open_data(config, screen)
         config = config.with_(data=str(Path(config.data).resolve()))  # --resume works from any folder
+    if config.phase0 is not None:
+        phase0.check(config)
+        config = config.with_(phase0=str(Path(config.phase0).resolve()))
     path = Path(config.out) if config.out else default_path(config.net, source.name if source else "synthetic")
     folder = RunFolder.create(path, config)
     try:
@@ -150,10 +154,14 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
     about = {"fingerprint": segments.fingerprint, "layout": layout(segments), "data_name": segments.name}
     folder.describe(config, **about, used_backend=used)
     _announce(config, segments, splits, folder, screen, used)
+    begun = {}
+    if config.phase0 is not None:
+        folders = {split: RunFolder(folder.fold(split[0])) if config.cv else folder for split in splits}
+        begun = phase0.find(config, layout(segments), folders)
     if config.cv:
-        result = _cross_validate(config, segments, splits, folder, screen, about | {"used_backend": used})
+        result = _cross_validate(config, segments, splits, begun, folder, screen, about | {"used_backend": used})
     else:
-        result = _single(config, segments, splits[0], folder, screen)
+        result = _single(config, segments, splits[0], begun, folder, screen)
     result["skipped"] = [list(item) for item in segments.skipped]
     _finish(config, folder, result, segments)
     report(config, folder, result, screen)
@@ -161,10 +169,17 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
 
 
 def _single(
-    config: Config, segments: Segments, fold: tuple[int, int], folder: RunFolder, screen: Screen
+    config: Config,
+    segments: Segments,
+    fold: tuple[int, int],
+    begun: Mapping[int, RunFolder],
+    folder: RunFolder,
+    screen: Screen,
 ) -> dict[str, Any]:
     from scratchnet.data import split
 
+    if fold[0] in begun:
+        phase0.take(begun[fold[0]], folder, config)
     figures = IceBreaker(config, segments, split(segments, *fold), folder, screen).run()
     last = list(figures)[-1]
     seconds = sum(row["seconds"] for row in folder.metrics())
@@ -183,6 +198,7 @@ def _cross_validate(
     config: Config,
     segments: Segments,
     splits: list[tuple[int, int]],
+    begun: Mapping[int, RunFolder],
     folder: RunFolder,
     screen: Screen,
     about: dict[str, Any],
@@ -196,7 +212,7 @@ def _cross_validate(
         if result is None:
             screen.say(f"fold {test} of {len(splits)}:")
             fold.describe(own, **about)
-            result = _single(own, segments, (test, valid), fold, screen)
+            result = _single(own, segments, (test, valid), begun, fold, screen)
             _finish(own, fold, result, segments)
         results[test] = result
         screen.say(f"fold {test}: {line(result['test'])}")
@@ -215,7 +231,8 @@ def _cross_validate(
 def _announce(
     config: Config, segments: Segments, splits: list[tuple[int, int]], folder: RunFolder, screen: Screen, used: str
 ) -> None:
-    phases = phases_for(config)
+    taken = 0 if config.phase0 is not None else None
+    phases = [phase for phase in phases_for(config) if phase.name != taken]
     epochs = ", ".join(f"{phase.title} {config.epochs_of(phase.name)}" for phase in phases)
     test = "every fold in turn" if config.cv else f"fold {splits[0][0]}"
     valid = "the fold before it" if config.cv else f"fold {splits[0][1]}"
@@ -226,6 +243,8 @@ def _announce(
         screen.say(f"augment  {config.augment} variants of every training clip besides the recording; {how}")
     screen.say(f"folds    test on {test}, validate on {valid}, train on the others")
     screen.say(f"network  {title(config)}, {'random' if config.is_back_end else config.init} initialisation, on {used}")
+    if config.phase0 is not None:
+        screen.say(f"phase 0  from {config.phase0}")
     screen.say(f"epochs   {epochs}; mini-batches of {config.batch_size} segments")
     screen.say(f"folder   {folder.path}")
     if used == "cpu" and not kernels_compiled():

@@ -97,7 +97,7 @@ def test_the_estimate_counts_recordings_not_their_variants(monkeypatch):
         def __init__(self, *counts):
             seen.append(counts)
 
-        seconds = bytes = lambda self, *what: 1.0
+        seconds = bytes = lambda self, *what, **how: 1.0
 
     seen = []
     monkeypatch.setattr(reproduce.run, "prepare_data", lambda *what: Augmented())
@@ -105,6 +105,7 @@ def test_the_estimate_counts_recordings_not_their_variants(monkeypatch):
     plan = [job(STUDIES["piczak2015"].systems[0], "tiny", 0)]
     work = SimpleNamespace(plan=plan, studies=("piczak2015",), used="cpu", out="out", screen=Screen(quiet=True))
     work.source = SimpleNamespace(folds=(1, 2, 3))
+    work.trained, work.beginning = set, lambda *what: None
     reproduce.say_plan(work, plan)
     assert seen == [(5, 3, 2)]
 
@@ -180,6 +181,23 @@ def test_only_runs_that_figures_show_keep_the_weights_of_every_phase(out):
     assert kept == {"heurinet-icebreaker-seed0", "mstnet-icebreaker-seed0"}
 
 
+def test_phase_0_is_the_run_of_the_back_end_alone_where_there_is_one(out):
+    def begins(name):
+        folder = out / "runs" / name
+        return json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+
+    for name, alone in {
+        "mstnet-icebreaker-back_end-sbcnn-seed0": "sbcnn-seed0",
+        "heurinet-icebreaker-conv1_kernel-55-seed0": "piczaknet-seed0",
+        "heurinet-icebreaker-augment-4-seed0": "piczaknet-augment-4-seed0",
+    }.items():
+        assert begins(name) == begins(alone), name  # the seconds that it took, too
+        config = json.loads((out / "runs" / name / "config.json").read_text())
+        assert config["phase0"] == str(out / "runs" / alone)
+    drawn = begins("mstnet-icebreaker-seed0")  # every phase of it: its own, with gradient norms
+    assert "grad_norms" in drawn and "grad_norms" not in begins("piczaknet-seed0")
+
+
 def test_a_moved_reproduction_goes_on_with_a_copy_of_the_data(tones, out, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "FIGURES", ())
     data, moved = tmp_path / "data", tmp_path / "moved"
@@ -215,14 +233,14 @@ def interrupt_at(patch, step):
 def test_ctrl_c_and_the_same_command_again_give_the_same_run(tones, out, tmp_path, capsys, monkeypatch):
     given = [*TINY, "--data", str(tones), "--out", str(tmp_path / "out"), "--only", "icebreaker", "--seeds", "1"]
     with monkeypatch.context() as patch:
-        interrupt_at(patch, 3)  # in a later phase of the first run
+        interrupt_at(patch, 4)  # in a later phase of the second run
         assert reproduce.main(given) == 130
     error = capsys.readouterr().err
     assert "the same command" in error
     assert error.count("\n") == 1
-    assert not list((tmp_path / "out").rglob("result.json"))
+    assert [path.parent.name for path in (tmp_path / "out").rglob("result.json")] == ["piczaknet-seed0"]
     with monkeypatch.context() as patch:
-        interrupt_at(patch, 4)  # in the second run
+        interrupt_at(patch, 4)  # in the third run
         assert reproduce.main(given) == 130
     first = tmp_path / "out" / "runs" / "heurinet-icebreaker-seed0"
     finished = (first / "result.json").stat().st_mtime_ns
