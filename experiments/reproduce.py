@@ -10,14 +10,16 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
-from collections.abc import Container, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Container, Generator, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from experiments.beside import Child, side_by_side
 from experiments.estimate import Estimate
 from experiments.studies import SCALES, STUDIES, Job, Study, choose, jobs, seeds
 from experiments.table import minutes
+from scratchnet import backend
 from scratchnet.cli import Parser, guard
 from scratchnet.data.source import digest
 from scratchnet.errors import InputError
@@ -52,6 +54,9 @@ def parser() -> Parser:
     made.add_argument("--split", metavar="single|cv", help="test on the last fold, or on every fold in turn")
     made.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
     made.add_argument("--threads", metavar="N", help="CPU threads; none: all cores")
+    made.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="runs at a time, each on its share of the threads"
+    )
     made.add_argument("--list", action="store_true", help="print the studies and their questions")
     made.add_argument("--plan", action="store_true", help="print what is to do and how long it will take")
     made.add_argument("--quiet", action="store_true", help="print a line a run alone")
@@ -68,6 +73,8 @@ def _main(argv: Sequence[str] | None) -> int:
         raise InputError(f"--scale {options.scale}: unknown (one of {', '.join(SCALES)})")
     if options.seeds is not None and options.seeds < 1:
         raise InputError(f"--seeds {options.seeds}: at least 1")
+    if options.jobs < 1:
+        raise InputError(f"--jobs {options.jobs}: at least 1")
     studies = choose(options.only)
     asked = {name: getattr(options, name) for name in ("subset", "split", "backend", "threads")}
     changes = {name: value for name, value in asked.items() if value is not None}
@@ -88,7 +95,7 @@ class Reproduction:
         self.seeds = {name: seeds(study, options.scale, options.seeds) for name, study in studies.items()}
         every = jobs(STUDIES, options.scale, options.seeds, changes)
         self.back_ends = [job for job in every if job.config.is_back_end]
-        self.screen = Screen(options.quiet)
+        self.screen, self.count = Screen(options.quiet), options.jobs
         self.used = run.choose_backend(plan[0].config)
         self.source = run.open_data(plan[0].config, self.screen)
         self.out = Path(options.out or default_out(self.source.name, options.scale, plan[0].config.split))
@@ -143,16 +150,20 @@ class Reproduction:
         those = () if job.keep else self.back_ends
         return next((other for other in those if other.name in trained and stands_for(other.config, job.config)), None)
 
-    def train(self, job: Job) -> None:
-        """Train what is not trained yet; the weights of earlier phases go, unless a figure will ask for them."""
+    def start(self, job: Job) -> dict[str, Any]:
+        """Make the run's folder if there is none; returns what it is to be gone on with."""
         path = self.path(job)
         if not (path / CONFIG).is_file():
             folder = RunFolder(path)
             folder.checkpoint.mkdir(parents=True, exist_ok=True)
             folder.describe(job.config.with_(out=str(path)))
-        ours = {name: getattr(job.config, name) for name in ("data", "backend", "threads")}
         begun = self.beginning(job, self.trained())
-        run.resume(path, {**ours, "quiet": self.screen.quiet, "phase0": begun and str(self.path(begun))})
+        ours = {name: getattr(job.config, name) for name in ("data", "backend", "threads")}
+        return {**ours, "phase0": begun and str(self.path(begun))}
+
+    def end(self, job: Job) -> None:
+        """The run is finished: the weights of earlier phases go, unless a figure will ask for them."""
+        path = self.path(job)
         (path / FAILED).unlink(missing_ok=True)
         if not job.keep:
             for weights in path.rglob("checkpoint/phase-*.safetensors"):
@@ -178,7 +189,7 @@ def command(options: Any) -> str:
 
 def settings(config: Config) -> dict[str, Any]:
     """What decides a run's result."""
-    apart = {*run.MAY_CHANGE, "out", "grad_norms", "phase0"}
+    apart = {*run.MAY_CHANGE, "out", "grad_norms"}
     return {name: value for name, value in config.to_dict().items() if name not in apart}
 
 
@@ -233,24 +244,55 @@ def say_plan(work: Reproduction, to_do: list[Job]) -> dict[str, float]:
 def train_all(work: Reproduction, to_do: list[Job], times: Mapping[str, float]) -> dict[str, str]:
     """Train them; returns why each one that failed did."""
     failed: dict[str, str] = {}
-    left, took = sum(times.values()), []
-    for number, job in enumerate(to_do, 1):
+    left, took, numbers = sum(times.values()), [], iter(range(1, len(to_do) + 1))
+
+    def say(job: Job) -> None:
         pace = sum(real for real, _ in took) / sum(guess for _, guess in took) if took else 1.0
-        print(f"[{number}/{len(to_do)}] {job.name}; about {minutes(left * pace)} left", flush=True)
+        about = minutes(left * pace / work.count)
+        print(f"[{next(numbers)}/{len(to_do)}] {job.name}; about {about} left", flush=True)
+
+    with closing((one_by_one if work.count == 1 else beside)(work, to_do, say)) as ends:
+        for job, why in ends:
+            if why is None:
+                work.end(job)
+                took.append((read_json(work.path(job) / RESULT)["training_seconds"], times[job.name]))
+            else:
+                failed[job.name] = why
+                print(f"failed: {job.name}: {why}", flush=True)
+            left -= times[job.name]
+    return failed
+
+
+Ends = Generator[tuple[Job, str | None]]
+
+
+def one_by_one(work: Reproduction, to_do: list[Job], say: Callable[[Job], None]) -> Ends:
+    """Train each of them here; each with why it failed, or None."""
+    for job in to_do:
+        say(job)
+        why = None
         try:
-            work.train(job)
-        except KeyboardInterrupt:
-            raise
+            run.resume(work.path(job), {**work.start(job), "quiet": work.screen.quiet})
         except Exception as error:  # whatever it is, the other runs are not to blame
-            failed[job.name] = " ".join(str(error).split()) or type(error).__name__
-            print(f"failed: {job.name}: {failed[job.name]}", flush=True)
+            why = " ".join(str(error).split()) or type(error).__name__
             with suppress(OSError):  # a full disk, for one
                 (work.path(job) / FAILED).write_text(traceback.format_exc(), encoding="utf-8")
-        else:
-            took.append((read_json(work.path(job) / RESULT)["training_seconds"], times[job.name]))
-        left -= times[job.name]
+        yield job, why
         gc.collect()  # a failed run's arrays hang on its traceback
-    return failed
+
+
+def beside(work: Reproduction, to_do: list[Job], say: Callable[[Job], None]) -> Ends:
+    """Train `work.count` of them at a time; a run waits for the one that will be its Phase 0."""
+    share = max(1, backend.threads() // work.count) if work.used == "cpu" else None
+
+    def ready(job: Job, others: list[Job]) -> bool:
+        return work.beginning(job, {other.name for other in others}) is None
+
+    def start(job: Job) -> Child:
+        say(job)
+        return Child(work.path(job), {**work.start(job), "threads": share}, work.path(job) / FAILED)
+
+    yield from side_by_side(to_do, work.count, ready, start)
 
 
 if __name__ == "__main__":

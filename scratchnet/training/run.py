@@ -36,10 +36,9 @@ def start(config: Config) -> dict[str, Any]:
     source = None
     if config.data is not None:
         source = open_data(config, screen)
-        config = config.with_(data=str(Path(config.data).resolve()))  # --resume works from any folder
     if config.phase0 is not None:
         phase0.check(config)
-        config = config.with_(phase0=str(Path(config.phase0).resolve()))
+    config = _from_anywhere(config)
     path = Path(config.out) if config.out else default_path(config.net, source.name if source else "synthetic")
     folder = RunFolder.create(path, config)
     try:
@@ -52,7 +51,7 @@ def start(config: Config) -> dict[str, Any]:
 def resume(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
     """Go on with the run in `path`; `changes` may hold what does not change its result (see `MAY_CHANGE`)."""
     folder, stored = RunFolder.open(path)
-    config = stored.with_(**changes)
+    config = _from_anywhere(stored.with_(**changes))
     screen = Screen(config.quiet)
     result = folder.result()
     if result is not None:
@@ -62,7 +61,13 @@ def resume(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
     return _run(config, folder, None, screen, choose_backend(config))
 
 
-MAY_CHANGE = ("data", "backend", "threads", "strict", "quiet")
+def _from_anywhere(config: Config) -> Config:
+    """With whole paths, so that --resume works from any folder."""
+    paths = {name: getattr(config, name) for name in ("data", "phase0")}
+    return config.with_(**{name: str(Path(path).resolve()) for name, path in paths.items() if path is not None})
+
+
+MAY_CHANGE = ("data", "phase0", "backend", "threads", "strict", "quiet")
 
 
 def choose_backend(config: Config) -> str:

@@ -1,0 +1,155 @@
+"""Runs side by side: who waits for whom, who is told to stop; and real ones, in processes of their own."""
+
+import json
+import subprocess
+import sys
+import time
+from textwrap import dedent
+
+import pytest
+
+from experiments import beside, reproduce
+from experiments.reproduce import Reproduction
+from scratchnet.training.config import resolve
+from scratchnet.training.runfolder import RunFolder
+
+TINY = ["--scale", "tiny", "--backend", "cpu", "--quiet", "--only", "piczak2015"]
+
+
+class Child:
+    """A run that ends after so many looks at it."""
+
+    def __init__(self, looks, error=None):
+        self.looks, self.why, self.stopped = looks, error, False
+
+    @property
+    def running(self):
+        self.looks -= 1
+        return self.looks >= 0
+
+    def stop(self):
+        self.stopped = True
+
+    def wait(self):
+        assert self.stopped
+
+    def error(self):
+        return self.why
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    monkeypatch.setattr(beside, "sleep", lambda seconds: None)
+
+
+def test_so_many_at_a_time_and_each_after_the_one_it_waits_for(at_once):
+    events = []
+    looks = {"a": 5, "behind a": 0, "c": 1, "d": 1}
+
+    def start(name):
+        events.append(f"begin {name}")
+        if name == "d":
+            raise OSError("disk full")
+        return Child(looks[name], "diverged" if name == "c" else None)
+
+    def ready(name, others):
+        return name != "behind a" or "a" not in others
+
+    for name, why in beside.side_by_side(looks, 2, ready, start):
+        events.append((name, why))
+    assert events == [
+        *("begin a", "begin c"),
+        ("c", "diverged"),
+        *("begin d", ("d", "disk full")),
+        ("a", None),
+        *("begin behind a", ("behind a", None)),
+    ]
+
+
+def test_who_leaves_the_loop_stops_those_at_work(at_once):
+    made = []
+
+    def start(name):
+        made.append(Child({"short": 0}.get(name, 1000)))
+        return made[-1]
+
+    runs = beside.side_by_side(["long", "short", "later"], 2, lambda *what: True, start)
+    assert next(runs) == ("short", None)
+    runs.close()
+    assert [child.stopped for child in made] == [True, False]
+
+
+@pytest.fixture(scope="module")
+def out(tones, tmp_path_factory):
+    """A finished reproduction, two runs at a time, one of which failed at first."""
+    out = tmp_path_factory.mktemp("beside") / "out"
+    start = Reproduction.start
+
+    def without_data(self, job):
+        return start(self, job) | ({"data": "absent"} if "deltas" in job.name and "augment" not in job.name else {})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reproduction, "start", without_data)
+        assert reproduce.main([*TINY, "--data", str(tones), "--out", str(out), "--jobs", "2", "--threads", "2"]) == 1
+    return out
+
+
+def test_runs_in_processes_of_their_own(out, tones, capfd):
+    runs = {path.name: path for path in (out / "runs").iterdir()}
+    (failed,) = (path for path in runs.values() if not (path / "result.json").is_file())
+    assert failed.name == "piczaknet-deltas-librosa031-seed0"
+    assert "absent" in (failed / "failed.txt").read_text()
+    done = [path for path in runs.values() if path != failed]
+    assert len(done) == 3 and not any((path / "failed.txt").exists() for path in done)
+    assert all(json.loads((path / "config.json").read_text())["threads"] == 1 for path in done)  # of two, each
+    assert reproduce.main([*TINY, "--data", str(tones), "--out", str(out), "--jobs", "2"]) == 0
+    assert "4 of 4 runs finished" in capfd.readouterr().out
+    assert not (failed / "failed.txt").exists()
+
+
+def test_ctrl_c_stops_them_all_and_the_same_command_goes_on(tones, tmp_path, capsys, monkeypatch):
+    out, looks = tmp_path / "out", []
+    given = [*TINY, "--data", str(tones), "--out", str(out), "--jobs", "2"]
+
+    def interrupted(seconds):
+        looks.append(1)
+        time.sleep(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(beside, "sleep", interrupted)
+        assert reproduce.main(given) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert not list(out.rglob("result.json")) and not list(out.rglob("failed.txt"))
+    assert len(list(out.rglob("config.json"))) == 2
+    assert reproduce.main([*given, "--seeds", "1"]) == 0
+    assert len(list(out.rglob("result.json"))) == 4
+
+
+def until(true, seconds=60):
+    """Wait until it is so."""
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+
+
+def test_a_run_whose_starter_is_gone_stops(tones, tmp_path):
+    """Killed at once, the starter says nothing: the end of its pipe does."""
+    path, said = tmp_path / "run", tmp_path / "said"
+    config = resolve(({"net": "sbcnn", "data": str(tones), "epochs": 10**6, "batch_size": 8, "threads": 1}, None))
+    RunFolder.create(path, config)
+    code = f"""
+        import time
+        from pathlib import Path
+        from experiments.beside import Child
+        child = Child(Path({str(path)!r}), {{}}, Path({str(said)!r}))
+        time.sleep(100)
+    """
+    with subprocess.Popen([sys.executable, "-c", dedent(code)]) as starter:
+        until((path / "metrics.jsonl").is_file)
+        assert said.read_text() == ""
+        starter.kill()
+    until(lambda: "interrupted" in said.read_text())
+    assert (path / "checkpoint" / "state.safetensors").is_file()
