@@ -33,7 +33,7 @@ TITLES = {
 }
 # Settings that say where and how a run was made, not what it is, or that have a column of their own.
 APART = {"data", "out", "backend", "threads", "strict", "quiet", "split", "seed", "test_fold", "valid_fold"}
-APART |= {"net", "init", "back_end", "preset", "grad_norms"}
+APART |= {"net", "init", "back_end", "preset", "phase0", "grad_norms"}
 Row = dict[str, Any]
 
 

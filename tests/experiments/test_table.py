@@ -8,6 +8,7 @@ import pytest
 
 from experiments import table
 from scratchnet import train
+from scratchnet.training.config import resolve
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,11 @@ def test_a_single_model_has_no_deviation(runs):
 
 def test_a_run_given_twice_counts_once(runs):
     assert len(table.find([runs, runs / "cv", runs / "cv" / "fold1"])) == 4
+
+
+def test_where_phase_0_came_from_makes_no_other_system():
+    config = resolve(({"net": "heurinet", "lr_phase1": 0.1}, None))
+    assert table.differences(config.with_(phase0="somewhere")) == table.differences(config) == "lr_phase1=0.1"
 
 
 def test_markdown_and_times():
