@@ -1,15 +1,18 @@
 """Runs side by side, each in a process of its own, for `experiments.reproduce --jobs N`.
 
 A small network on small batches keeps few cores busy: N runs of fewer threads each get more done than one after the
-other. This file is both ends: `Child` starts it as a script, and the script goes on with a run until it is finished or
-its standard input ends, which is when whoever started it says so or is gone, however that came about.
+other. This file is both ends. `Child` starts it as a process, which goes on with a run until that is finished or its
+standard input ends, which is when whoever started it says so or is gone, however that came about.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from _thread import interrupt_main
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,28 +20,30 @@ from threading import Thread
 from time import sleep
 from typing import Any, TypeVar
 
-from scratchnet.errors import InputError
+from scratchnet.cli import guard
 
 POLL = 0.2  # seconds
+AGAIN = 20.0  # seconds until a process is told once more to stop, and at once
+CHECKOUT = Path(__file__).resolve().parents[1]
 Run = TypeVar("Run")
 
 
 class Child:
-    """A process that goes on with the run in `path`; `changes`: options beside --resume, None for those not given."""
+    """A process that goes on with the run in `path`, with `changes` of its settings."""
 
-    def __init__(self, path: Path, changes: Mapping[str, Any], errors: Path) -> None:
-        words = [str(path), "--quiet"]
-        for name, value in changes.items():
-            words += [] if value is None else [f"--{name}", str(value)]
-        self.errors = errors
-        with open(errors, "w", encoding="utf-8") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, __file__, *words],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=file,
-                start_new_session=True,  # Ctrl-C in the terminal reaches the one who started it alone
-            )
+    def __init__(self, path: Path, changes: Mapping[str, Any]) -> None:
+        self.said = tempfile.TemporaryFile()  # noqa: SIM115 - `error` closes it
+        paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # Ctrl-C in the terminal reaches the one who started it alone.
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "experiments.beside", str(path), json.dumps(changes)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self.said,
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
 
     @property
     def running(self) -> bool:
@@ -51,23 +56,25 @@ class Child:
         self.process.stdin.close()
 
     def wait(self) -> None:
-        """Wait until it has stopped; that it was told to is no failure."""
+        """Wait until it has ended."""
         self.process.wait()
-        self.errors.unlink(missing_ok=True)
 
     def error(self) -> str | None:
-        """What it said last, or None: the run is finished. It has ended."""
+        """All that it said, or None: the run is finished. It has ended."""
         self.stop()
-        if self.process.returncode == 0:
+        status = self.process.returncode
+        self.said.seek(0)
+        with self.said:
+            said = self.said.read().decode(errors="replace").strip().removeprefix("scratchnet: ")
+        if status == 0:
             return None
-        said = self.errors.read_text(encoding="utf-8").strip().rpartition("\n")[2]
-        return said.removeprefix("scratchnet: ") or f"left with exit status {self.process.returncode}"
+        return said if status > 0 and said else f"{said}\nleft with exit status {status}".strip()
 
 
 def side_by_side(
     runs: Iterable[Run], count: int, ready: Callable[[Run, list[Run]], bool], start: Callable[[Run], Child]
 ) -> Iterator[tuple[Run, str | None]]:
-    """Each run as it ends, with why it failed or None; at most `count` at a time, the first ones first.
+    """Each run as it ends, with what it said if it failed, or None; at most `count` at a time, the first ones first.
 
     `ready(run, others)`: whether it can begin while those are not finished. Whoever leaves the loop stops them all.
     """
@@ -79,8 +86,8 @@ def side_by_side(
                     waiting.remove(run)
                     try:
                         at_work[run] = start(run)
-                    except (InputError, OSError) as error:
-                        yield run, str(error)
+                    except Exception as error:  # whatever it is, the other runs are not to blame
+                        yield run, str(error) or type(error).__name__
             ended = [run for run, child in at_work.items() if not child.running]
             for run in ended:
                 yield run, at_work.pop(run).error()
@@ -96,11 +103,19 @@ def side_by_side(
 def _until_left_alone() -> None:
     while os.read(0, 1):  # sys.stdin has a lock that a thread must not hold when the process ends
         pass
-    interrupt_main()
+    while True:  # who saves a checkpoint does not hear the first time
+        interrupt_main()
+        sleep(AGAIN)
+
+
+def _go_on(path: str, changes: str) -> int:
+    from scratchnet.training import run
+
+    run.resume(Path(path), json.loads(changes))
+    return 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # started with `&` in a script, it would be ignored
     Thread(target=_until_left_alone, daemon=True).start()
-    from scratchnet import train
-
-    sys.exit(train.main(["--resume", *sys.argv[1:]]))
+    sys.exit(guard(lambda: _go_on(*sys.argv[1:])))

@@ -29,13 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     made = Parser(prog="python -m experiments.ensemble", description="Test several systems as one.")
     made.add_argument("runs", nargs="+", metavar="RUN", help="a finished run of each system")
-    systems = {path: read(path) for path in made.parse(argv).runs}
+    given = made.parse(argv).runs
+    systems = {str(Path(path).resolve()): read(path) for path in given}
+    if len(systems) < len(given):
+        raise InputError(f"{', '.join(given)}: a run that is named twice would have two votes")
     folds = sorted(next(iter(systems.values())))
-    scores = {path: accuracies(folds_of) for path, folds_of in systems.items()}
-    scores["together"] = accuracies(together(systems))
-    rows = [
-        [Path(name).name, *(percent(score, None) for score in each), summary(each)] for name, each in scores.items()
-    ]
+    scores = [(Path(path).name, accuracies(tested)) for path, tested in systems.items()]
+    scores.append(("**together**", accuracies(together(systems))))
+    rows = [[name, *(percent(score, None) for score in each), summary(each)] for name, each in scores]
     print(markdown(["clips, mean probability (%)", *(f"fold {fold}" for fold in folds), "mean ± sd"], rows))
     return 0
 
@@ -59,8 +60,8 @@ def together(systems: Mapping[str, dict[int, Fold]]) -> dict[int, Fold]:
     """The systems' mean probabilities. Raises `InputError` where they were tested on other clips."""
     first, *others = systems.items()
     for name, other in others:
-        if {k: v.keys() for k, v in first[1].items()} != {k: v.keys() for k, v in other.items()}:
-            raise InputError(f"{first[0]} and {name} were not tested on the same clips of the same folds")
+        if _shape(first[1]) != _shape(other):
+            raise InputError(f"{first[0]} and {name} were not tested on the same clips of the same folds and classes")
     every = [folds for _, folds in (first, *others)]
     return {
         fold: {
@@ -69,6 +70,10 @@ def together(systems: Mapping[str, dict[int, Fold]]) -> dict[int, Fold]:
         }
         for fold, clips in first[1].items()
     }
+
+
+def _shape(folds: Mapping[int, Fold]) -> dict[int, dict[str, tuple[str, set[str]]]]:
+    return {fold: {clip: (label, set(p)) for clip, (label, p) in clips.items()} for fold, clips in folds.items()}
 
 
 def accuracies(folds: Mapping[int, Fold]) -> list[float]:

@@ -8,6 +8,7 @@ not stop the others: the same command again does what is left.
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Container, Generator, Mapping, Sequence
@@ -161,13 +162,19 @@ class Reproduction:
         ours = {name: getattr(job.config, name) for name in ("data", "backend", "threads")}
         return {**ours, "phase0": begun and str(self.path(begun))}
 
-    def end(self, job: Job) -> None:
-        """The run is finished: the weights of earlier phases go, unless a figure will ask for them."""
+    def end(self, job: Job) -> dict[str, Any]:
+        """The run is finished: the weights of earlier phases go, unless a figure will ask for them. Its result.json."""
         path = self.path(job)
-        (path / FAILED).unlink(missing_ok=True)
-        if not job.keep:
-            for weights in path.rglob("checkpoint/phase-*.safetensors"):
+        with suppress(OSError):  # then they stay
+            (path / FAILED).unlink(missing_ok=True)
+            for weights in [] if job.keep else path.rglob("checkpoint/phase-*.safetensors"):
                 weights.unlink()
+        return read_json(path / RESULT)
+
+    def given(self, job: Job) -> float:
+        """Seconds of its training that were another run's."""
+        begun = self.beginning(job, self.trained())
+        return read_json(self.path(begun) / RESULT)["training_seconds"] if begun is not None else 0.0
 
 
 def default_out(data: str, scale: str, split: str) -> str:
@@ -247,18 +254,21 @@ def train_all(work: Reproduction, to_do: list[Job], times: Mapping[str, float]) 
     left, took, numbers = sum(times.values()), [], iter(range(1, len(to_do) + 1))
 
     def say(job: Job) -> None:
-        pace = sum(real for real, _ in took) / sum(guess for _, guess in took) if took else 1.0
-        about = minutes(left * pace / work.count)
-        print(f"[{next(numbers)}/{len(to_do)}] {job.name}; about {about} left", flush=True)
+        pace = sum(real for real, _ in took) / sum(guess for _, guess in took) / work.count if took else 1.0
+        print(f"[{next(numbers)}/{len(to_do)}] {job.name}; about {minutes(left * pace)} left", flush=True)
 
     with closing((one_by_one if work.count == 1 else beside)(work, to_do, say)) as ends:
-        for job, why in ends:
-            if why is None:
-                work.end(job)
-                took.append((read_json(work.path(job) / RESULT)["training_seconds"], times[job.name]))
+        for job, said in ends:
+            if said is None:
+                result = work.end(job)
+                took.append((result["training_seconds"] - work.given(job), times[job.name]))
+                if work.count > 1:
+                    print(f"{job.name}: {run.line(result['test'])}", flush=True)
             else:
-                failed[job.name] = why
-                print(f"failed: {job.name}: {why}", flush=True)
+                failed[job.name] = " ".join(said.strip().rpartition("\n")[2].split())
+                print(f"failed: {job.name}: {failed[job.name]}", flush=True)
+                with suppress(OSError):  # a full disk, for one
+                    (work.path(job) / FAILED).write_text(said, encoding="utf-8")
             left -= times[job.name]
     return failed
 
@@ -267,17 +277,15 @@ Ends = Generator[tuple[Job, str | None]]
 
 
 def one_by_one(work: Reproduction, to_do: list[Job], say: Callable[[Job], None]) -> Ends:
-    """Train each of them here; each with why it failed, or None."""
+    """Train each of them here; each with what there is to say of its failure, or None."""
     for job in to_do:
         say(job)
-        why = None
+        said = None
         try:
             run.resume(work.path(job), {**work.start(job), "quiet": work.screen.quiet})
         except Exception as error:  # whatever it is, the other runs are not to blame
-            why = " ".join(str(error).split()) or type(error).__name__
-            with suppress(OSError):  # a full disk, for one
-                (work.path(job) / FAILED).write_text(traceback.format_exc(), encoding="utf-8")
-        yield job, why
+            said = f"{traceback.format_exc()}\n{' '.join(str(error).split()) or type(error).__name__}"
+        yield job, said
         gc.collect()  # a failed run's arrays hang on its traceback
 
 
@@ -290,9 +298,13 @@ def beside(work: Reproduction, to_do: list[Job], say: Callable[[Job], None]) -> 
 
     def start(job: Job) -> Child:
         say(job)
-        return Child(work.path(job), {**work.start(job), "threads": share}, work.path(job) / FAILED)
+        return Child(work.path(job), {**work.start(job), "threads": share, "quiet": True})
 
-    yield from side_by_side(to_do, work.count, ready, start)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ctrl-C's way: none is left behind
+    try:
+        yield from side_by_side(to_do, work.count, ready, start)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ STUDIES = {
     ),
     "heurinet": Study(
         "Hyper-parameters of HeuriNet: learning rate, width and number of the first layer's kernels",
-        (*RATES, *WIDTHS[1:], *COUNTS[1:]),
+        (PICZAKNET, *RATES, *WIDTHS[1:], *COUNTS[1:]),
         pairs=tuple((system, HEURINET) for system in (*RATES[1:], *WIDTHS[1:], *COUNTS[1:])),
     ),
 }

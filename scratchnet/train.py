@@ -15,7 +15,7 @@ from scratchnet.training import config as configuration
 from scratchnet.training.config import Config, kinds, option
 from scratchnet.training.presets import PRESETS
 
-MAIN = {"data", "subset", "net", "init", "preset", "backend", "epochs", "batch_size", "lr", "seed"}
+MAIN = {"data", "subset", "net", "init", "phase0", "preset", "backend", "epochs", "batch_size", "lr", "seed"}
 MAIN |= {"test_fold", "valid_fold", "out", "strict", "quiet"}
 METAVAR = {
     "data": "FOLDER",

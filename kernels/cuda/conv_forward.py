@@ -65,77 +65,84 @@ def _plan_forward(gpu, dtype, x_shape, x_strides, address, weight_shape, stride,
     pooled = plan.map_size((map_rows, map_columns), *pool, plan.NO_PADDING)
     plan.check_size(max(rows, columns) * 2, map_rows * map_columns)
     channel, row, column = plan.tap_order(weight_shape[1:], x_strides[1:])
-    place = np.ravel_multi_index((channel, row, column), weight_shape[1:])
-    return plan_gather(
-        gpu, dtype, n, in_channels, weight_shape[0], (rows, columns), x_strides, address, (channel, row, column), place,
-        stride, (-padding[0][0], -padding[1][0]), (map_rows, map_columns), pooled, pool,
-        (pooled[0] * pooled[1] * weight_shape[0], pooled[1] * weight_shape[0], weight_shape[0]), tensor_cores,
-    )  # fmt: skip
+    gather = Gather(
+        samples=n,
+        channels=weight_shape[0],
+        x_channels=in_channels,
+        x_size=(rows, columns),
+        x_strides=x_strides,
+        x_address=address,
+        taps=(channel, row, column),
+        place=np.ravel_multi_index((channel, row, column), weight_shape[1:]),
+        step=stride,
+        first=(-padding[0][0], -padding[1][0]),
+        map_size=(map_rows, map_columns),
+        pool=pool,
+        pooled=pooled,
+        y_strides=(pooled[0] * pooled[1] * weight_shape[0], pooled[1] * weight_shape[0], weight_shape[0]),
+    )
+    return plan_gather(gpu, dtype, gather, tensor_cores)
 
 
-def plan_gather(
-    gpu,
-    dtype,
-    n,
-    in_channels,
-    channels,
-    size,
-    x_strides,
-    address,
-    tap,
-    place,
-    step,
-    first,
-    map_size,
-    pooled,
-    pool,
-    y_strides,
-    tensor_cores,
-):
-    """The launch of conv_forward.cu that gathers `tap` from x at each position."""
-    itemsize, depth = np.dtype(dtype).itemsize, len(tap[0])
+class Gather(NamedTuple):
+    """What conv_forward.cu computes: at each position of a map, `channels` sums of what lies at its taps in x, each
+    times a weight; and of each window of the pool the largest. Strides count numbers."""
+
+    samples: int
+    channels: int
+    x_channels: int
+    x_size: plan.Pair
+    x_strides: tuple[int, ...]  # of samples, channels, rows, columns
+    x_address: int  # modulo 16
+    taps: tuple[np.ndarray, np.ndarray, np.ndarray]  # channel, row, column of each, from a position's place in x
+    place: np.ndarray  # of each tap's weight
+    step: plan.Pair  # from position to position in x
+    first: plan.Pair  # where the first position lies
+    map_size: plan.Pair
+    pool: tuple[plan.Pair, plan.Pair]
+    pooled: plan.Pair
+    y_strides: tuple[int, int, int]  # of samples, rows, columns
+
+
+def plan_gather(gpu: Any, dtype: str, gather: Gather, tensor_cores: bool) -> Launch:
+    """The launch of conv_forward.cu that computes it. Raises `NoTiling` where a window of the pool fits in no tile."""
+    g, itemsize, depth = gather, np.dtype(dtype).itemsize, len(gather.place)
     tensor_cores = tensor_cores and dtype == "float32"
     padded = -(-depth // plan.SLICE) * plan.SLICE
-    tile_m, warps_m = plan.tile_channels(channels, itemsize)
-    tilings = plan.forward_tilings(n, pooled, pool, tile_m, itemsize, gpu.shared_limit)
+    tile_m, warps_m = plan.tile_channels(g.channels, itemsize)
+    tilings = plan.forward_tilings(g.samples, g.pooled, g.pool, tile_m, itemsize, gpu.shared_limit)
     if not tilings:
         raise plan.NoTiling
-    tiling = min(tilings, key=lambda t: plan.forward_cost(t, channels, tile_m))
-    taps = plan.tap_table(*tap, x_strides[1:], padded)
-    moves = (
-        x_strides[0] if n > 1 else 0,
-        step[0] * x_strides[2],
-        step[1] * x_strides[3],
-        first[0] * x_strides[2],
-        first[1] * x_strides[3],
-    )
-    aligned, vector = (plan.vector_width(taps, depth, moves, size, a, itemsize) for a in (0, address))
+    tiling = min(tilings, key=lambda t: plan.forward_cost(t, g.channels, tile_m))
+    taps = plan.tap_table(*g.taps, g.x_strides[1:], padded)
+    moves = plan.moves(g.samples, g.x_strides, g.step, g.first)
+    aligned, vector = (plan.vector_width(taps, depth, moves, g.x_size, a, itemsize) for a in (0, g.x_address))
     room, window, spread = plan.forward_room(tile_m, tiling.size, itemsize, gpu.shared_limit), (0, 0), 1
-    if in_channels == 1 and depth and min(*tap[1], *tap[2]) >= 0:
-        whole = plan.window_size(tiling, pool, step, tap)
+    if g.x_channels == 1 and depth and min(*g.taps[1], *g.taps[2]) >= 0:
+        whole = plan.window_size(tiling, g.pool, g.step, g.taps)
         numbers = tiling.groups * whole[0] * whole[1]
         with_window = plan.forward_room(tile_m, tiling.size, itemsize, gpu.shared_limit, numbers)
         if with_window and 2 * numbers <= tiling.size * depth / aligned:
             room, window = with_window, whole
-            taps, vector = plan.tap_table(*tap, (0, window[1], 1), padded), 1
+            taps, vector = plan.tap_table(*g.taps, (0, window[1], 1), padded), 1
             if tensor_cores:
-                spread = plan.spread(tiling, pool, step, window, taps, plan.WARPS // warps_m)
+                spread = plan.spread(tiling, g.pool, g.step, window, taps, plan.WARPS // warps_m)
     shape = plan.Shape(
-        n, channels, depth, padded, x_strides[0], x_strides[2], x_strides[3], *size, *step, *first,
-        *map_size, *y_strides, *pooled,
-        *pool[0], *pool[1], tiling.tile_rows, tiling.tile_columns, tiling.groups, *window,
-        *plan.group_counts(tiling, pooled, n),
+        g.samples, g.channels, depth, padded, g.x_strides[0], g.x_strides[2], g.x_strides[3], *g.x_size, *g.step,
+        *g.first, *g.map_size, *g.y_strides, *g.pooled,
+        *g.pool[0], *g.pool[1], tiling.tile_rows, tiling.tile_columns, tiling.groups, *window,
+        *plan.group_counts(tiling, g.pooled, g.samples),
     )  # fmt: skip
-    known = pool[0] if pool[0] in plan.KNOWN_POOLS else (0, 0)
-    vector_y = next(v for v in (16 // itemsize, 2, 1) if channels % v == 0)
+    known = g.pool[0] if g.pool[0] in plan.KNOWN_POOLS else (0, 0)
+    vector_y = next(v for v in (16 // itemsize, 2, 1) if g.channels % v == 0)
     defines = {
         "REAL": real_name(dtype), "TILE_M": tile_m, "TILE_N": tiling.size, "WARPS_M": warps_m,
         "WARPS_N": plan.WARPS // warps_m, "STAGES": room.stages, "ROUND": room.round,
         "BLOCKS": plan.blocks(tile_m * tiling.size, itemsize), "VECTOR": vector, "VECTOR_Y": vector_y,
-        "PADDED": int(plan.looks_outside(tap, size, first, step, map_size)),
+        "PADDED": int(plan.looks_outside(g.taps, g.x_size, g.first, g.step, g.map_size)),
         "WINDOW": int(window[0] > 0), "SPREAD": spread, "POOL_ROWS": known[0], "POOL_COLUMNS": known[1],
     }  # fmt: skip
     if tensor_cores:
         defines["TENSOR_CORES"] = 1
-    tables = gpu.upload(shape.pack()), gpu.upload(taps), gpu.upload(np.asarray(place, np.int64))
-    return Launch(shape, tiling, defines, room.shared, tables, pooled)
+    tables = gpu.upload(shape.pack()), gpu.upload(taps), gpu.upload(np.asarray(g.place, np.int64))
+    return Launch(shape, tiling, defines, room.shared, tables, g.pooled)

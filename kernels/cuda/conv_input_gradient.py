@@ -10,7 +10,7 @@ import numpy as np
 from scratchnet.kernels.cuda import conv_plan as plan
 from scratchnet.kernels.cuda import device
 from scratchnet.kernels.cuda.arrays import empty_channels_last, int64, real_name
-from scratchnet.kernels.cuda.conv_forward import pack_weight, plan_gather, run
+from scratchnet.kernels.cuda.conv_forward import Gather, pack_weight, plan_gather, run
 
 SPARSE_WARPS = 8
 
@@ -51,15 +51,24 @@ def _plan_input_gradient(gpu, dtype, dy_shape, address, weight_shape, size, stri
         for grid in np.meshgrid(np.arange(len(rows)), np.arange(len(columns)), np.arange(out_channels), indexing="ij")
     )
     row, column = np.array(rows, np.int64)[j], np.array(columns, np.int64)[k]
-    place = o * int(np.prod(weight_shape[1:])) + row * weight_shape[3] + column
-    strides = (map_rows * map_columns * out_channels, 1, map_columns * out_channels, out_channels)
-    first = [(start[i] + padding[i][0]) // stride[i] for i in range(2)]
     count = [-(-(size[i] - start[i]) // stride[i]) for i in range(2)]
-    y_strides = (size[0] * size[1] * in_channels, stride[0] * size[1] * in_channels, stride[1] * in_channels)
-    return plan_gather(
-        gpu, dtype, n, out_channels, in_channels, (map_rows, map_columns), strides, address, (o, -j, -k), place,
-        (1, 1), tuple(first), tuple(count), tuple(count), plan.SINGLE, y_strides, tensor_cores,
-    )  # fmt: skip
+    gather = Gather(
+        samples=n,
+        channels=in_channels,
+        x_channels=out_channels,
+        x_size=(map_rows, map_columns),
+        x_strides=(map_rows * map_columns * out_channels, 1, map_columns * out_channels, out_channels),
+        x_address=address,
+        taps=(o, -j, -k),
+        place=o * int(np.prod(weight_shape[1:])) + row * weight_shape[3] + column,
+        step=(1, 1),
+        first=((start[0] + padding[0][0]) // stride[0], (start[1] + padding[1][0]) // stride[1]),
+        map_size=(count[0], count[1]),
+        pool=plan.SINGLE,
+        pooled=(count[0], count[1]),
+        y_strides=(size[0] * size[1] * in_channels, stride[0] * size[1] * in_channels, stride[1] * in_channels),
+    )
+    return plan_gather(gpu, dtype, gather, tensor_cores)
 
 
 def sparse_pays(dy, x, weight, stride):

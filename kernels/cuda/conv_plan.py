@@ -126,6 +126,12 @@ def tap_table(
     return taps.view(np.int64)
 
 
+def moves(samples: int, strides: tuple[int, ...], step: Pair, first: Pair) -> tuple[int, ...]:
+    """All strides by which positions move in an x with these strides (of samples, channels, rows, columns)."""
+    to_first = first[0] * strides[2], first[1] * strides[3]
+    return strides[0] if samples > 1 else 0, step[0] * strides[2], step[1] * strides[3], *to_first
+
+
 def vector_width(
     taps: np.ndarray,
     depth: int,

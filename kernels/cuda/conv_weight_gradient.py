@@ -86,13 +86,7 @@ def _plan_weight_gradient(
     tile_m, warps_m = plan.tile_channels(out_channels, itemsize)
     taps = plan.tap_table(*tap, x_strides[1:], depth)
     first = -padding[0][0], -padding[1][0]
-    moves = (
-        x_strides[0] if n > 1 else 0,
-        stride[0] * x_strides[2],
-        stride[1] * x_strides[3],
-        first[0] * x_strides[2],
-        first[1] * x_strides[3],
-    )
+    moves = plan.moves(n, x_strides, stride, first)
     aligned, vector = (
         plan.vector_width(taps, depth, moves, (rows, columns), address, itemsize) for address in (0, x_address)
     )

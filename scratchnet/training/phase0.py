@@ -1,9 +1,12 @@
-"""Phase 0 taken over from a finished run: PiczakNet is trained once, and front ends put before it (section 2.3.1)."""
+"""Phase 0 taken over from a finished run: PiczakNet is trained once, and front ends put before it (section 2.3.1).
+
+It saves time and is no other experiment: only a run of the back end alone that is, setting by setting, what Phase 0
+would be can be taken.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +14,23 @@ from scratchnet.errors import InputError
 from scratchnet.nets import NET_OF
 from scratchnet.training.config import Config, option
 from scratchnet.training.phases import phases_for
-from scratchnet.training.runfolder import RunFolder
+from scratchnet.training.runfolder import CONFIG, RunFolder
 
 # What Phase 0 does not hang on, or not by this name.
 APART = {"data", "subset", "net", "init", "preset", "backend", "threads", "split", "test_fold", "valid_fold", "out"}
-APART |= {"strict", "quiet", "grad_norms", "phase0", "epochs", "lr", "clip_norm", "clip_per"}
+APART |= {"strict", "quiet", "grad_norms", "phase0", "epochs", "lr"}
 OF_OTHERS = ("epochs_", "lr_phase", "lr_random", "forcing_", "conv1_", "mel_", "mst_")
 
 
 def stands_for(other: Config, config: Config) -> bool:
-    """Whether the run `other`, of a back end alone, is what Phase 0 of `config` would be; but for clipping, of which
-    the paper speaks for MSTNet alone."""
-    return other.is_back_end and not config.is_back_end and not refusal(config) and _decides(other) == _decides(config)
+    """Whether the run `other` is what Phase 0 of `config` would be."""
+    return not refusal(config) and other.net == NET_OF[config.back_end] and _decides(other) == _decides(config)
 
 
 def _decides(config: Config) -> dict[str, Any]:
-    table = {k: v for k, v in config.to_dict().items() if k not in APART and not k.startswith(OF_OTHERS)}
-    return {**table, "epochs": config.epochs_of(0), "lr": config.lr_of(0)}
+    """The settings that Phase 0 hangs on."""
+    of_phase = {"epochs_phase0": config.epochs_of(0), "lr_phase0": config.lr_of(0)}
+    return {k: v for k, v in config.to_dict().items() if k not in APART and not k.startswith(OF_OTHERS)} | of_phase
 
 
 def refusal(config: Config) -> str | None:
@@ -44,21 +47,28 @@ def refusal(config: Config) -> str | None:
 
 
 def check(config: Config) -> Config:
-    """The settings of the run that `config.phase0` names. Training settings need not agree with `config`'s.
+    """The settings of the run that `config.phase0` names.
 
-    Raises `InputError` where there is no run, or none of the same back end, fed with the same sound.
+    Raises `InputError` where there is no run, or it is not what Phase 0 would be.
     """
-    label = f"--phase0 {config.phase0}"
-    _, other = RunFolder.open(Path(str(config.phase0)))
+    label, path = f"--phase0 {config.phase0}", Path(str(config.phase0))
     if (why := refusal(config)) is not None:
         raise InputError(f"{label}: {why}; leave it out")
+    if not (path / CONFIG).is_file():
+        raise InputError(f"{label}: no run folder (it has no {CONFIG}); name a run of {NET_OF[config.back_end]}")
+    _, other = RunFolder.open(path)
     if other.net != NET_OF[config.back_end]:
         raise InputError(f"{label}: is a run of {other.net}; name one of {NET_OF[config.back_end]}")
-    for name in ("pool_ceil", "standardize", *(f.name for f in fields(config.sound()))):
-        ours, theirs = getattr(config, name), getattr(other, name)
-        if ours != theirs:
-            raise InputError(f"{label}: was trained with {option(name)} {theirs}, not {ours}; both must be the same")
+    ours, theirs = _decides(config), _decides(other)
+    for name, value in ours.items():
+        if theirs[name] != value:
+            words = f"was trained with {option(name)} {_word(theirs[name])}, not {_word(value)}"
+            raise InputError(f"{label}: {words}; both must be the same")
     return other
+
+
+def _word(value: Any) -> str:
+    return "none" if value is None else str(value)
 
 
 def find(config: Config, layout: str, folders: Mapping[tuple[int, int], RunFolder]) -> dict[int, RunFolder]:
@@ -71,12 +81,12 @@ def find(config: Config, layout: str, folders: Mapping[tuple[int, int], RunFolde
     if not todo:
         return {}  # the other run may be gone by now
     label, other, whole = f"--phase0 {config.phase0}", check(config), RunFolder(Path(str(config.phase0)))
-    if whole.about("layout") != layout:
-        raise InputError(f"{label}: was trained on other data")
     found = {}
     for split in todo:
         one = RunFolder(whole.fold(split[0])) if other.cv else whole
         result = one.result()
+        if whole.about("layout") not in (layout, None):
+            raise InputError(f"{label}: was trained on other data")
         if result is None:
             raise InputError(f"{label}: not finished; first go on with it: --resume {config.phase0}")
         if (result["test_fold"], result["valid_fold"]) != split:
@@ -88,12 +98,16 @@ def find(config: Config, layout: str, folders: Mapping[tuple[int, int], RunFolde
 
 
 def take(one: RunFolder, folder: RunFolder, config: Config) -> None:
-    """Put the run's weights, epochs and figures where a Phase 0 of its own would leave them."""
-    figures = one.load_figures(0)
-    assert figures is not None  # the run is finished
+    """Put the run's weights, epochs and figures where a Phase 0 of its own would leave them.
+
+    Raises `InputError` where it keeps them no longer.
+    """
+    figures, rows, weights = one.load_figures(0), one.metrics(), one.weights_of(phases_for(config)[0])
+    if figures is None:
+        raise InputError(f"--phase0 {config.phase0}: keeps no figures of Phase 0; leave it out, or train it again")
     best = {name: value for name, value in figures.items() if name.startswith(("best_epoch", "valid_"))}
     folder.cut_metrics(0, 0)
-    for row in one.metrics():
+    for row in rows:
         folder.append(row)
-    folder.save_best(0, one.weights_of(phases_for(config)[0]), best)
+    folder.save_best(0, weights, best)
     folder.save_figures(0, figures)  # last: who finds them finds all

@@ -156,13 +156,13 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
     if known is not None and known != segments.fingerprint and folder.about("layout") != layout(segments):
         raise InputError(f"{folder.path}: the data has changed since this run began; start a new one")
     splits = folds_of(segments, config)
-    about = {"fingerprint": segments.fingerprint, "layout": layout(segments), "data_name": segments.name}
-    folder.describe(config, **about, used_backend=used)
-    _announce(config, segments, splits, folder, screen, used)
     begun = {}
     if config.phase0 is not None:
         folders = {split: RunFolder(folder.fold(split[0])) if config.cv else folder for split in splits}
         begun = phase0.find(config, layout(segments), folders)
+    about = {"fingerprint": segments.fingerprint, "layout": layout(segments), "data_name": segments.name}
+    folder.describe(config, **about, used_backend=used)
+    _announce(config, segments, splits, folder, screen, used)
     if config.cv:
         result = _cross_validate(config, segments, splits, begun, folder, screen, about | {"used_backend": used})
     else:

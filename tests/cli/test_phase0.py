@@ -53,8 +53,10 @@ def test_folds_take_the_folds_of_the_same_number(tree, tmp_path, capsys):
         fails(capsys, train.main, given, f"--resume {out}", status=130)
     alone.rename(moved)
     fails(capsys, train.main, ["--resume", out], f"{alone}: no run folder")  # the third to fifth ask for it
+    fails(capsys, train.main, ["--resume", out, "--phase0", tmp_path], f"--phase0 {tmp_path}: no run folder")
     moved.rename(alone)
     assert train.main(["--resume", str(out), "--quiet"]) == 0
+    assert json.loads((out / "config.json").read_text())["phase0"] == str(alone)  # not what was refused
     for k in range(1, 6):
         assert numbers(out / f"fold{k}")[0] == numbers(alone / f"fold{k}")[0]
     results = [json.loads((path / "result.json").read_text()) for path in (alone, out)]
@@ -72,7 +74,9 @@ def test_folds_take_the_folds_of_the_same_number(tree, tmp_path, capsys):
         (["--net", "melnet", "--mel-power", "1"], "behind MelNet's own front end"),
         (["--net", "mstnet", "--standardize", "none"], "forcing target"),
         (["--back-end", "sbcnn"], "is a run of minivgg; name one of sbcnn"),
-        (["--peak", "segment"], "was trained with --peak clip, not segment"),
+        (["--peak", "segment"], "was trained with --peak clip, not segment; both must be the same"),
+        (["--clip-norm", "3"], "was trained with --clip-norm none, not 3.0"),
+        (["--epochs-phase0", "7", "--epochs", "none"], "was trained with --epochs-phase0 1, not 7"),
         (["--standardize", "none"], "was trained with --standardize train, not none"),
         (["--test-fold", "2"], "tested on fold 5 and validated on 4; this run is tested on fold 2 and validated on 1"),
     ],
@@ -93,6 +97,12 @@ def test_a_run_that_is_none_or_not_finished_or_of_other_data(alone, tree, tmp_pa
     shutil.copytree(alone, unfinished)
     (unfinished / "result.json").unlink()
     fails(capsys, train.main, [*given, unfinished], "not finished; first go on with it: --resume", unfinished)
+    for name, words in [("checkpoint", "keeps no figures of Phase 0"), ("model.safetensors", "keeps no weights")]:
+        robbed = tmp_path / name
+        shutil.copytree(alone, robbed)
+        shutil.rmtree(robbed / name) if name == "checkpoint" else (robbed / name).unlink()
+        fails(capsys, train.main, [*given, robbed], words)
+        assert not out.exists()
     other = write_tree(tmp_path / "other", count=4)
     fails(capsys, train.main, [*HEURI, "--data", other, "--out", out, "--phase0", alone], "was trained on other data")
     assert not out.exists()
@@ -105,14 +115,15 @@ def test_only_what_decides_phase_0_decides_whether_a_run_stands_for_it():
     alone = config("piczaknet")
     same = [
         config("heurinet", conv1_kernel=55, epochs_phase3=7, lr_phase1=0.1),
-        config("mstnet", forcing_target="code", grad_norms=True),  # clipped, which Phase 0 is not
+        config("mstnet", forcing_target="code", grad_norms=True, clip_norm=None),
         config("heurinet", test_fold=2, data="elsewhere", quiet=True),
     ]
     assert all(stands_for(alone, one) for one in same)
     others = [
         config("piczaknet"),
         config("heurinet", init="random"),
-        config("melnet", mel_power=1),
+        config("melnet", mel_power=1, clip_norm=None),
+        config("mstnet"),  # clipped, as its preset has it
         config("heurinet", back_end="sbcnn"),
         *(config("heurinet", **{name: value}) for name, value in {"seed": 1, "epochs": 7, "lr_phase0": 0.1}.items()),
         *(config("heurinet", **{name: value}) for name, value in {"augment": 0, "peak": "segment"}.items()),

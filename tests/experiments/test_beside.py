@@ -20,7 +20,7 @@ class Child:
     """A run that ends after so many looks at it."""
 
     def __init__(self, looks, error=None):
-        self.looks, self.why, self.stopped = looks, error, False
+        self.looks, self.why, self.calls = looks, error, []
 
     @property
     def running(self):
@@ -28,10 +28,10 @@ class Child:
         return self.looks >= 0
 
     def stop(self):
-        self.stopped = True
+        self.calls.append("stop")
 
     def wait(self):
-        assert self.stopped
+        self.calls.append("wait")
 
     def error(self):
         return self.why
@@ -76,7 +76,7 @@ def test_who_leaves_the_loop_stops_those_at_work(at_once):
     runs = beside.side_by_side(["long", "short", "later"], 2, lambda *what: True, start)
     assert next(runs) == ("short", None)
     runs.close()
-    assert [child.stopped for child in made] == [True, False]
+    assert [child.calls for child in made] == [["stop", "wait"], []]
 
 
 @pytest.fixture(scope="module")
@@ -107,27 +107,14 @@ def test_runs_in_processes_of_their_own(out, tones, capfd):
     assert not (failed / "failed.txt").exists()
 
 
-def test_ctrl_c_stops_them_all_and_the_same_command_goes_on(tones, tmp_path, capsys, monkeypatch):
-    out, looks = tmp_path / "out", []
-    given = [*TINY, "--data", str(tones), "--out", str(out), "--jobs", "2"]
-
-    def interrupted(seconds):
-        looks.append(1)
-        time.sleep(seconds)
-        if len(looks) == 3:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(beside, "sleep", interrupted)
-        assert reproduce.main(given) == 130
-    assert "the same command goes on" in capsys.readouterr().err
-    assert not list(out.rglob("result.json")) and not list(out.rglob("failed.txt"))
-    assert len(list(out.rglob("config.json"))) == 2
-    assert reproduce.main([*given, "--seeds", "1"]) == 0
-    assert len(list(out.rglob("result.json"))) == 4
+def long_run(path, tones):
+    """A run that would take days, not begun."""
+    settings = {"net": "sbcnn", "data": str(tones), "epochs": 10**6, "batch_size": 8, "threads": 1, "backend": "cpu"}
+    RunFolder.create(path, resolve((settings, None)))
+    return path
 
 
-def until(true, seconds=60):
+def until(true, seconds=120):
     """Wait until it is so."""
     ends = time.monotonic() + seconds
     while not true():
@@ -135,21 +122,61 @@ def until(true, seconds=60):
         time.sleep(0.1)
 
 
-def test_a_run_whose_starter_is_gone_stops(tones, tmp_path):
+def test_ctrl_c_stops_them_all_and_the_same_command_goes_on(tones, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    given = [*TINY, "--data", str(tones), "--out", str(out), "--jobs", "2"]
+
+    def interrupted(seconds):
+        time.sleep(seconds)
+        if len(list(out.rglob("config.json"))) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(beside, "sleep", interrupted)
+        assert reproduce.main(given) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert not list(out.rglob("result.json")) and not list(out.rglob("failed.txt"))
+    assert reproduce.main(given) == 0
+    assert len(list(out.rglob("result.json"))) == 4
+
+
+def test_a_run_that_is_told_to_stop_leaves_a_checkpoint(tones, tmp_path):
+    path = long_run(tmp_path / "run", tones)
+    child = beside.Child(path, {"phase0": None})
+    until((path / "metrics.jsonl").is_file)
+    assert child.running
+    child.stop()
+    child.wait()
+    assert "interrupted" in child.error() and (path / "checkpoint" / "state.safetensors").is_file()
+
+
+def test_a_run_whose_starter_is_gone_stops_even_one_that_ignores_ctrl_c(tones, tmp_path):
     """Killed at once, the starter says nothing: the end of its pipe does."""
-    path, said = tmp_path / "run", tmp_path / "said"
-    config = resolve(({"net": "sbcnn", "data": str(tones), "epochs": 10**6, "batch_size": 8, "threads": 1}, None))
-    RunFolder.create(path, config)
+    path = long_run(tmp_path / "run", tones)
     code = f"""
-        import time
+        import signal, time
         from pathlib import Path
         from experiments.beside import Child
-        child = Child(Path({str(path)!r}), {{}}, Path({str(said)!r}))
-        time.sleep(100)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a script's `command &` has it
+        child = Child(Path({str(path)!r}), {{}})
+        time.sleep(1000)
     """
     with subprocess.Popen([sys.executable, "-c", dedent(code)]) as starter:
         until((path / "metrics.jsonl").is_file)
-        assert said.read_text() == ""
         starter.kill()
-    until(lambda: "interrupted" in said.read_text())
-    assert (path / "checkpoint" / "state.safetensors").is_file()
+    until((path / "checkpoint" / "state.safetensors").is_file)
+    lines = len((path / "metrics.jsonl").read_text().splitlines())
+    time.sleep(2)
+    assert len((path / "metrics.jsonl").read_text().splitlines()) == lines
+
+
+def test_a_process_runs_the_code_of_its_checkout(tmp_path, monkeypatch):
+    other, run = tmp_path / "scratchnet", tmp_path / "run"
+    other.mkdir()
+    (other / "__init__.py").write_text("raise ImportError('an older copy')")
+    run.mkdir()
+    (run / "config.json").write_text("[]")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    child = beside.Child(run, {})
+    child.wait()
+    assert child.error() == f"{run / 'config.json'}: holds no settings"

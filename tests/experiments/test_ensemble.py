@@ -45,7 +45,7 @@ def test_the_mean_of_the_probabilities_decides(three, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "| clips, mean probability (%) | fold 1 | fold 2 | mean ± sd |"
     assert lines[2] == "| one | 66.7 | 100.0 | 83.3 ± 23.6 |"
-    assert lines[-1] == "| together | 100.0 | 66.7 | 83.3 ± 23.6 |"
+    assert lines[-1] == "| **together** | 100.0 | 66.7 | 83.3 ± 23.6 |"
 
 
 def test_what_cannot_be_put_together_is_named(three, tmp_path, capsys):
@@ -57,6 +57,7 @@ def test_what_cannot_be_put_together_is_named(three, tmp_path, capsys):
         ([three[0], other], "not tested on the same clips of the same folds"),
         ([three[0], str(tmp_path / "twice")], "more than one run on fold 1"),
         ([three[0], str(tmp_path / "absent")], "absent"),
+        ([three[0], three[1], three[0] + "/"], "named twice"),
         ([], "RUN"),
     ]:
         assert ensemble.main(given) == 2
