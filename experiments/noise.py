@@ -195,22 +195,22 @@ def write(out: Path, rows: Sequence[Row], classes: int) -> None:
     draw(out / "noise.png", rows, classes)
 
 
-# As many as there are colours: lines can be told apart in grey, too.
+# As many as there are colours: lines can be told apart in grey, too. More systems are in the tables alone.
 MARKERS, DASHES = "osD^vPX*", ("-", "-", "-", "--", "--", ":", ":", ":")
 PANELS = {"white": "white noise", "pink": "pink noise", "background": "another clip as background"}
 
 
 def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) -> None:
-    """Clip accuracy over the ratio, a panel a noise, a line a system; bars reach a sample deviation up and down."""
+    """Clip accuracy over the ratio, a panel a noise, a line for each of the first eight systems; bars reach a sample
+    deviation up and down."""
     figure, axes = plots.new_figure(1, len(PANELS), (9, 4), sharey=True)
     places = {None: 0, **{snr: i for i, snr in enumerate(SNRS, 1)}}
-    systems = list(dict.fromkeys(row["system"] for row in rows))
+    systems = list(dict.fromkeys(row["system"] for row in rows))[: len(MARKERS)]
     for axis, (kind, title) in zip(axes[0], PANELS.items()):
         for number, system in enumerate(systems):
             mine = [r for r in rows if r["system"] == system and r["noise"] in ("none", kind)]
             x = [places[r["snr"]] + 0.05 * (number - (len(systems) - 1) / 2) for r in mine]
-            look = number % len(PALETTE)
-            style: dict[str, Any] = {"color": PALETTE[look], "marker": MARKERS[look], "linestyle": DASHES[look]}
+            style = {"color": PALETTE[number], "marker": MARKERS[number], "linestyle": DASHES[number]}
             spread = [r[f"{score}_sd"] or 0 for r in mine]
             axis.errorbar(
                 x, [r[score] for r in mine], spread, label=system, markersize=4, linewidth=1.2, elinewidth=0.6, **style

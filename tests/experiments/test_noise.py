@@ -139,3 +139,19 @@ def test_other_data_of_the_same_classes_are_refused(runs, tmp_path, capsys):
 def test_a_seed_that_is_none_is_named_before_anything_is_opened(seed, capsys):
     assert noise.main(["absent", f"--seed={seed}"]) == 2
     assert "--seed" in capsys.readouterr().err
+
+
+def test_the_picture_has_as_many_lines_as_can_be_told_apart(tmp_path, monkeypatch):
+    rows = [
+        {"system": f"system {i}", "noise": kind, "snr": snr, noise.SCORES[1]: 0.5, f"{noise.SCORES[1]}_sd": None}
+        for i in range(9)
+        for kind, snr in [("none", None), *((kind, snr) for kind in noise.PANELS for snr in noise.SNRS)]
+    ]
+    drawn = []
+    monkeypatch.setattr(noise.plots, "save_figure", lambda figure, path: drawn.append(figure))
+    noise.draw(tmp_path / "noise.png", rows, 10)
+    (legend,) = drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"system {i}" for i in range(8)]
+    lines = [line.lines[0] for line in drawn[0].axes[0].containers]
+    looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}
+    assert len(looks) == len({line.get_marker() for line in lines}) == 8
