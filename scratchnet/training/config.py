@@ -36,10 +36,10 @@ class Config:
     subset: str | None = _setting(None, "part of the data set: esc10 of an ESC-50 folder", choices=("esc10",))
     net: str = _setting("heurinet", "network to train", choices=(*NETS, *RIVALS))
     back_end: str = _setting("piczak", "what follows the front end: PiczakNet, or a rival", choices=tuple(BACK_ENDS))
+    init: str = _setting("icebreaker", "four phases from PiczakNet, or all at once", choices=("icebreaker", "random"))
     phase0: str | None = _setting(
         None, "finished run of PiczakNet, or of --back-end, that is Phase 0 already; none: train it"
     )
-    init: str = _setting("icebreaker", "four phases from PiczakNet, or all at once", choices=("icebreaker", "random"))
     preset: str = _setting("quick", "bundle of settings to start from", choices=tuple(PRESETS))
     backend: str = _setting("auto", "where to compute", choices=("auto", "cuda", "cpu", "reference"))
     threads: int | None = _setting(None, "CPU threads; none: all cores", check=POSITIVE)
