@@ -26,20 +26,23 @@ def _layer(name: str, test: str) -> Target:
 
 
 # Functions that only choose the faster of equal ways, or how much is done at once: no choice of theirs is wrong.
-CHOICES = "_chunks|_vectors|_turned|_density|_skips_zeros|_tall|pieces?|_prefetch.*"
+CHOICES = "_layout|chunks|fewest|_vectors|_turned|_density|_skips_zeros|_tall|pieces?|_prefetch.*"
 CPU_FILES = {
     "conv_dense": (CPU_TESTS, "blocks or conv"),
     "conv_forward": (CPU_TESTS, "blocks or nan"),
     "conv_sparse": (CPU_TESTS, "blocks"),
+    "conv_weight": (CPU_TESTS, "blocks or conv"),
     "convolution": (CPU_TESTS, "blocks or conv or nan"),
     "dense": (CPU_TESTS, "dense or sparse"),
     "elementwise": (f"{CPU_TESTS} tests/layers/test_dropout.py", "dense or dropout"),
     "kept": ("tests/kernels/cpu/test_kept.py", "test"),
     "lowering": (CPU_TESTS, "blocks or conv or nan"),
     "maxpool": (CPU_TESTS, "pool"),
+    "outer": (CPU_TESTS, "blocks or conv"),
     "panels": (CPU_TESTS, "blocks or conv or nan"),
     "turning": (CPU_TESTS, "sparse or blocks or conv"),
     "winograd": (f"{CPU_TESTS} tests/kernels/cpu/test_winograd.py", "conv or two_outputs"),
+    "winograd_weight": (f"{CPU_TESTS} tests/kernels/cpu/test_winograd.py", "conv or two_outputs"),
 }
 BATCHNORM_TESTS = "tests/layers/test_batchnorm.py tests/kernels/cpu/test_batchnorm.py tests/test_gradcheck.py"
 BATCHNORM_NAMES = "test_batchnorm or passes and (batchnorm or globalaverage)"

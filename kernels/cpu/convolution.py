@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.kernels.cpu import conv_dense, conv_forward, conv_sparse
+from scratchnet.kernels.cpu import conv_dense, conv_forward, conv_sparse, conv_weight
 
 
 def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
@@ -44,7 +44,7 @@ def _backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight):
     if need_dx:
         dx = conv_dense.backward_input(dy, weight, x.shape[2:], stride, padding, saved)
     if need_dweight:
-        dweight, dbias = conv_dense.backward_weight(x, dy, weight.shape[2:], stride, padding, saved)
+        dweight, dbias = conv_weight.backward_weight(x, dy, weight.shape[2:], stride, padding, saved)
     return dx, dweight, dbias
 
 
@@ -56,9 +56,9 @@ def conv2d_forward(x, weight, bias, stride, padding):
 def conv2d_backward_weight(x, dy, kernel_size, stride, padding):
     """See `reference.conv2d_backward_weight`."""
     if kernel_size[0] <= kernel_size[1]:
-        return conv_dense.backward_weight(x, dy, kernel_size, stride, padding)
+        return conv_weight.backward_weight(x, dy, kernel_size, stride, padding)
     turned = _turn(x), _turn(dy), kernel_size[::-1], stride[::-1], padding[::-1]
-    dweight, dbias = conv_dense.backward_weight(*turned)
+    dweight, dbias = conv_weight.backward_weight(*turned)
     return np.ascontiguousarray(_turn(dweight)), dbias
 
 

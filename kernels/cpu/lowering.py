@@ -132,6 +132,12 @@ def rows_of(weight: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(len(weight), -1)
 
 
+def gradient_rows(dy: np.ndarray, y: np.ndarray | None) -> np.ndarray:
+    """dy (S, O, H', W') as a matrix (S · positions, O); with y, 0 where that is not positive."""
+    rows = np.ascontiguousarray(dy.transpose(0, 2, 3, 1)).reshape(-1, dy.shape[1])
+    return rows if y is None else np.where(y.transpose(0, 2, 3, 1).reshape(rows.shape) <= 0, 0, rows)
+
+
 def weight_gradient(parts: np.ndarray, taps: np.ndarray, shape) -> np.ndarray:
     """The sum of partial gradients (parts, O, chunks, width), cut as `taps` says, as weights (O, C, kh, kw)."""
     channels, kh, kw = shape[1:]

@@ -24,19 +24,21 @@ from numba import njit
 from scratchnet.kernels.cpu import kept, lowering
 from scratchnet.kernels.cpu.panels import Panels
 from scratchnet.kernels.cpu.parallel import scratch
+from scratchnet.kernels.cpu.processor import BYTES
+from scratchnet.kernels.cpu.vectors import add, fma, load, splat, store
 
 NARROW = 32  # numbers of a block, and output channels, from which it pays
 POSITIONS = 2000  # of the whole batch, from which it pays to make other weights
 
 
-def pays(geometry, n, out_channels, stride, relu) -> bool:
-    """Whether a kernel is three blocks wide, or two before a ReLU, and the work large enough.
+def pays(geometry, n, out_channels, stride, two) -> bool:
+    """Whether a kernel is three blocks wide, or, with `two`, two, and the work large enough.
 
-    Without a ReLU the layer may be MelNet's transform, of which a logarithm is taken: the quietest bands would show
-    what rounds worse.
+    Two are not for a layer without a ReLU: it may be MelNet's transform, of which a logarithm is taken, and the
+    quietest bands would show what rounds worse.
     """
     block = stride[1] * geometry.channels
-    if geometry.run_length != 3 * block and not (relu and geometry.run_length == 2 * block):
+    if geometry.run_length != 3 * block and not (two and geometry.run_length == 2 * block):
         return False
     return min(block, out_channels) >= NARROW and n * geometry.positions >= POSITIONS
 
@@ -45,8 +47,8 @@ class Pairs:
     """The maps of such a convolution, two outputs of a row at a time."""
 
     def __init__(self, geometry, samples, weight, bias, stride, keep):
-        block, size = stride[1] * geometry.channels, (geometry.height, -(-geometry.columns // 2))
         self.geometry, self.samples = geometry, samples
+        block, size = stride[1] * geometry.channels, (geometry.height, -(-geometry.columns // 2))
         self.terms = lowering.lower(block, size, (geometry.runs, 1), (stride[0], 1), ((0, 0), (0, 0)))  # one a pair
         what = "pairs", geometry.runs, block
         made = partial(_panels, weight, bias, geometry.runs, block)
@@ -59,7 +61,7 @@ class Pairs:
         image = buffer[: samples * self.geometry.sample_size].reshape(-1, self.geometry.row_step)
         # Of a whole piece: the last positions, filled up to a multiple of 4, may lie in the sample after these.
         terms = scratch("terms", (len(self.panels), self.samples * self.terms.sample_size), buffer.dtype)
-        _combine(image, self.terms.channels, terms.reshape(len(terms), -1, self.terms.row_step))
+        _combine(image, self.terms.channels, terms, self.terms.row_step)
         conv_map = scratch("map", (len(self.offsets), 2, channels), buffer.dtype)
         even, odd = conv_map.reshape(-1), conv_map.reshape(-1)[channels:]
         here = self.offsets[: -(-samples * self.terms.positions // 4) * 4]
@@ -90,36 +92,37 @@ def _panels(weight, bias, runs, block):
     return [Panels(row, bias if i == 0 else None, runs) for i, row in enumerate(rows)]
 
 
-def _combine(image, block, terms):
-    """What the kernels are multiplied by, for each pair of outputs. What goes beyond a row is not read: a pair's second
-    output is none of the map's there."""
-    blocks = len(terms)  # under a pair of outputs: as many as there are terms
+def _combine(image, block, terms, row_step):
+    """What goes beyond a row is not read: a pair's second output is none of the map's there."""
+    x, lanes, minus = image.reshape(-1), BYTES // image.itemsize, -image.dtype.type(1)
+    products, vectors = len(terms), block // lanes * lanes
+    a, b, c, d = terms[0], terms[1], terms[products - 2], terms[products - 1]
     for r in range(len(image)):
-        for j in range(terms.shape[2] // block):
-            to = j * block
-            first, second = image[r, 2 * to :][:block], image[r, 2 * to + block :][:block]
-            last = 2 * to + (blocks - 1) * block
-            end = image[r, last:][:block] if last + block <= image.shape[1] else first
-            if blocks == 3:
-                terms[0, r, to : to + block] = second
-                _subtract(first, second, terms[1, r, to:])
-            else:
-                third = image[r, 2 * to + 2 * block :][:block]
-                _add(second, third, terms[0, r, to:])
-                _subtract(third, second, terms[1, r, to:])
-                _subtract(first, third, terms[2, r, to:])
-            _subtract(end, second, terms[blocks - 1, r, to:])
-
-
-def _add(x, y, out):
-    """Alone in its loop, as the next: with more arrays in one, LLVM makes no vector code, lest some overlap."""
-    for k in range(len(x)):
-        out[k] = x[k] + y[k]
-
-
-def _subtract(x, y, out):
-    for k in range(len(x)):
-        out[k] = x[k] - y[k]
+        row = r * image.shape[1]
+        for j in range(row_step // block):
+            c0 = row + 2 * j * block
+            c1, c2, last = c0 + block, c0 + 2 * block, c0 + (products - 1) * block
+            last = last if last + block <= row + image.shape[1] else c0
+            to = r * row_step + j * block
+            for k in range(0, vectors, lanes):
+                first, second, end = load(x, c0 + k), load(x, c1 + k), load(x, last + k)
+                store(d, to + k, fma(splat(minus), second, end))
+                if products == 3:
+                    store(a, to + k, second)
+                    store(b, to + k, fma(splat(minus), second, first))
+                else:
+                    third = load(x, c2 + k)
+                    store(a, to + k, add(second, third))
+                    store(b, to + k, fma(splat(minus), second, third))
+                    store(c, to + k, fma(splat(minus), third, first))
+            for k in range(vectors, block):
+                first, second, end = x[c0 + k], x[c1 + k], x[last + k]
+                d[to + k] = end - second
+                if products == 3:
+                    a[to + k], b[to + k] = second, first - second
+                else:
+                    third = x[c2 + k]
+                    a[to + k], b[to + k], c[to + k] = second + third, third - second, first - third
 
 
 def _sum_and_difference(conv_map):
@@ -130,7 +133,5 @@ def _sum_and_difference(conv_map):
             conv_map[p, 0, o], conv_map[p, 1, o] = s + d, s - d
 
 
-_add = njit(nogil=True, cache=True)(_add)
-_subtract = njit(nogil=True, cache=True)(_subtract)
 _combine = njit(nogil=True, cache=True)(_combine)
 _sum_and_difference = njit(nogil=True, cache=True)(_sum_and_difference)

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from numba import config
 
 from scratchnet.kernels import cpu, reference
-from scratchnet.kernels.cpu import dense, elementwise, lowering, panels, parallel, update, winograd
+from scratchnet.kernels.cpu import (
+    conv_weight,
+    dense,
+    elementwise,
+    lowering,
+    panels,
+    parallel,
+    update,
+    winograd,
+    winograd_weight,
+)
 from tests.support import seeds
 
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -121,6 +131,8 @@ def compare(dtype, block, with_bias, seed):
 # More positions than the weight gradient takes at a time.
 @both_types
 @example(block=((1, 2, 1, 300), 3, (1, 3), (1, 1), ((0, 0), (0, 0)), False, None), seed=0)
+@example(block=((2, 1, 9, 40), 40, (3, 3), (1, 1), ((1, 1), (1, 1)), False, None), seed=0)
+@example(block=((2, 1, 9, 40), 64, (2, 3), (1, 1), ((0, 0), (1, 1)), False, None), seed=0)
 @given(block=blocks(), seed=seeds)
 def test_convolutions(pieces, dtype, block, seed):
     shape, out_channels, kernel, stride, padding, _, _ = block
@@ -137,6 +149,7 @@ def test_convolutions(pieces, dtype, block, seed):
 
 # Kernels two or three strides wide: MiniVGG's, MSTNet's conv1 and conv2.
 @both_types
+@example(shape=(2, 2, 1, 350), out_channels=3, runs=1, stride=(1, 1), blocks=3, padding=((0, 0), (0, 0)), seed=0)
 @example(shape=(3, 2, 6, 9), out_channels=40, runs=3, stride=(1, 1), blocks=3, padding=((1, 1), (1, 1)), seed=0)
 @example(shape=(5, 1, 1, 64), out_channels=70, runs=1, stride=(1, 8), blocks=2, padding=((0, 0), (4, 4)), seed=0)
 @example(shape=(5, 20, 1, 9), out_channels=17, runs=1, stride=(1, 1), blocks=3, padding=((0, 0), (1, 1)), seed=0)
@@ -158,10 +171,18 @@ def test_convolutions_two_outputs_at_a_time(pieces, dtype, shape, out_channels, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(winograd, "NARROW", 1)
         patch.setattr(winograd, "POSITIONS", 1)
-        patch.setattr(winograd, "_combine", lambda *a, combine=winograd._combine: (calls.append(1), combine(*a)))
-        y, _ = cpu.conv_block_forward(x, weight, bias, stride, padding, "relu", None)
-    assert np.array_equal(y, reference.conv_block_forward(x, weight, bias, stride, padding, "relu", None)[0])
-    assert calls or runs > kernel[1]  # a tall kernel is turned
+        patch.setattr(conv_weight, "IDLE", np.inf)
+        combine, add = winograd._combine, winograd_weight._add_products
+        patch.setattr(winograd, "_combine", lambda *a: (calls.append(combine), combine(*a)))
+        patch.setattr(winograd_weight, "_add_products", lambda *a: (calls.append(add), add(*a)))
+        y, saved = cpu.conv_block_forward(x, weight, bias, stride, padding, "relu", None)
+        dy = whole(rng, y.shape, dtype)
+        found = cpu.conv_block_backward(dy, saved, x, weight, stride, padding, False, True)
+    right, saved = reference.conv_block_forward(x, weight, bias, stride, padding, "relu", None)
+    assert np.array_equal(y, right)
+    right = reference.conv_block_backward(dy, saved, x, weight, stride, padding, False, True)
+    assert all(map(np.array_equal, found[1:], right[1:]))
+    assert set(calls) == {combine, add} or runs > kernel[1]  # a tall kernel is turned
 
 
 def test_pieces_are_as_many_for_each_thread_and_the_last_ones_half_as_large(monkeypatch):

@@ -45,3 +45,21 @@ def test_two_outputs_at_a_time_round_hardly_worse(blocks, channels, stride, more
             y, _ = cpu.conv_block_forward(x, weight, *arguments, "relu", None)
         errors.append(np.sqrt(np.mean((y - right)[right > 0] ** 2)))
     assert errors[0] != errors[1] and errors[0] < more * errors[1]
+
+
+# Here both ways add up as much: of P pairs, plainly 2P products, (2P)²/2 = 2 P². Of three blocks, ∂s and ∂d have P
+# products of variance 1 each, P²/2 both, and P of variance 2 come to ∂g₀ and ∂g₂, P² each; none to ∂g₁. Of two, ∂s has
+# P of variance 2, and so has what comes to ∂g₀ and ∂g₁.
+@pytest.mark.parametrize("blocks, channels, stride", [(3, 64, 1), (2, 1, 64)])
+def test_the_weights_gradient_of_two_outputs_at_a_time_rounds_no_worse(blocks, channels, stride):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, channels, 1, 41 * stride), np.float32)
+    geometry = (1, blocks * stride), (1, stride), ((0, 0), (0, 0))
+    dy = rng.standard_normal((60, 64, 1, 42 - blocks), np.float32)
+    right = reference.conv2d_backward_weight(x.astype(float), dy.astype(float), *geometry)[0]
+    errors = []
+    for least in (1, np.inf):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(winograd, "POSITIONS", least)
+            errors.append(np.std(cpu.conv2d_backward_weight(x, dy, *geometry)[0] - right))
+    assert errors[0] != errors[1] and errors[0] < 1.2 * errors[1]
