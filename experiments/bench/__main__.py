@@ -16,6 +16,7 @@ from scratchnet.cli import guard
 # name → whether it takes --data, whether it takes --trained and --warm
 PARTS = {
     "step": (True, True),
+    "rivals": (False, False),
     "layers": (True, True),
     "walk": (False, False),
     "predict": (True, True),

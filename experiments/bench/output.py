@@ -11,11 +11,12 @@ from typing import Any
 from experiments.bench import machine
 from scratchnet import backend
 from scratchnet.cli import Parser, guard
-from scratchnet.nets import NETS
+from scratchnet.nets import NETS, RIVALS
 
 OUT = "runs/bench"
 PAPER = ("heurinet", "mstnet", "piczaknet")  # the paper's networks, in the order of its tables
-TITLE = {"heurinet": "HeuriNet", "mstnet": "MSTNet", "piczaknet": "PiczakNet", "melnet": "MelNet"}
+TITLE = {"heurinet": "HeuriNet", "mstnet": "MSTNet", "piczaknet": "PiczakNet", "melnet": "MelNet",
+         "sbcnn": "SB-CNN", "minivgg": "MiniVGG"}  # fmt: skip
 
 
 def parser(
@@ -27,7 +28,9 @@ def parser(
     options.add_argument("--out", type=Path, default=Path(OUT), help=f"folder for the JSON (default {OUT})")
     options.add_argument("--threads", type=int, help="threads of either side (default: the cores)")
     if nets:
-        options.add_argument("--net", nargs="+", choices=NETS, default=nets, help=f"default {' '.join(nets)}")
+        options.add_argument(
+            "--net", nargs="+", choices=(*NETS, *RIVALS), default=nets, help=f"default {' '.join(nets)}"
+        )
     if data:
         options.add_argument("--data", metavar="FOLDER", help="a data set, as for training (default: synthetic)")
     if trained:

@@ -22,6 +22,7 @@ from scratchnet.losses import SoftmaxCrossEntropy
 from scratchnet.network import Network
 from scratchnet.optimizers import NesterovSGD
 
+SPECTROGRAMS = ("piczaknet", *nets.RIVALS)  # what takes them
 CLIP = {"mstnet": 3.0}  # §2.3.3
 LR = {"mstnet": 5e-3}  # while warming up; the others 2e-3
 STILL = 1e-6  # the learning rate of a measured step: it costs the same, and the state stays what it is called
@@ -57,7 +58,7 @@ class Sounds:
     def batch(self, name: str, size: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """x and target of `size` segments; where there are fewer, they come again."""
         indices = np.resize(np.roll(self.order, -first), size)
-        if name != "piczaknet":
+        if name not in SPECTROGRAMS:
             return self.segments.waveforms(indices), self.segments.label[indices]
         offset, scale = self.norms[name]
         return self.segments.logmels(indices, mean=offset, std=scale), self.segments.label[indices]
@@ -70,13 +71,13 @@ def open_sounds(data: str | Path | None) -> Sounds:
     segments = prepare(open_source(data))
     found = segments.statistics(np.arange(len(segments)))
     order = np.random.default_rng(0).permutation(len(segments))
-    return Sounds(segments, order, {"piczaknet": (found["mean"], found["std"] or 1.0)})
+    return Sounds(segments, order, dict.fromkeys(SPECTROGRAMS, (found["mean"], found["std"] or 1.0)))
 
 
 def noise(name: str, size: int, n_classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """x (standard normal) and target of the shape that the network takes."""
     rng = np.random.default_rng(1)
-    shape = (1, 60, 41) if name == "piczaknet" else (1, 20992)
+    shape = (1, 60, 41) if name in SPECTROGRAMS else (1, 20992)
     return rng.standard_normal((size, *shape), dtype=np.float32), rng.integers(0, n_classes, size)
 
 
@@ -157,11 +158,11 @@ def flops(net: Network, x: np.ndarray) -> dict[str, dict[str, int]]:
     return counts
 
 
-def density(net: Network, x: np.ndarray, layer: str = "piczak.dense2") -> float:
-    """The share of numbers that are not zero in what that layer takes in training, over 32 segments."""
+def density(net: Network, x: np.ndarray, layer: str = "piczak.dense2") -> float | None:
+    """The share of numbers that are not zero in what that layer, if any, takes in training, over 32 segments."""
     y = x[:32]
     for name, each in net.layers.items():
         if name == layer:
             return float(np.count_nonzero(y) / y.size)
         y = each.forward(y, True)
-    raise KeyError(layer)
+    return None

@@ -17,6 +17,7 @@ from experiments.bench import (
     predict,
     prepare,
     report,
+    rivals,
     step,
     waiting,
     walk,
@@ -165,6 +166,14 @@ def test_step_without_pytorch(monkeypatch):
     result = step.measure([NET], [2], rounds=1, warm=0)
     assert set(result["rows"][0]["times"]) == {"scratchnet", "SGEMM"}
     assert "–" in cells(step.table(result), 0)
+
+
+def test_step_of_a_rival(no_compiler):
+    result = step.measure(["sbcnn"], [2], rounds=1, warm=0)
+    row = result["rows"][0]
+    assert row["logits_differ"] < 10 * 70 * 2.0**-24  # as above
+    written = rivals.table(json.loads(json.dumps(result)))
+    assert cells(written, 0)[0] == "SB-CNN, 2" and "dense2" not in written
 
 
 def test_prediction(no_compiler):
