@@ -26,7 +26,7 @@ def _layer(name: str, test: str) -> Target:
 
 
 # Functions that only choose the faster of equal ways, or how much is done at once: no choice of theirs is wrong.
-CHOICES = "_layout|chunks|fewest|_vectors|_turned|_density|_skips_zeros|_tall|pieces?|_prefetch.*"
+CHOICES = "_layout|fewest|_vectors|_turned|_density|_skips_zeros|_tall|pieces?|_prefetch.*"
 CPU_FILES = {
     "conv_dense": (CPU_TESTS, "blocks or conv"),
     "conv_forward": (CPU_TESTS, "blocks or nan"),

@@ -67,7 +67,7 @@ def _states(
         if not rows:
             theirs, failed = opponents.working(theirs) if theirs else ({}, {})
         rivals = {OURS: ours, **theirs, PRODUCT: machine.matrix_product(backend.threads())}
-        on_end = max(1, SEGMENTS // batch)  # steps, as training takes them: none wakes the threads, few miss the cache
+        on_end = -(-SEGMENTS // batch)  # steps, as training takes them: none wakes the threads, few miss the cache
         times = interleave(rivals, rounds, repeat=on_end, warm=False, always=(OURS, PRODUCT))
         row["times"] = {key: timing.to_dict() for key, timing in times.items()}
         row["times"] |= {key: {"failed": reason} for key, reason in failed.items()}
@@ -99,9 +99,13 @@ def table(result: dict[str, Any]) -> str:
             f"{output.TITLE[row['net']]}, {row['batch']}", row["state"], output.timed(times[OURS]),
             *(output.timed(times.get(v)) for v in variants), f"**{rival[1] / ours:.2f}**" if rival else "–",
             f"{row['flops'] / 1e9:.3g}", f"{speed / 1e9:.0f}", f"{100 * speed / product:.0f} %",
-            *([f"{100 * row['nonzeros_into_dense2']:.0f} %"] if zeros else []),
+            *([_percent(row["nonzeros_into_dense2"])] if zeros else []),
         ])  # fmt: skip
     return f"{output.markdown(columns, lines)}{workloads.caption(result)}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.0f} %"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

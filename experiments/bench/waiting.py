@@ -21,7 +21,7 @@ def epochs(
     name: str, segments: Any, count: int, batch: int, number: int, mean: float, std: float
 ) -> list[dict[str, float]]:
     """Seconds and seconds waited of each of `number` epochs of training over `count` segments."""
-    feature = "logmel" if name == "piczaknet" else "waveform"
+    feature = "logmel" if name in workloads.SPECTROGRAMS else "waveform"
     indices = np.arange(min(count, len(segments)))
     batches = Batches(segments, indices, batch, feature=feature, mean=mean, std=std, rng=np.random.default_rng(0))
     step = workloads.Step(workloads.fresh(name, len(segments.classes)), name, *workloads.noise(name, 1))

@@ -1,12 +1,12 @@
-"""The gradient of a convolution's weights where no pool made dy sparse, without im2col.
+"""The gradient of a convolution's weights where no pool made dy sparse, without im2col of more than a few positions.
 
 At every position each number of the window is multiplied by each channel of dy, and the products of all positions are
 added up (`outer.py`). Which of the two sides lies in vectors, the layouts say:
 
-    Windows     windows in vectors, read where they lie; dy spread
+    Windows     windows in vectors; dy spread
     Channels    dy in vectors; windows spread, which are so small that vectors of them would be idle
 
-or, where it pays, two positions are taken at a time, with fewer products (`winograd_weight.Pairs`).
+or, where it pays, two positions are taken at a time, with fewer products (`winograd_weight.GradientPairs`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def backward_weight(x, dy, kernel_size, stride, padding, y=None):
             piece = slice(s, min(s + samples, end))
             buffer = geometry.buffer(samples, x.dtype)
             geometry.fill(buffer, x[piece])
-            rows = lowering.gradient_rows(dy[piece], None if y is None else y[piece])
+            rows = lowering.gradient_rows(dy[piece], None if y is None else y[piece]).astype(x.dtype, copy=False)
             dbiases[i] += np.ones(len(rows), x.dtype) @ rows
             layout.add(buffer, rows, sums[i])
 
@@ -53,7 +53,7 @@ def _layout(geometry, n, out_channels, stride, samples, dtype):
     if IDLE * channels.size <= windows.size:
         return channels
     pays = winograd.pays(geometry, n, out_channels, stride, True)
-    return winograd_weight.Pairs(*arguments, stride) if pays else windows
+    return winograd_weight.GradientPairs(*arguments, stride) if pays else windows
 
 
 class Windows:
@@ -61,7 +61,7 @@ class Windows:
 
     def __init__(self, geometry, out_channels, samples, dtype):
         self._offsets = geometry.offsets_of(samples)
-        self._like, self._starts, self._taps = outer.chunks(geometry, dtype)
+        self._like, self._starts, self._taps = outer.window_rows(geometry, dtype)
         self.shape = len(self._starts), -(-out_channels // 4), 4, len(self._like) * lanes_of(dtype)
         self.size = np.prod(self.shape)
 
@@ -86,8 +86,7 @@ class Channels:
         self._like = outer.fewest(lambda vectors: -(-out_channels // (vectors * lanes)))
         width = len(self._like) * lanes
         self._starts = np.arange(0, out_channels, width)
-        self._offsets = np.arange(samples * geometry.positions) * out_channels
-        self._windows = geometry.offsets_of(samples)
+        self._offsets = geometry.offsets_of(samples)
         run, k = np.divmod(np.arange(taps), geometry.run_length)
         self._steps = np.pad(run * geometry.row_step + k, (0, -taps % 4))  # of a window; the last ones for nothing
         self.shape = len(self._starts), len(self._steps) // 4, 4, width
@@ -96,17 +95,17 @@ class Channels:
     def add(self, buffer, rows, sums):
         """See `Windows`."""
         chunks = scratch("chunks", (STRETCH * sums.shape[-1],), rows.dtype)
-        others = scratch("others", (len(rows), len(self._steps)), rows.dtype)
-        _copy_windows(buffer, self._windows, self._steps, others)
-        numbers = _with_slack(rows, sums.shape[-1])
-        others = others.reshape(-1), len(self._steps)
-        _add_products(numbers, self._offsets[: len(rows)], *others, self._starts, chunks, self._like, sums)
+        others = scratch("others", (STRETCH * len(self._steps),), rows.dtype)
+        windows = buffer, self._offsets[: len(rows)], self._steps
+        channels = _with_slack(rows, sums.shape[-1]), rows.shape[1], self._starts
+        _add_channels(*windows, *channels, chunks, others, self._like, sums)
 
     def weight_gradient(self, sums, shape):
         """See `Windows`."""
         out_channels, channels, kh, kw = shape
-        taps = sums.sum(axis=0).transpose(1, 2, 0, 3).reshape(len(self._steps), -1)
-        taps = taps[: kh * kw * channels, :out_channels].reshape(kh, kw, channels, out_channels)
+        taps = sums.transpose(0, 2, 3, 1, 4).reshape(len(sums), len(self._steps), -1)
+        # What lies beyond the last tap and channel means nothing.
+        taps = taps[:, : kh * kw * channels, :out_channels].sum(axis=0).reshape(kh, kw, channels, out_channels)
         return np.ascontiguousarray(taps.transpose(3, 2, 0, 1))
 
 
@@ -117,13 +116,6 @@ def _with_slack(rows, multiple):
     room = scratch("slack", (rows.size + lowering.SLACK,), rows.dtype)
     room[: rows.size] = rows.reshape(-1)
     return room
-
-
-def _copy_windows(sample, offsets, steps, out):
-    """out[p, k] = what lies steps[k] behind offsets[p]"""
-    for p in range(out.shape[0]):
-        for k in range(out.shape[1]):
-            out[p, k] = element(sample, offsets[p] + steps[k])
 
 
 def _add_products(numbers, offsets, others, step, starts, chunks, like, sums):
@@ -142,5 +134,19 @@ def _add_products(numbers, offsets, others, step, starts, chunks, like, sums):
             add_outer(chunks, others, first * step, step, len(here), groups, like, sums.reshape(-1), to)
 
 
-_copy_windows = njit(nogil=True, cache=True)(_copy_windows)
+def _add_channels(x, offsets, steps, numbers, channels, starts, chunks, others, like, sums):
+    """As above, with dy for numbers and windows for the others: what lies `steps` behind the offsets."""
+    groups, width, taps = sums.shape[1], sums.shape[3], len(steps)
+    for first in range(0, len(offsets), STRETCH):
+        count = min(STRETCH, len(offsets) - first)
+        for p in range(count):
+            for k in range(taps):
+                others[p * taps + k] = element(x, offsets[first + p] + steps[k])
+        for chunk in range(len(starts)):
+            for p in range(count):
+                store(chunks, p * width, row(numbers, (first + p) * channels + starts[chunk], like))
+            add_outer(chunks, others, 0, taps, count, groups, like, sums.reshape(-1), chunk * groups * 4 * width)
+
+
+_add_channels = njit(nogil=True, cache=True)(_add_channels)
 _add_products = njit(nogil=True, cache=True)(_add_products)

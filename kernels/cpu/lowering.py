@@ -112,7 +112,7 @@ def _offsets(geometry, samples):
     return np.pad(offsets, (0, -len(offsets) % 4), mode="edge")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def chunks(geometry, width):
     """A window cut into chunks of `width` numbers: where each starts, and which tap each number is (−1: none)."""
     if geometry.span <= 1.3 * geometry.runs * geometry.run_length:  # the gaps between runs cost less than their edges

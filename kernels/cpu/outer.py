@@ -21,7 +21,7 @@ def fewest(needed):
     return min(((0,) * count for count in range(MOST, 1, -1)), key=lambda like: len(like) * needed(len(like)))
 
 
-def chunks(geometry, dtype):
+def window_rows(geometry, dtype):
     """A window in such rows: the tuple, where each row starts, and which tap each number is (`lowering.chunks`)."""
     lanes = lanes_of(dtype)
     like = fewest(lambda vectors: len(lowering.chunks(geometry, vectors * lanes)[0]))

@@ -341,10 +341,11 @@ def _splat(builder, value, kind):
 if config.DISABLE_JIT:  # the same, for a debugger
 
     def load(array, index):  # noqa: F811
-        return array[index : index + lanes_of(array.dtype)].copy()
+        return array[index : index + lanes_of(array.dtype)].copy().reshape(lanes_of(array.dtype))
 
     def row(array, index, like):  # noqa: F811
-        return array[index : index + len(like) * lanes_of(array.dtype)].copy().reshape(len(like), -1)
+        lanes = lanes_of(array.dtype)
+        return array[index : index + len(like) * lanes].copy().reshape(len(like), lanes)
 
     def store(array, index, value):  # noqa: F811
         value = value.reshape(-1)

@@ -28,14 +28,14 @@ from scratchnet.kernels.cpu.processor import BYTES
 from scratchnet.kernels.cpu.vectors import add, fma, load, splat, store
 
 NARROW = 32  # numbers of a block, and output channels, from which it pays
-POSITIONS = 2000  # of the whole batch, from which it pays to make other weights
+POSITIONS = 2000  # of the whole batch, from which it pays
 
 
 def pays(geometry, n, out_channels, stride, two) -> bool:
     """Whether a kernel is three blocks wide, or, with `two`, two, and the work large enough.
 
-    Two are not for a layer without a ReLU: it may be MelNet's transform, of which a logarithm is taken, and the
-    quietest bands would show what rounds worse.
+    Two are not for the map of a layer without a ReLU: it may be MelNet's transform, of which a logarithm is taken, and
+    the quietest bands would show what rounds worse.
     """
     block = stride[1] * geometry.channels
     if geometry.run_length != 3 * block and not (two and geometry.run_length == 2 * block):
@@ -93,7 +93,10 @@ def _panels(weight, bias, runs, block):
 
 
 def _combine(image, block, terms, row_step):
-    """What goes beyond a row is not read: a pair's second output is none of the map's there."""
+    """What the products' kernels are multiplied by, as long as a block for each pair of outputs (see the top).
+
+    What goes beyond a row is not read: a pair's second output is none of the map's there.
+    """
     x, lanes, minus = image.reshape(-1), BYTES // image.itemsize, -image.dtype.type(1)
     products, vectors = len(terms), block // lanes * lanes
     a, b, c, d = terms[0], terms[1], terms[products - 2], terms[products - 1]

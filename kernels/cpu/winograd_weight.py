@@ -9,7 +9,8 @@ Of two outputs' gradients ∂y and the inputs c under them, added up over all pa
     ∂d = ½(∂y₀ − ∂y₁) (c₂ − c₁)      ∂g₁ = ∂s − ∂d
                                      ∂g₂ = ∂s + ∂d + ∂y₁ (c₃ − c₁)
 
-The sums of either side are made a stretch of pairs at a time, on their way to the register kernel.
+The sums of either side are made a stretch of pairs at a time, on their way to the register kernel. A NaN or infinity
+makes more of the weights NaN than in the plain gradient: it is in both outputs' sums, or multiplied by 0.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ TWO = [(1, 1), (1, 0), (0, 1)], [(1, 1, 0), (0, 1, -1), (2, 1, -1)]
 THREE = [(0.5, 0.5), (0.5, -0.5), (1, 0), (0, 1)], [(1, 2, 1), (2, 1, -1), (0, 2, -1), (3, 1, -1)]
 
 
-class Pairs:
-    """See `conv_weight.Windows`."""
+class GradientPairs:
+    """A layout; see `conv_weight.Windows`."""
 
     def __init__(self, geometry, out_channels, samples, dtype, stride):
         block, padded = stride[1] * geometry.channels, (geometry.height, geometry.width)
         kernel = geometry.runs, stride[1]  # one block wide
         column = lowering.lower(geometry.channels, padded, kernel, stride, ((0, 0), (0, 0)))
-        self._like, self._starts, self._taps = outer.chunks(column, dtype)
+        self._like, self._starts, self._taps = outer.window_rows(column, dtype)
         shares, sums = TWO if geometry.run_length == 2 * block else THREE
         first, other, signs = np.array(sums).T
         self._shares, self._signs = np.array(shares, dtype), signs.astype(dtype)
@@ -54,8 +55,9 @@ class Pairs:
         pairs, channels = len(rows) // self._positions * self._pairs, rows.shape[1]
         chunks = scratch("chunks", (STRETCH * sums.shape[-1],), rows.dtype)
         others = scratch("others", (STRETCH * channels + lowering.SLACK,), rows.dtype)
-        outputs = rows.reshape(-1), channels, self._outputs[:, :pairs], self._second, self._shares
-        _add_products(buffer, self._inputs, self._signs, *outputs, self._starts, chunks, others, self._like, sums)
+        outputs = rows.reshape(-1), channels, self._outputs, self._second, self._shares
+        inputs = buffer, self._inputs, self._signs, self._starts
+        _add_pairs(pairs, *outputs, *inputs, chunks, others, self._like, sums)
 
     def weight_gradient(self, sums, shape):
         """See `conv_weight.Windows`."""
@@ -63,20 +65,25 @@ class Pairs:
         sums = sums.reshape(parts, products, chunks, groups * four, width).transpose(1, 0, 3, 2, 4)
         out_channels, channels, kh, kw = shape
         block = out_channels, kw // (products - 1) * channels, kh, 1
-        s, d, *rest = (lowering.weight_gradient(product, self._taps, block)[..., 0] for product in sums)
-        columns = (s + d, s + rest[0]) if products == 3 else (s + d + rest[0], s - d, s + d + rest[1])
+        found = [lowering.weight_gradient(product, self._taps, block)[..., 0] for product in sums]
+        if products == 3:
+            s, y0, y1 = found
+            columns = s + y0, s + y1
+        else:
+            s, d, y0, y1 = found
+            columns = s + d + y0, s - d, s + d + y1
         blocks = np.stack(columns, axis=-1).reshape(out_channels, -1, channels, kh, len(columns))
         return np.ascontiguousarray(blocks.transpose(0, 2, 3, 4, 1)).reshape(shape)
 
 
-def _add_products(x, inputs, signs, dy, channels, outputs, second, shares, starts, chunks, others, like, sums):
-    """sums[product, chunk] += Σ outer products, a stretch of pairs at a time, with room for its sums."""
+def _add_pairs(pairs, dy, channels, outputs, second, shares, x, inputs, signs, starts, chunks, others, like, sums):
+    """sums[product, chunk] += Σ outer products of so many pairs, a stretch at a time, with room for its sums."""
     groups, width = sums.shape[2], sums.shape[4]
-    for first in range(0, outputs.shape[1], STRETCH):
-        count = min(STRETCH, outputs.shape[1] - first)
+    for first in range(0, pairs, STRETCH):
+        count = min(STRETCH, pairs - first)
         to = 0
         for t in range(len(signs)):
-            _combine(dy, channels, outputs[:, first:], second[first:], shares[t], count, others)
+            _combine_outputs(dy, channels, outputs[:, first:], second[first:], shares[t], count, others)
             for chunk in range(len(starts)):
                 for p in range(count):
                     a, b = inputs[t, 0, first + p] + starts[chunk], inputs[t, 1, first + p] + starts[chunk]
@@ -85,7 +92,7 @@ def _add_products(x, inputs, signs, dy, channels, outputs, second, shares, start
                 to += groups * 4 * width
 
 
-def _combine(dy, channels, outputs, second, shares, count, out):
+def _combine_outputs(dy, channels, outputs, second, shares, count, out):
     """out[p, o] = the shares of dy of both outputs of a pair, added up"""
     lanes, nothing = BYTES // dy.itemsize, zeros(dy)
     vectors = channels // lanes * lanes
@@ -99,5 +106,5 @@ def _combine(dy, channels, outputs, second, shares, count, out):
             out[to + o] = a * dy[y0 + o] + b * dy[y1 + o]
 
 
-_combine = njit(nogil=True, cache=True)(_combine)
-_add_products = njit(nogil=True, cache=True)(_add_products)
+_combine_outputs = njit(nogil=True, cache=True)(_combine_outputs)
+_add_pairs = njit(nogil=True, cache=True)(_add_pairs)

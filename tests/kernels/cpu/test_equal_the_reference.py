@@ -131,6 +131,7 @@ def compare(dtype, block, with_bias, seed):
 # More positions than the weight gradient takes at a time.
 @both_types
 @example(block=((1, 2, 1, 300), 3, (1, 3), (1, 1), ((0, 0), (0, 0)), False, None), seed=0)
+@example(block=((17, 1, 5, 9), 40, (3, 3), (1, 1), ((1, 1), (1, 1)), False, None), seed=0)
 @example(block=((2, 1, 9, 40), 40, (3, 3), (1, 1), ((1, 1), (1, 1)), False, None), seed=0)
 @example(block=((2, 1, 9, 40), 64, (2, 3), (1, 1), ((0, 0), (1, 1)), False, None), seed=0)
 @given(block=blocks(), seed=seeds)
@@ -149,7 +150,8 @@ def test_convolutions(pieces, dtype, block, seed):
 
 # Kernels two or three strides wide: MiniVGG's, MSTNet's conv1 and conv2.
 @both_types
-@example(shape=(2, 2, 1, 350), out_channels=3, runs=1, stride=(1, 1), blocks=3, padding=((0, 0), (0, 0)), seed=0)
+@example(shape=(2, 2, 1, 351), out_channels=3, runs=1, stride=(1, 1), blocks=3, padding=((0, 0), (0, 0)), seed=0)
+@example(shape=(17, 5, 1, 283), out_channels=9, runs=1, stride=(1, 40), blocks=3, padding=((0, 0), (0, 0)), seed=0)
 @example(shape=(3, 2, 6, 9), out_channels=40, runs=3, stride=(1, 1), blocks=3, padding=((1, 1), (1, 1)), seed=0)
 @example(shape=(5, 1, 1, 64), out_channels=70, runs=1, stride=(1, 8), blocks=2, padding=((0, 0), (4, 4)), seed=0)
 @example(shape=(5, 20, 1, 9), out_channels=17, runs=1, stride=(1, 1), blocks=3, padding=((0, 0), (1, 1)), seed=0)
@@ -172,9 +174,9 @@ def test_convolutions_two_outputs_at_a_time(pieces, dtype, shape, out_channels, 
         patch.setattr(winograd, "NARROW", 1)
         patch.setattr(winograd, "POSITIONS", 1)
         patch.setattr(conv_weight, "IDLE", np.inf)
-        combine, add = winograd._combine, winograd_weight._add_products
+        combine, add = winograd._combine, winograd_weight._add_pairs
         patch.setattr(winograd, "_combine", lambda *a: (calls.append(combine), combine(*a)))
-        patch.setattr(winograd_weight, "_add_products", lambda *a: (calls.append(add), add(*a)))
+        patch.setattr(winograd_weight, "_add_pairs", lambda *a: (calls.append(add), add(*a)))
         y, saved = cpu.conv_block_forward(x, weight, bias, stride, padding, "relu", None)
         dy = whole(rng, y.shape, dtype)
         found = cpu.conv_block_backward(dy, saved, x, weight, stride, padding, False, True)

@@ -3,7 +3,7 @@
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from scratchnet.kernels.cpu import dense, lowering, parallel
+from scratchnet.kernels.cpu import conv_weight, dense, lowering, parallel, winograd, winograd_weight
 from scratchnet.layers import Conv1D, Dense, Dropout, Flatten, MaxPool1D, ReLU
 from scratchnet.network import Network
 
@@ -59,7 +59,8 @@ def step(threads):
     try:
         rng = np.random.default_rng(0)
         layers = [
-            Conv1D(2, 20, 7, stride=2, rng=rng), ReLU(), MaxPool1D(3), Conv1D(20, 33, 3, padding=1, rng=rng), ReLU(),
+            Conv1D(2, 64, 1, rng=rng), ReLU(), Conv1D(64, 20, 7, stride=2, rng=rng), ReLU(), MaxPool1D(3),
+            Conv1D(20, 33, 3, padding=1, rng=rng), ReLU(), Conv1D(33, 33, 5, padding=2, rng=rng),
             Flatten(), Dropout(0.5), Dense(33 * 16, 600, rng=rng), ReLU(), Dropout(0.5), Dense(600, 5, rng=rng),
         ]  # fmt: skip
         net = Network([("all", [(str(i), layer) for i, layer in enumerate(layers)])])
@@ -72,14 +73,23 @@ def step(threads):
 
 
 def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
-    skipped = []
-    product = dense.sparse_product
+    skipped, layouts = [], set()
+    product, layout = dense.sparse_product, conv_weight._layout
     monkeypatch.setattr(dense, "sparse_product", lambda *matrices: (skipped.append(1), product(*matrices)))
     monkeypatch.setattr(dense, "LEAST", 1000)
     monkeypatch.setattr(dense, "SIDES", (1, 1, 1))
     monkeypatch.setattr(lowering, "PIECE_BYTES", 8192)
+    monkeypatch.setattr(winograd, "NARROW", 1)
+    monkeypatch.setattr(winograd, "POSITIONS", 1)
+
+    def chosen(*arguments):
+        layouts.add(type(found := layout(*arguments)))
+        return found
+
+    monkeypatch.setattr(conv_weight, "_layout", chosen)
     one, *others = [step(threads) for threads in (1, 2, 3)]
-    assert len(skipped) >= 3 and len(one) == 10
+    assert len(skipped) >= 3 and len(one) == 14
+    assert layouts == {conv_weight.Windows, conv_weight.Channels, winograd_weight.GradientPairs}
     assert all(np.array_equal(a, b) for other in others for a, b in zip(one, other, strict=True))
 
 

@@ -51,7 +51,7 @@ def test_two_outputs_at_a_time_round_hardly_worse(blocks, channels, stride, more
 # products of variance 1 each, P²/2 both, and P of variance 2 come to ∂g₀ and ∂g₂, P² each; none to ∂g₁. Of two, ∂s has
 # P of variance 2, and so has what comes to ∂g₀ and ∂g₁.
 @pytest.mark.parametrize("blocks, channels, stride", [(3, 64, 1), (2, 1, 64)])
-def test_the_weights_gradient_of_two_outputs_at_a_time_rounds_no_worse(blocks, channels, stride):
+def test_the_weights_gradient_of_two_outputs_at_a_time_rounds_about_the_same(blocks, channels, stride):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((60, channels, 1, 41 * stride), np.float32)
     geometry = (1, blocks * stride), (1, stride), ((0, 0), (0, 0))
