@@ -36,6 +36,11 @@ def one_backend():
     backend.use("cpu")
 
 
+@pytest.fixture(autouse=True)
+def one_step_a_round(monkeypatch):
+    monkeypatch.setattr(step, "SEGMENTS", 1)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Two classes, three clips each of a second and a half, at another rate than ours; and a cache of its own."""
