@@ -1,6 +1,6 @@
 """All benchmarks, one after the other, each in a process of its own:   python -m experiments.bench [--data FOLDER]
 
-About 25 minutes on two cores. `python -m experiments.bench.report` then puts the tables into docs/speed.md.
+Half an hour on two cores. `python -m experiments.bench.report` then puts the tables into docs/speed.md.
 """
 
 from __future__ import annotations

@@ -11,17 +11,7 @@ from hypothesis import strategies as st
 from numba import config
 
 from scratchnet.kernels import cpu, reference
-from scratchnet.kernels.cpu import (
-    conv_weight,
-    dense,
-    elementwise,
-    lowering,
-    panels,
-    parallel,
-    update,
-    winograd,
-    winograd_weight,
-)
+from scratchnet.kernels.cpu import dense, elementwise, lowering, panels, parallel, update, winograd, winograd_weight
 from tests.support import seeds
 
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -173,7 +163,7 @@ def test_convolutions_two_outputs_at_a_time(pieces, dtype, shape, out_channels, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(winograd, "NARROW", 1)
         patch.setattr(winograd, "POSITIONS", 1)
-        patch.setattr(conv_weight, "IDLE", np.inf)
+        patch.setattr("scratchnet.kernels.cpu.conv_weight.IDLE", np.inf)
         combine, add = winograd._combine, winograd_weight._add_pairs
         patch.setattr(winograd, "_combine", lambda *a: (calls.append(combine), combine(*a)))
         patch.setattr(winograd_weight, "_add_pairs", lambda *a: (calls.append(add), add(*a)))
