@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.paired import predictions
-from experiments.table import find, markdown, percent, row_of
+from experiments.table import find, markdown, mean_sd, percent, row_of
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 
@@ -36,7 +36,7 @@ def _main(argv: Sequence[str] | None) -> int:
     folds = sorted(next(iter(systems.values())))
     scores = [(Path(path).name, accuracies(tested)) for path, tested in systems.items()]
     scores.append(("**together**", accuracies(together(systems))))
-    rows = [[name, *(percent(score, None) for score in each), summary(each)] for name, each in scores]
+    rows = [[name, *(percent(score) for score in each), mean_sd(each)] for name, each in scores]
     print(markdown(["clips, mean probability (%)", *(f"fold {fold}" for fold in folds), "mean ± sd"], rows))
     return 0
 
@@ -82,11 +82,6 @@ def accuracies(folds: Mapping[int, Fold]) -> list[float]:
         float(np.mean([label == max(p, key=p.__getitem__) for label, p in folds[fold].values()]))
         for fold in sorted(folds)
     ]
-
-
-def summary(scores: Sequence[float]) -> str:
-    """Mean ± sample deviation over folds, in percent."""
-    return percent(float(np.mean(scores)), float(np.std(scores, ddof=1)) if len(scores) > 1 else None)
 
 
 if __name__ == "__main__":

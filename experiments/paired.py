@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.table import SCORES, TITLES, find, markdown, row_of
+from experiments.table import SCORES, TITLES, find, markdown, percent, row_of
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.training.runfolder import PREDICTIONS
@@ -152,9 +152,9 @@ def comparison_markdown(rows: Sequence[Row]) -> str:
         sd = "" if row["difference_sd"] is None else f" ± {100 * row['difference_sd']:.1f}"
         clips = "" if row["clips"] is None else f"{row['only_a']} : {row['only_b']} of {row['clips']}"
         cells.append(
-            [f"{row['seed']}", TITLES[row["score"]], f"{100 * row['a']:.1f}", f"{100 * row['b']:.1f}",
-             f"{100 * row['difference']:+.1f}{sd}", f"{row['folds']}", p(row["p_t"]), p(row["p_wilcoxon"]), clips,
-             p(row["p_mcnemar"])]
+            [f"{row['seed']}", TITLES[row["score"]], percent(row["a"]), percent(row["b"]),
+             f"{round(100 * row['difference'], 9):+.1f}{sd}", f"{row['folds']}", p(row["p_t"]),
+             p(row["p_wilcoxon"]), clips, p(row["p_mcnemar"])]
         )  # fmt: skip
     heads = ["seed", "accuracy", "A (%)", "B (%)", "A − B (points)", "folds", "p, paired t", "p, Wilcoxon"]
     return markdown([*heads, "right: A alone : B alone", "p, McNemar"], cells)

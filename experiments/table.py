@@ -156,9 +156,14 @@ def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def percent(mean: float, sd: float | None) -> str:
-    """81.5 ± 6.1"""
-    return f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
+def percent(mean: float, sd: float | None = None) -> str:
+    """81.5 ± 6.1; what is halfway between two tenths but for the last bits is rounded as if it were exact."""
+    return f"{round(100 * mean, 9):.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
+
+
+def mean_sd(values: Sequence[float]) -> str:
+    """Mean ± sample deviation, as `percent` prints them; a single value has none."""
+    return percent(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
 
 
 def minutes(seconds: float) -> str:
