@@ -16,7 +16,8 @@ from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.training.runfolder import RunFolder
 
-FORCING = "forcing"  # the one phase without classes
+FORCING = "forcing"  # the one phase that learns without classes
+TITLES_OF = {FORCING: "forcing, then Phase 0's network", "random": "random weights"}
 SHARE = "(%)"  # ends the title of a line of shares
 
 
@@ -28,13 +29,14 @@ def phase_lines(name: str, lines: Sequence[Row], tested: Row | None) -> Iterator
         for which in ("train", "valid"):
             yield f"forcing: mean square error, {which}, last epoch", lines[-1][f"{which}_loss"]
         yield "forcing: mean square error, valid, best epoch", min(line["valid_loss"] for line in lines)
-        return
-    title = f"Phase {name}" if name.isdigit() else f"{name} weights"
+        if tested is not None:
+            yield "forcing: decibels off the spectrogram, root mean square, test", tested["decibels"]
+    title = f"Phase {name}" if name.isdigit() else TITLES_OF[name]
     if tested is not None:
         for score in SCORES:
             yield f"{title}: {TITLES[score]} {SHARE}", tested[score]
         yield f"{title}: best epoch, validation fold, segments, balanced {SHARE}", tested["valid_balanced_accuracy"]
-    if lines:
+    if lines and lines[0]["train_accuracy"] is not None:
         for which, line in (("first", lines[0]), ("last", lines[-1])):
             yield f"{title}: training segments right, {which} epoch {SHARE}", line["train_accuracy"]
 
@@ -70,7 +72,7 @@ def folds_markdown(models: dict[int, dict[str, Any]]) -> str:
 def _cell(title: str, value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
-    return percent(value) if title.endswith(SHARE) else f"{value:.4f}"
+    return percent(value) if title.endswith(SHARE) else f"{value:.3g}"
 
 
 def name_of(path: Path) -> str:

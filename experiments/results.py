@@ -9,11 +9,10 @@ figures/            the paper's figures, of the runs with seed 0
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -34,7 +33,7 @@ from experiments.studies import (
 from experiments.table import HEADS, Row, figures_of, find, markdown, row_of, summary, write_csv
 from scratchnet.errors import InputError
 from scratchnet.training.files import read_json, write_text
-from scratchnet.training.runfolder import MODEL, RESULT, RunFolder
+from scratchnet.training.runfolder import RESULT, RunFolder
 
 if TYPE_CHECKING:
     from experiments.reproduce import Reproduction
@@ -150,18 +149,14 @@ def paired_section(name: str, study: Study, done: Finished, failed: dict[str, st
 
 
 def forcing_table(name: str, study: Study, done: Finished) -> str:
-    """How near the forced front end came to its target on the validation fold."""
+    """How near the forced front end came to the test folds' spectrograms, in the target's units and in decibels."""
     lines = []
     for system in study.systems:
-        errors, decibels = [], []
-        for row in done.of(system, done.work.seeds[name]):
-            folder = RunFolder(done.work.out / row["run"])
-            best = min(line["valid_loss"] for line in folder.metrics() if line["phase"] == "forcing")
-            errors.append(best)
-            about = about_model(folder.path)
-            decibels.append(np.sqrt(best) * about["scale"] / about["inside"][1])
-        if errors:
-            lines.append([system.name, f"{np.mean(errors):.2e}", f"{np.mean(decibels):.2f}"])
+        results = [RunFolder(done.work.out / row["run"]).result() for row in done.of(system, done.work.seeds[name])]
+        forced = [figures for result in results if result and (figures := result["phases"].get("forcing"))]
+        if forced:
+            error, decibels = (np.mean([made[what] for made in forced]) for what in ("mean_square_error", "decibels"))
+            lines.append([system.name, f"{error:.2e}", f"{decibels:.2f}"])
     return markdown(["system", "mean square error", "its root in decibels"], lines)
 
 
@@ -193,17 +188,9 @@ def gradient_table(name: str, study: Study, done: Finished) -> str:
     return markdown(["system", "parameter", "median", "largest"], lines)
 
 
-def about_model(path: Path) -> dict[str, Any]:
-    """What a model.safetensors says of itself; its arrays stay on disk."""
-    from safetensors import safe_open
-
-    with safe_open(path / MODEL, framework="numpy") as file:
-        return {name: json.loads(value) for name, value in file.metadata().items()}
-
-
 Table = Callable[[str, Study, Finished], str]
 EXTRAS: dict[str, tuple[tuple[str, Table], ...]] = {
-    "forcing": (("The front end alone, at its best on the validation fold:", forcing_table),),
+    "forcing": (("The front end alone, at its best epoch by the validation fold, on the test fold:", forcing_table),),
     "best": (("At the best epoch, mean over folds:", validation_table),),
     "melnet": (("Gradient norms of the front end, epoch means in Phases 1 to 3:", gradient_table),),
 }

@@ -70,6 +70,7 @@ MSTNET = System("MSTNet, IceBreaker", {"net": "mstnet", "grad_norms": True})
 HEURINET_LONG = System("HeuriNet, IceBreaker, Phase 3 4 times as long", {"net": "heurinet", "epochs_phase3_times": 4})
 HEURINET_RANDOM = System("HeuriNet, random init", {"net": "heurinet", "init": "random"})
 MSTNET_RANDOM = System("MSTNet, random init", {"net": "mstnet", "init": "random", "grad_norms": True})
+MSTNET_FORCED = System("MSTNet, forcing alone", {"net": "mstnet", "init": "forcing"})
 MELNET = System("MelNet, |·|²", {"net": "melnet", "mel_power": 2, "grad_norms": True})
 MELNET_MODULUS = System("MelNet, |·|", {"net": "melnet", "mel_power": 1, "grad_norms": True})
 FIVE = (PICZAKNET, HEURINET, MSTNET, HEURINET_RANDOM, MSTNET_RANDOM)
@@ -142,6 +143,7 @@ STRONGER = (
         {**_behind(MELNET, "SB-CNN").settings, **LONG},
     ),
 )
+FORCED = _versions(MSTNET_FORCED, forcing_target=("minmax", "paper", "code"))[1:]
 RATES = _versions(HEURINET, lr_times=(0.25, 4.0))
 WIDTHS = _versions(HEURINET, conv1_kernel=(55, 310))
 COUNTS = _versions(HEURINET, conv1_channels=(40, 160))
@@ -181,8 +183,10 @@ STUDIES = {
         pairs=((DELTAS, PLAIN), (AUGMENTED, PLAIN), (BOTH, PLAIN)),
     ),
     "forcing": Study(
-        "How near does MSTNet's front end come to the Mel-spectrogram when forced, by the target's normalisation?",
-        _versions(MSTNET, forcing_target=("minmax", "paper", "code"))[1:],
+        "How near does MSTNet's front end come to the Mel-spectrogram when forced, by the target's normalisation? "
+        "Does the training that follows bring anything?",
+        (MSTNET, *FORCED),
+        pairs=tuple((MSTNET, forced) for forced in FORCED),
     ),
     "melnet": Study(
         "H2: does a front end that starts as the Mel transform beat it? Does its square make gradients explode?",
@@ -194,6 +198,7 @@ STUDIES = {
         "H1: is PiczakNet the bottleneck? Two others from the literature behind the same front ends",
         (*ALL_FRONTS, *(system for system, _ in BEHIND)),
         pairs=BEHIND,
+        noise=True,
     ),
     "best": Study(
         "What is the best that these questions lead to? To be chosen by the validation folds, not by the test folds",

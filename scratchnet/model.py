@@ -159,7 +159,8 @@ class Model:
 
 
 def load_phase(path: str | Path, name: str | int) -> Model:
-    """The model as it was at the best epoch of one phase of a run: 0 (PiczakNet on spectrograms), 1, 2, 3 or "random".
+    """The model as it was at the best epoch of one phase of a run: 0 (PiczakNet on spectrograms), "forcing" (before
+    it, MSTNet's forced front end), 1, 2, 3 or "random".
 
     Raises `InputError` where `path` is no run folder, or the run has no such phase or no weights of it.
     """
@@ -168,7 +169,7 @@ def load_phase(path: str | Path, name: str | int) -> Model:
     from scratchnet.training.runfolder import RunFolder
 
     folder, config = RunFolder.open(Path(path))
-    phases = {str(phase.name): phase for phase in phases_for(config) if phase.name != "forcing"}
+    phases = {str(phase.name): phase for phase in phases_for(config)}
     if str(name) not in phases:
         raise InputError(f"{path}: this run has no phase {name} (it has {', '.join(phases)})")
     phase = phases[str(name)]

@@ -18,6 +18,8 @@ from scratchnet.training.files import read_arrays
 from scratchnet.training.phases import phases_for
 from scratchnet.training.runfolder import CONFIG, MODEL, RunFolder
 
+INITS = {"icebreaker": "IceBreaker", "random": "random init", "forcing": "forcing alone"}
+
 
 class Run(NamedTuple):
     """One run over one split of the data: its folder and its settings."""
@@ -42,7 +44,7 @@ class Run(NamedTuple):
             name += " (batch norm)"
         if config.back_end != "piczak":
             name += f" before {style.title(config.back_end)}"
-        return f"{name}, {'IceBreaker' if config.init == 'icebreaker' else 'random init'}"
+        return f"{name}, {INITS[config.init]}"
 
     def result(self) -> dict[str, Any]:
         """result.json. Raises `InputError` where the run is not finished."""

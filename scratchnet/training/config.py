@@ -36,7 +36,11 @@ class Config:
     subset: str | None = _setting(None, "part of the data set: esc10 of an ESC-50 folder", choices=("esc10",))
     net: str = _setting("heurinet", "network to train", choices=(*NETS, *RIVALS))
     back_end: str = _setting("piczak", "what follows the front end: PiczakNet, or a rival", choices=tuple(BACK_ENDS))
-    init: str = _setting("icebreaker", "four phases from PiczakNet, or all at once", choices=("icebreaker", "random"))
+    init: str = _setting(
+        "icebreaker",
+        "four phases from PiczakNet, all weights at once, or forcing alone (mstnet)",
+        choices=("icebreaker", "random", "forcing"),
+    )
     phase0: str | None = _setting(
         None, "finished run of PiczakNet, or of --back-end, that is Phase 0 already; none: train it"
     )
@@ -324,6 +328,8 @@ def check(config: Config) -> None:
         )
     if config.net in RIVALS and config.back_end != config.net:
         raise InputError(f"--back-end {config.back_end}: --net {config.net} is a back end itself; leave one out")
+    if config.init == "forcing" and config.net != "mstnet":
+        raise InputError(f"--init forcing: {config.net} has no front end that is forced; take --net mstnet")
     if config.deltas and not config.is_back_end:
         raise InputError(
             f"--deltas {config.deltas}: a second channel is for --net piczaknet; {config.net} makes its own input"

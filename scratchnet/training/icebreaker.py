@@ -115,8 +115,6 @@ class IceBreaker:
             net = self._net(phase)
             with stop_on_signal() as stop:
                 about = self._train(phase, net, stop)
-                if phase.name == "forcing":
-                    continue
                 found = self.folder.load_figures(phase.name)
                 if found is None:
                     self._load_best(phase, net)
@@ -125,6 +123,8 @@ class IceBreaker:
                         done.state_dict(), model_about(self.config, done, self.segments, self.norm, self.inside, phase)
                     )
                     found = {**self._figures(phase, done, stop), **about}
+                    if phase.name == "forcing":
+                        found |= self._forced(phase, done, stop)
                     self.folder.save_figures(phase.name, found)
             figures[str(phase.name)] = found
             self.screen.say(summary(phase, found))
@@ -142,11 +142,19 @@ class IceBreaker:
         return self._nets[name]
 
     def _task(self, phase: Phase, net: Network) -> Task:
-        config, seed = self.config, (self.config.seed, STREAMS[phase.name])
-        draw = config.augment > 0 and config.augment_epoch == "draw"
-        if phase.name == "forcing":
-            target, size = forcing_target(config, self.segments, self.train), config.forcing_batch_size
-            return Forcing(self.segments, self.train, self.valid, target, batch_size=size, seed=seed, draw=draw)
+        return self._forcing(phase) if phase.name == "forcing" else self._classification(phase, net)
+
+    def _random(self, phase: Phase) -> dict[str, Any]:
+        """What a task needs to know of chance: seed, and whether an epoch draws variants."""
+        draw = self.config.augment > 0 and self.config.augment_epoch == "draw"
+        return {"seed": (self.config.seed, STREAMS[phase.name]), "draw": draw}
+
+    def _forcing(self, phase: Phase) -> Forcing:
+        target, size = forcing_target(self.config, self.segments, self.train), self.config.forcing_batch_size
+        return Forcing(self.segments, self.train, self.valid, target, batch_size=size, **self._random(phase))
+
+    def _classification(self, phase: Phase, net: Network) -> Classification:
+        config = self.config
         return Classification(
             self.segments,
             self.train,
@@ -154,11 +162,10 @@ class IceBreaker:
             feature_of(net),
             self.norm,
             batch_size=config.batch_size,
-            seed=seed,
             balanced=config.balanced,
             dropout_seed=dropout_seed(config, phase.name),
-            draw=draw,
             mixup=config.mixup,
+            **self._random(phase),
         )
 
     def _start(self, phase: Phase, net: Network) -> None:
@@ -215,6 +222,19 @@ class IceBreaker:
         self.folder.save_predictions(self.segments.classes, metrics.clip_rows(probs, *of_test, self.segments.clips))
         return metrics.figures(probs, *of_test)
 
+    def _forced(self, phase: Phase, net: Network, stop: Stop) -> dict[str, Any]:
+        """How far a forced front end is from the test fold's spectrograms, and what its network makes of the validation
+        fold: for the choice of its best epoch there was no class.
+        """
+        valid = self._classification(phase, net).validate(net, stop.check)
+        forcing = self._forcing(phase)
+        error = forcing.error(net.front(), self.test, stop.check)
+        return {
+            **{name: valid[name] for name in ("valid_accuracy", "valid_balanced_accuracy")},
+            "mean_square_error": error,
+            "decibels": float(np.sqrt(error)) * forcing.norm.scale,
+        }
+
 
 class _Reporter(Listener):
     """Epochs into metrics.jsonl and onto the screen, states into the checkpoint."""
@@ -235,8 +255,9 @@ class _Reporter(Listener):
 
 def summary(phase: Phase, figures: dict[str, Any]) -> str:
     """One line on a finished phase."""
+    off = f"{figures['decibels']:.1f} dB off the spectrograms in test, " if phase.name == "forcing" else ""
     return (
-        f"{phase.title} done: best epoch {figures['best_epoch']}, "
+        f"{phase.title} done: best epoch {figures['best_epoch']}, {off}"
         f"balanced accuracy {figures['valid_balanced_accuracy']:.3f} in validation, "
         f"{figures['segment_balanced_accuracy']:.3f} in test"
     )

@@ -46,7 +46,8 @@ ICEBREAKER = (
     ),
 )
 RANDOM = Phase("random", trains=("deepfourier", "piczak"), starts={"deepfourier": FRESH, "piczak": FRESH})
-FORCING = Phase("forcing", trains=("deepfourier",), starts={"deepfourier": FRESH})
+# It learns without a back end; Phase 0's stands behind what it has learned.
+FORCING = Phase("forcing", trains=("deepfourier",), starts={"deepfourier": FRESH, "piczak": 0})
 
 
 def phases_for(config: Any) -> tuple[Phase, ...]:
@@ -57,8 +58,9 @@ def phases_for(config: Any) -> tuple[Phase, ...]:
 def phases_of(net: str, init: str, back_end: str = "piczak", mel_power: int = 2) -> tuple[Phase, ...]:
     """The phases that a run goes through, in order.
 
-    Forcing comes right after Phase 0 for MSTNet. Where MelNet starts from magnitudes (`mel_power` 1), its Phase 0 runs
-    behind its own frozen front end: the spectrograms that are stored are those of powers.
+    Forcing comes right after Phase 0 for MSTNet; where `init` is "forcing", nothing comes after it. Where MelNet starts
+    from magnitudes (`mel_power` 1), its Phase 0 runs behind its own frozen front end: the spectrograms that are stored
+    are those of powers.
     """
     for name, alone in NET_OF.items():
         if net == alone:
@@ -88,7 +90,7 @@ def _of_front_end(net: str, init: str, mel_power: int) -> tuple[Phase, ...]:
     if net != "mstnet":
         return ICEBREAKER
     first = Phase(1, trains=ICEBREAKER[1].trains, starts={**ICEBREAKER[1].starts, "deepfourier": FORCED})
-    return (PHASE0, FORCING, first, *ICEBREAKER[2:])
+    return (PHASE0, FORCING) if init == "forcing" else (PHASE0, FORCING, first, *ICEBREAKER[2:])
 
 
 def under(prefix: str, name: str) -> bool:

@@ -188,12 +188,17 @@ class Forcing:
 
     def validate(self, net: Any, checkpoint: Callable[[], None]) -> dict[str, float | None]:
         """See `Task`."""
+        error = self.error(net, self.valid, checkpoint)
+        return {"valid_loss": error, "valid_accuracy": None, "valid_balanced_accuracy": None}
+
+    def error(self, net: Any, indices: np.ndarray, checkpoint: Callable[[], None]) -> float:
+        """The mean square error of the front end `net` on these segments, in the target's units."""
         sums = Sums(0.0, 0, {})
-        for x, target in self._pairs(self.valid, BATCH, None):
+        for x, target in self._pairs(indices, BATCH, None):
             sums.add(self.loss.forward(net.forward(x), target), len(x), None)
             checkpoint()
         total, _, _ = sums.read()
-        return {"valid_loss": total / len(self.valid), "valid_accuracy": None, "valid_balanced_accuracy": None}
+        return total / len(indices)
 
     def score(self, valid: dict[str, Any]) -> Score:
         """See `Task`."""

@@ -9,7 +9,7 @@ import soundfile
 
 from scratchnet import evaluate, predict, train
 from scratchnet.training.files import read_arrays
-from tests.cli.conftest import ALL_PHASES, QUICK, RATE, SAID, fails, tone
+from tests.cli.conftest import QUICK, RATE, SAID, fails, tone
 
 
 def test_a_run_folder_holds_what_the_contract_says(trained, tree):
@@ -112,17 +112,6 @@ def test_the_icebreaker_runs_from_end_to_end(icebroken):
     ]
     assert not (icebroken / "checkpoint" / "phase-3.safetensors").exists()
     assert (about["network"]["name"], about["phase"], about["feature"]) == ("heurinet", 3, "waveform")
-
-
-def test_mstnet_is_forced_to_the_spectrogram_before_phase_1(tree, tmp_path):
-    out = tmp_path / "run"
-    assert train.main([*ALL_PHASES, "--net", "mstnet", "--data", str(tree), "--out", str(out)]) == 0
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert [row["phase"] for row in rows] == [0, "forcing", 1, 2, 3]
-    assert rows[1]["valid_loss"] < 1  # both prediction and target lie in [-1, 1]: less than noise against noise
-    assert rows[1]["train_accuracy"] is None
-    forced, _ = read_arrays(out / "checkpoint" / "phase-forcing.safetensors")
-    assert sum(array.size for array in forced.values()) == 964_412
 
 
 def test_random_initialisation_is_one_phase(tree, tmp_path):

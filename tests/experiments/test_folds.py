@@ -61,11 +61,16 @@ def test_every_figure_is_that_of_its_fold_and_phase(runs, capsys):
             values = [lines(phase)[place]["train_accuracy"] for _, lines in read_folds]
             assert table[f"Phase {phase}: training segments right, {which} epoch (%)"] == cells(values)
     errors = [[line["valid_loss"] for line in lines("forcing")] for _, lines in read_folds]
-    assert table["forcing: mean square error, valid, best epoch"] == [*(f"{min(those):.4f}" for those in errors), ""]
+    assert table["forcing: mean square error, valid, best epoch"] == [*(f"{min(those):.3g}" for those in errors), ""]
     for which in ("train", "valid"):
         errors = [lines("forcing")[-1][f"{which}_loss"] for _, lines in read_folds]
         title = f"forcing: mean square error, {which}, last epoch"
-        assert table[title] == [*(f"{error:.4f}" for error in errors), ""]
+        assert table[title] == [*(f"{error:.3g}" for error in errors), ""]
+    values = [result["phases"]["forcing"]["decibels"] for result, _ in read_folds]
+    off = "forcing: decibels off the spectrogram, root mean square, test"
+    assert table[off] == [*(f"{value:.3g}" for value in values), ""]
+    values = [result["phases"]["forcing"][SEGMENTS] for result, _ in read_folds]
+    assert table["forcing, then Phase 0's network: segments, balanced (%)"] == cells(values)
     models = [(runs / "mstnet" / f"fold{fold}" / "model.safetensors").read_bytes() for fold in (1, 2, 3)]
     hashes = [hashlib.sha256(model).hexdigest()[:8] for model in models]
     assert table["model.safetensors, SHA-256 begins"] == [*hashes, ""]
@@ -81,7 +86,7 @@ def test_phases_come_in_the_order_of_training(runs, capsys):
     assert folds.main([str(runs / "mstnet")]) == 0
     (table,) = parsed(capsys.readouterr().out).values()
     phases = dict.fromkeys(title.partition(":")[0] for title in table if ":" in title)
-    assert list(phases) == ["Phase 0", "forcing", "Phase 1", "Phase 2", "Phase 3"]
+    assert list(phases) == ["Phase 0", "forcing", "forcing, then Phase 0's network", "Phase 1", "Phase 2", "Phase 3"]
 
 
 def test_one_phase_and_one_fold(runs, capsys):

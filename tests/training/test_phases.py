@@ -49,6 +49,8 @@ def test_which_phases_a_network_goes_through():
     assert [phase.name for phase in mst] == [0, "forcing", 1, 2, 3]
     assert set(origins(mst[2], FRONT).values()) == {"forcing"}
     assert set(origins(mst[3], FRONT).values()) == {1}
+    assert set(origins(mst[1], FIRST | REST).values()) == {0}  # what stands behind the forced front end
+    assert phases_of("mstnet", "forcing") == mst[:2]
     assert [phase.name for phase in phases_of("mstnet", "random")] == ["random"]
     assert [phase.name for phase in phases_of("piczaknet", "icebreaker")] == [0]
 
