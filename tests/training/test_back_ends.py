@@ -33,7 +33,7 @@ def everything(tree, tmp_path_factory):  # noqa: F811
 
 def test_a_normalised_mstnet_before_a_rival(everything):
     out, result = everything
-    assert list(result["phases"]) == ["0", "1", "2", "3"]
+    assert list(result["phases"]) == ["0", "forcing", "1", "2", "3"]
     model = scratchnet.load(out)
     assert model.network.spec["batch_norm"] is False and model.network.spec["padding"] == "aligned"
     names = set(model.network.state_dict())
