@@ -22,8 +22,9 @@ SHARE = "(%)"  # ends the title of a line of shares
 
 
 def phase_lines(name: str, lines: Sequence[Row], tested: Row | None) -> Iterator[tuple[str, float]]:
-    """What there is to say of one phase of one model: its `lines` of metrics.jsonl, none where the phase was another
-    run's, and its figures in result.json.
+    """What there is to say of one phase of one model: from its `lines` of metrics.jsonl and its figures in result.json.
+
+    Older runs have none of the latter for forcing.
     """
     if name == FORCING:
         for which in ("train", "valid"):
@@ -36,7 +37,7 @@ def phase_lines(name: str, lines: Sequence[Row], tested: Row | None) -> Iterator
         for score in SCORES:
             yield f"{title}: {TITLES[score]} {SHARE}", tested[score]
         yield f"{title}: best epoch, validation fold, segments, balanced {SHARE}", tested["valid_balanced_accuracy"]
-    if lines and lines[0]["train_accuracy"] is not None:
+    if name != FORCING:
         for which, line in (("first", lines[0]), ("last", lines[-1])):
             yield f"{title}: training segments right, {which} epoch {SHARE}", line["train_accuracy"]
 
@@ -49,8 +50,8 @@ def model_lines(path: Path) -> dict[str, Any]:
         phases.setdefault(str(line["phase"]), []).append(line)
     tested = (folder.result() or {})["phases"]
     made: dict[str, Any] = {}
-    for name in sorted({*phases, *tested}, key=lambda name: (name != "0", name != FORCING, name)):
-        made |= phase_lines(name, phases.get(name, []), tested.get(name))
+    for name, lines in phases.items():
+        made |= phase_lines(name, lines, tested.get(name))
     made["model.safetensors, SHA-256 begins"] = (row["sha256"] or "")[:8]
     made["training time"] = minutes(row["training_seconds"])
     made["commit"] = row["commit"] or f"version {row['version']}"
@@ -63,10 +64,16 @@ def folds_markdown(models: dict[int, dict[str, Any]]) -> str:
     rows = []
     for title in titles:
         cells = [lines.get(title, "") for lines in models.values()]
-        numbers = [cell for cell in cells if isinstance(cell, float)]
-        mean = mean_sd(numbers) if numbers and title.endswith(SHARE) else ""
-        rows.append([title, *(_cell(title, cell) for cell in cells), mean])
+        rows.append([title, *(_cell(title, cell) for cell in cells), _mean(title, cells)])
     return markdown(["", *(f"fold {fold}" for fold in models), "mean ± sd"], rows)
+
+
+def _mean(title: str, cells: Sequence[Any]) -> str:
+    """Over the folds that have the figure; texts have none."""
+    numbers = [cell for cell in cells if isinstance(cell, float)]
+    if not numbers:
+        return ""
+    return mean_sd(numbers) if title.endswith(SHARE) else _cell(title, sum(numbers) / len(numbers))
 
 
 def _cell(title: str, value: Any) -> str:

@@ -61,19 +61,27 @@ def test_every_figure_is_that_of_its_fold_and_phase(runs, capsys):
             values = [lines(phase)[place]["train_accuracy"] for _, lines in read_folds]
             assert table[f"Phase {phase}: training segments right, {which} epoch (%)"] == cells(values)
     errors = [[line["valid_loss"] for line in lines("forcing")] for _, lines in read_folds]
-    assert table["forcing: mean square error, valid, best epoch"] == [*(f"{min(those):.3g}" for those in errors), ""]
+    assert table["forcing: mean square error, valid, best epoch"] == [
+        *(f"{min(those):.3g}" for those in errors),
+        mean(map(min, errors)),
+    ]
     for which in ("train", "valid"):
         errors = [lines("forcing")[-1][f"{which}_loss"] for _, lines in read_folds]
         title = f"forcing: mean square error, {which}, last epoch"
-        assert table[title] == [*(f"{error:.3g}" for error in errors), ""]
+        assert table[title] == [*(f"{error:.3g}" for error in errors), mean(errors)]
     values = [result["phases"]["forcing"]["decibels"] for result, _ in read_folds]
     off = "forcing: decibels off the spectrogram, root mean square, test"
-    assert table[off] == [*(f"{value:.3g}" for value in values), ""]
+    assert table[off] == [*(f"{value:.3g}" for value in values), mean(values)]
     values = [result["phases"]["forcing"][SEGMENTS] for result, _ in read_folds]
     assert table["forcing, then Phase 0's network: segments, balanced (%)"] == cells(values)
     models = [(runs / "mstnet" / f"fold{fold}" / "model.safetensors").read_bytes() for fold in (1, 2, 3)]
     hashes = [hashlib.sha256(model).hexdigest()[:8] for model in models]
     assert table["model.safetensors, SHA-256 begins"] == [*hashes, ""]
+
+
+def mean(values):
+    """The mean's cell."""
+    return f"{np.mean(list(values)):.3g}"
 
 
 def cells(values):

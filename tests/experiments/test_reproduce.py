@@ -148,6 +148,18 @@ def test_every_study_runs(name, tones, out, capsys):
     assert f"read {out / 'results.md'}" in capsys.readouterr().out
 
 
+def test_how_far_forced_front_ends_are_off(tones, out):
+    """The table's figures are means of the runs'; one fold and one seed here."""
+    assert reproduce.main([*TINY, "--data", str(tones), "--out", str(out), "--only", "forcing"]) == 0
+    lines = (out / "results.md").read_text().splitlines()
+    table = lines[next(n for n, line in enumerate(lines) if line.startswith("| system | mean square error")) + 2 :]
+    found = dict(line.strip("| ").split(" | ", 1) for line in table[: len(STUDIES["forcing"].systems)])
+    for system in STUDIES["forcing"].systems:
+        run = out / "runs" / job(system, "tiny", 0).name
+        forced = json.loads((run / "result.json").read_text())["phases"]["forcing"]
+        assert found[system.name] == f"{forced['mean_square_error']:.2e} | {forced['decibels']:.2f}"
+
+
 def counted(monkeypatch):
     """The folders of the runs that are trained from now on."""
     trained = []
