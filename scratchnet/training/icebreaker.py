@@ -223,8 +223,8 @@ class IceBreaker:
         return metrics.figures(probs, *of_test)
 
     def _forced(self, phase: Phase, net: Network, stop: Stop) -> dict[str, Any]:
-        """How far a forced front end is from the test fold's spectrograms, by the mean square in the target's units and its
-        root in dB, and what its network makes of the validation fold: no class chose its best epoch.
+        """How far a forced front end is from the test fold's spectrograms: the mean square in the target's units, and
+        its root in dB. And what its network makes of the validation fold, as no class chose its best epoch.
         """
         valid = self._classification(phase, net).validate(net, stop.check)
         forcing = self._forcing(phase)
