@@ -172,27 +172,30 @@ def validation_table(name: str, study: Study, done: Finished) -> str:
 
 
 def gradient_table(name: str, study: Study, done: Finished) -> str:
-    """Norms of the gradients in the phases that train the front end: means of an epoch, over all folds and seeds."""
+    """Norms of the gradients in the phases that train the front end, before clipping, over all folds and seeds."""
+    kinds = {"grad_norms": (np.median, max), "grad_norms_max": (max,)}
     lines = []
     for system in study.systems:
-        norms: dict[str, list[float]] = {}
+        norms: dict[str, dict[str, list[float]]] = {}
         for row in done.of(system, done.work.seeds[name]):
             for line in RunFolder(done.work.out / row["run"]).metrics():
                 if line["phase"] in (1, 2, 3, "random"):
-                    for parameter, norm in (line.get("grad_norms") or {}).items():
-                        norms.setdefault(parameter, []).append(float("inf") if norm is None else norm)
+                    for kind in kinds:
+                        for parameter, norm in (line.get(kind) or {}).items():
+                            those = norms.setdefault(parameter, {}).setdefault(kind, [])
+                            those.append(float("inf") if norm is None else norm)
         for parameter, values in norms.items():
             if parameter.startswith("deepfourier."):
-                cells = [f"{value:.3g}" for value in (np.median(values), max(values))]
+                cells = [f"{of(values[kind]):.3g}" if kind in values else "" for kind in kinds for of in kinds[kind]]
                 lines.append([system.name, parameter, *cells])
-    return markdown(["system", "parameter", "median", "largest"], lines)
+    return markdown(["system", "parameter", "epoch mean: median", "epoch mean: largest", "mini-batch: largest"], lines)
 
 
 Table = Callable[[str, Study, Finished], str]
 EXTRAS: dict[str, tuple[tuple[str, Table], ...]] = {
     "forcing": (("The front end alone, at its best epoch by the validation fold, on the test fold:", forcing_table),),
     "best": (("At the best epoch, mean over folds:", validation_table),),
-    "melnet": (("Gradient norms of the front end, epoch means in Phases 1 to 3:", gradient_table),),
+    "melnet": (("Gradient norms of the front end before clipping, in Phases 1 to 3:", gradient_table),),
 }
 
 

@@ -69,7 +69,9 @@ class Config:
     patience: int | None = _setting(
         None, "stop a phase after so many epochs without a best; none: do not", check=POSITIVE
     )
-    grad_norms: bool = _setting(False, "record each parameter's gradient norm in metrics.jsonl")
+    grad_norms: bool = _setting(
+        False, "record each parameter's gradient norm in metrics.jsonl: mean and largest of an epoch"
+    )
 
     # -- augmentation of the training clips (Piczak 2015)
     augment: int = _setting(0, "variants of every training clip: pitch, stretch, delay", check=NOT_NEGATIVE)

@@ -81,6 +81,7 @@ class State:
     correct: int = 0
     seconds: float = 0.0
     norms: dict[str, float] = field(default_factory=dict)
+    largest_norms: dict[str, float] = field(default_factory=dict)
     best_epoch: int = 0
     best_score: Score = ()
     best_valid: dict[str, float | None] = field(default_factory=dict)
@@ -130,7 +131,7 @@ class Trainer:
 
     def _begin(self, state: State) -> None:
         self.state = state
-        self._sums = Sums(state.loss, state.correct, state.norms)
+        self._sums = Sums(state.loss, state.correct, state.norms, state.largest_norms)
         self._looked, self._told = time.monotonic(), state.batch
 
     # -- stopping and going on
@@ -191,7 +192,7 @@ class Trainer:
     def _look(self) -> None:
         """Read the epoch's sums into the state; a GPU then has done all that was asked of it."""
         state = self.state
-        state.loss, state.correct, state.norms = self._sums.read()
+        state.loss, state.correct, state.norms, state.largest_norms = self._sums.read()
         self._looked = time.monotonic()
         if not math.isfinite(state.loss):
             step = (state.epoch - 1) * self.task.steps + state.batch
@@ -243,6 +244,7 @@ class Trainer:
         }
         if self.grad_norms:
             row["grad_norms"] = {name: total / task.steps for name, total in state.norms.items()}
+            row["grad_norms_max"] = dict(state.largest_norms)
         self._begin(
             State(
                 epoch=state.epoch + 1,

@@ -193,11 +193,11 @@ class Forcing:
 
     def error(self, net: Any, indices: np.ndarray, checkpoint: Callable[[], None]) -> float:
         """The mean square error of the front end `net` on these segments, in the target's units."""
-        sums = Sums(0.0, 0, {})
+        sums = Sums(0.0, 0, {}, {})
         for x, target in self._pairs(indices, BATCH, None):
             sums.add(self.loss.forward(net.forward(x), target), len(x), None)
             checkpoint()
-        total, _, _ = sums.read()
+        total, *_ = sums.read()
         return total / len(indices)
 
     def score(self, valid: dict[str, Any]) -> Score:

@@ -168,11 +168,24 @@ def test_a_loss_that_is_no_number_stops_with_the_options_that_help():
 
 
 def test_gradient_norms_are_recorded_on_request():
-    listener = Rows()
-    trainer(listener, given={"grad_norms": True}).run(Stop())
-    norms = listener.rows[0]["grad_norms"]
-    assert set(norms) == {"piczak.one.weight", "piczak.one.bias", "piczak.two.weight", "piczak.two.bias"}
-    assert all(norm > 0 for norm in norms.values())
+    listener, seen = Rows(), {}
+    made = trainer(listener, given={"grad_norms": True})
+    update = made.updates.step
+
+    def watched(params, grads, step):
+        for name, gradient in grads.items():
+            seen.setdefault(name, []).append(np.linalg.norm(gradient))
+        update(params, grads, step)
+
+    made.updates.step = watched
+    made.run(Stop())
+    steps = made.task.steps
+    assert set(seen) == {"piczak.one.weight", "piczak.one.bias", "piczak.two.weight", "piczak.two.bias"} and steps > 1
+    for epoch, row in enumerate(listener.rows):
+        for name, norms in seen.items():
+            mine = norms[epoch * steps : (epoch + 1) * steps]
+            assert row["grad_norms"][name] == pytest.approx(np.mean(mine), rel=1e-5)
+            assert row["grad_norms_max"][name] == pytest.approx(max(mine), rel=1e-5)
 
 
 def test_balanced_mini_batches_show_every_class_equally_often():
