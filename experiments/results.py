@@ -1,6 +1,6 @@
 """What came out of `experiments.reproduce`: results.md, CSV tables and figures, from its finished runs alone.
 
-results.md          every study: its question, a table of its systems, the paired tests
+results.md          every study: its question, a table of its systems, the paired tests; how the runs read the paper
 systems.csv         the same tables; paired.csv the same tests
 runs.csv            one trained model a row, with its weights' hash and the commit that made it
 noise.csv, .md, .png  the systems on noisy test sets
@@ -33,6 +33,7 @@ from experiments.studies import (
 from experiments.table import HEADS, Row, figures_of, find, markdown, row_of, summary, write_csv
 from scratchnet.errors import InputError
 from scratchnet.training.files import read_json, write_text
+from scratchnet.training.readings import readings_markdown
 from scratchnet.training.runfolder import RESULT, RunFolder
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def write(work: Reproduction) -> dict[str, str]:
             write_csv(work.out / table, rows)
     heard = noise_section(done, failed)
     drawn = figures_section(done, failed)
-    write_text(work.out / "results.md", "\n".join([heading(work, done), *sections, heard, drawn]))
+    read = readings_section(done)
+    write_text(work.out / "results.md", "\n".join([heading(work, done), *sections, heard, drawn, read]))
     return failed
 
 
@@ -110,6 +112,13 @@ Made by `{work.command}` at {commits},
 {len(rows)} trained models on {work.used}; these tables were written on {machine["processor"]}, \
 {machine["cores"]} cores.
 """
+
+
+def readings_section(done: Finished) -> str:
+    """How the finished runs read what the paper leaves open."""
+    configs = [planned.config for planned in done.work.plan if planned.name in done.rows]
+    title = "\n## readings\n\nOf what the paper leaves open, or says otherwise than its code:\n\n"
+    return title + readings_markdown(configs)
 
 
 # -- tables

@@ -18,6 +18,7 @@ from scratchnet.training.config import Config
 from scratchnet.training.files import read_arrays
 from scratchnet.training.icebreaker import IceBreaker
 from scratchnet.training.phases import phases_for
+from scratchnet.training.readings import READINGS, write_readings
 from scratchnet.training.runfolder import MODEL, RunFolder, default_path
 from scratchnet.training.screen import Screen
 
@@ -162,6 +163,7 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
         begun = phase0.find(config, layout(segments), folders)
     about = {"fingerprint": segments.fingerprint, "layout": layout(segments), "data_name": segments.name}
     folder.describe(config, **about, used_backend=used)
+    write_readings(folder.path, config)
     _announce(config, segments, splits, folder, screen, used)
     if config.cv:
         result = _cross_validate(config, segments, splits, begun, folder, screen, about | {"used_backend": used})
@@ -251,7 +253,7 @@ def _announce(
     if config.phase0 is not None:
         screen.say(f"phase 0  from {config.phase0}")
     screen.say(f"epochs   {epochs}; mini-batches of {config.batch_size} segments")
-    screen.say(f"folder   {folder.path}")
+    screen.say(f"folder   {folder.path}; how the paper is read: {READINGS} there")
     if used == "cpu" and not kernels_compiled():
         screen.say("Numba compiles the kernels now, once: the first mini-batches take up to a minute")
 

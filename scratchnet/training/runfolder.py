@@ -1,6 +1,7 @@
 """The run folder: what a run leaves behind, and what it needs to go on.
 
 config.json         all settings, versions, fingerprint of the data
+readings.md         in words: how the settings read what the paper leaves open
 metrics.jsonl       one line per epoch
 model.safetensors   best weights of the latest phase, with what `predict` needs
 predictions.csv     every clip of the test fold: its class, both votes, its probabilities

@@ -1,11 +1,14 @@
-"""Other readings of the paper's sound settings, trained and tested from end to end by a --config file."""
+"""What a run says of how it reads the paper; other readings of its sound, trained from end to end by --config."""
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
 from scratchnet import evaluate, train
+from scratchnet.training.config import Config, kinds, option, resolve
+from scratchnet.training.readings import TABLE, readings, readings_markdown
 
 soundfile = pytest.importorskip("soundfile", reason="needs soundfile")
 RATE = 22050
@@ -52,8 +55,65 @@ def test_a_run_with_other_sound_settings(given, tree, tmp_path, monkeypatch, cap
     common = ["--net", "piczaknet", "--backend", "cpu", "--epochs", "1", "--batch-size", "8", "--lr", "1e-4"]
     assert train.main([*common, "--config", str(file), "--data", str(tree), "--out", str(out), "--quiet"]) == 0
     capsys.readouterr()
+    written = (out / "readings.md").read_text(encoding="utf-8")
+    assert (
+        readings_markdown([resolve(({"net": "piczaknet", **given, "epochs": 1, "batch_size": 8, "lr": 1e-4}, None))])
+        in written
+    )
     stored = json.loads((out / "config.json").read_text())
     assert all(stored[name] == value for name, value in given.items() if value != "none")
     assert evaluate.main([str(out), "--backend", "cpu", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["confusion"] == json.loads((out / "result.json").read_text())["test"]["confusion"]
+
+
+# Where and how a run is made, and what has a name of its own: nothing that the paper could be read by.
+NO_READING = {"data", "subset", "net", "back_end", "phase0", "preset", "backend", "threads", "seed", "out", "strict"}
+NO_READING |= {"quiet", "grad_norms"}
+
+
+def test_every_setting_is_a_reading_or_none():
+    named = [name for reading in TABLE for name in reading.settings]
+    assert sorted(named) == sorted({f.name for f in fields(Config)} - NO_READING)
+
+
+def other(name, value):
+    """Another value of a setting."""
+    meta, (kind, _) = Config.__dataclass_fields__[name].metadata, kinds()[name]
+    if kind is bool:
+        return not value
+    if meta["choices"]:
+        return next(choice for choice in meta["choices"] if choice != value)
+    return {"mel_power": 1}.get(name, kind(value / 2 if value else 1))
+
+
+SHOWN = {
+    "piczaknet": {"augment": 4, "augment_limits": "one", "patience": 4, "clip_norm": 3.0},
+    "heurinet": {},
+    "mstnet": {},
+    "melnet": {},
+}
+CASES = [
+    (net, reading, name)
+    for reading in TABLE
+    for net in [next(net for net in SHOWN if reading.asked(Config(net=net)))]
+    for name in reading.settings
+]
+
+
+@pytest.mark.parametrize("net, reading, name", CASES, ids=[case[2] for case in CASES])
+def test_another_value_is_another_answer(net, reading, name):
+    before = Config(net=net, **SHOWN[net])
+    if name.endswith("_random"):
+        before = Config(init="random")
+    elif name == "init" or name.endswith(("_phase1", "_phase2", "_phase3")):
+        before = Config()
+    after = before.with_(**{name: other(name, getattr(before, name))})
+    assert reading.answer(after) != reading.answer(before)
+
+
+def test_runs_that_answer_differently_are_told_together():
+    mine = {question: (answer, options) for question, answer, options in readings([Config(), Config(peak="segment")])}
+    assert mine["scaled to full range"] == ("every clip; or: every segment", option("peak"))
+    assert mine["window"] == ("Hann, periodic", "--window")
+    assert "MSTNet's padding" not in mine and "MelNet's modulus" not in mine
