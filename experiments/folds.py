@@ -99,14 +99,14 @@ def _main(argv: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m experiments.folds", description="Runs fold by fold and phase by phase.")
     parser.add_argument("paths", metavar="RUN_OR_FOLDER", nargs="+", help="run folders, or folders of them")
     options = parser.parse(argv)
-    groups: dict[str, dict[int, dict[str, Any]]] = {}
+    groups: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
     for path in find(options.paths):
         name, fold = name_of(path), (RunFolder(path).result() or {})["test_fold"]
-        models = groups.setdefault(name, {})
+        models = groups.setdefault((name, RunFolder(path).about("layout") or ""), {})
         if fold in models:
             raise InputError(f"{path}: a second run of {name} on fold {fold}; name one of them")
         models[fold] = model_lines(path)
-    for name, models in groups.items():
+    for (name, _), models in groups.items():
         print(f"### {name}\n\n{folds_markdown(dict(sorted(models.items())))}\n")
     return 0
 

@@ -69,6 +69,12 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
+def data_of(folder: RunFolder, config: Config) -> str:
+    """What tables call a run's data: of a collection of the user's own, its folder's name."""
+    name = folder.about("data_name")
+    return Path(config.data).name if name == "folder" and config.data is not None else name
+
+
 def identity(folder: RunFolder, config: Config) -> Row:
     """What makes a run's system, whatever its seed and fold: the columns `SYSTEM`."""
     return {
@@ -77,7 +83,8 @@ def identity(folder: RunFolder, config: Config) -> Row:
         "back_end": config.back_end,
         "preset": config.preset,
         "settings": differences(config),
-        "data": folder.about("data_name"),
+        "data": data_of(folder, config),
+        "layout": (folder.about("layout") or "")[:8],  # two collections may have one name
     }
 
 
@@ -117,7 +124,7 @@ def differences(config: Config) -> str:
     return " ".join(f"{k}={v}" for k, v in config.to_dict().items() if k not in APART and v != plain[k])
 
 
-SYSTEM = ("net", "init", "back_end", "preset", "settings", "data")
+SYSTEM = ("net", "init", "back_end", "preset", "settings", "data", "layout")
 
 
 def gather(rows: Sequence[Row]) -> list[Row]:
@@ -184,9 +191,10 @@ HEADS = [*(f"{title} (%)" for title in TITLES.values()), "folds × seeds", "trai
 
 def systems_markdown(systems: Sequence[Row]) -> str:
     """The gathered systems as Markdown."""
-    heads = ["network", "init", "back end", "preset, and what differs", *HEADS]
+    heads = ["data", "network", "init", "back end", "preset, and what differs", *HEADS]
     rows = [
-        [s["net"], s["init"], s["back_end"], f"{s['preset']} {s['settings']}".strip(), *figures_of(s)] for s in systems
+        [s["data"], s["net"], s["init"], s["back_end"], f"{s['preset']} {s['settings']}".strip(), *figures_of(s)]
+        for s in systems
     ]
     return markdown(heads, rows)
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -49,6 +49,9 @@ class Parser(argparse.ArgumentParser):
 
 def guard(command: Callable[[], int]) -> int:
     """The exit status of `command`; what a user can mend becomes one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name, or a ±, that the terminal has no letters for
+            stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
             # A training that diverges says so itself, in one line.
@@ -59,7 +62,9 @@ def guard(command: Callable[[], int]) -> int:
     except KeyboardInterrupt as error:
         return _fail(str(error) or "interrupted", 130)
     except BrokenPipeError:  # `scratchnet predict … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from scratchnet.training.screen import silence
+
+        silence()
         return 0
     except MemoryError as error:
         return _fail(f"not enough memory ({error}): take a smaller --batch-size", 2)

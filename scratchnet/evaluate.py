@@ -12,9 +12,9 @@ import numpy as np
 
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
-from scratchnet.model import load
+from scratchnet.model import load, unfinished
 from scratchnet.training import metrics, run
-from scratchnet.training.runfolder import RunFolder
+from scratchnet.training.runfolder import RESULT, RunFolder
 from scratchnet.training.screen import Screen
 
 
@@ -51,19 +51,29 @@ def _main(argv: Sequence[str] | None) -> int:
     if options.json:
         print(json.dumps(figures, indent=1, ensure_ascii=False))
     else:
-        print(f"{config.net}: {run.line(figures)}")
+        title = run.title(config) + ("" if folder.result() else " (not finished)")
+        print(f"{title}: {run.line(figures)}")
         print(confusion_text(figures, segments.codes))
     return 0
 
 
 def _finished(folder: RunFolder, segments: Any) -> list[int]:
     folds = [int(k) for k in np.unique(segments.clip_fold)]
-    return [k for k in folds if (folder.fold(k) / "model.safetensors").is_file()]
+    done = [k for k in folds if (folder.fold(k) / RESULT).is_file()]
+    if len(done) < len(folds):
+        left, path = ", ".join(str(k) for k in folds if k not in done), folder.path
+        words = f"{path}: not finished, without fold {left}; go on with python -m scratchnet.train --resume {path}"
+        if not done:
+            raise InputError(words)
+        print(f"scratchnet: {words}", file=sys.stderr)
+    return done
 
 
 def _figures(folder: RunFolder, segments: Any, test_fold: int | None, screen: Screen) -> dict[str, Any]:
     """Figures on the test fold, or on everything where the data is other than the run's."""
     model = load(folder.path, as_trained=True)
+    if (words := unfinished(folder.path, model)) is not None:
+        print(f"scratchnet: {words}", file=sys.stderr)
     if model.classes != tuple(segments.classes):
         raise InputError(
             f"the data's classes ({', '.join(segments.classes)}) are not those of "
@@ -71,7 +81,10 @@ def _figures(folder: RunFolder, segments: Any, test_fold: int | None, screen: Sc
         )
     indices = np.arange(len(segments)) if test_fold is None else np.flatnonzero(segments.fold == test_fold)
     what = "all of it, it is not the data of the run" if test_fold is None else f"test fold {test_fold}"
-    screen.say(f"{segments.name}: {what}, {len(indices)} segments")
+    said = f"{segments.name}: {what}, {len(indices)} segments"
+    screen.say(said)
+    if screen.quiet and test_fold is None:
+        print(f"scratchnet: {said}", file=sys.stderr)
     probs = model.probabilities(segments, indices)
     return metrics.figures(probs, segments.label[indices], segments.clip[indices], segments.classes)
 

@@ -186,6 +186,16 @@ def load_phase(path: str | Path, name: str | int) -> Model:
     return Model(network, {**about, **changes, "dropout_seed": dropout_seed(config, phase.name)})
 
 
+def unfinished(path: str | Path, model: Model) -> str | None:
+    """What to say of the model in a run folder where the run has not ended; None where it has."""
+    from scratchnet.training.runfolder import RESULT
+
+    if not Path(path).is_dir() or (Path(path) / RESULT).is_file():
+        return None
+    what = f"that of phase {model.about['phase']}, {model.about['network']['name']}"
+    return f"{path}: not finished, its model is {what}; go on with python -m scratchnet.train --resume {path}"
+
+
 def load(path: str | Path, *, as_trained: bool = False) -> Model:
     """Load a model from a run folder or a model.safetensors, onto the backend in use.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,19 @@ def new_figure(rows: int, columns: int, size: tuple[float, float], **options: An
 
 def save_figure(figure: Any, path: Path) -> None:
     """Write the figure; the file's ending says as what (PNG, PDF, SVG)."""
-    figure.savefig(path, dpi=150)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box stands there then, which says it too
+        figure.savefig(path, dpi=150)
+
+
+def plain(text: str) -> str:
+    """A name as it is: between two dollar signs Matplotlib would read mathematics."""
+    return text.replace("$", r"\$")
 
 
 def class_labels(data: str, classes: Sequence[str], codes: Sequence[str]) -> Sequence[str]:
     """What pictures call the classes: by the paper's two-letter codes (appendix A) where they are the paper's."""
-    return codes if data in ("urbansound8k", "synthetic") else classes
+    return codes if data in ("urbansound8k", "synthetic") else [plain(name) for name in classes]
 
 
 def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -92,7 +100,7 @@ def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Seque
     for axis, (title, confusion) in zip(axes[0], matrices.items()):
         image = _draw_confusion(axis, confusion)
         axis.set_xticks(range(count), names, rotation=45 if long else 0, ha="right" if long else "center")
-        axis.set(xlabel="predicted class", title="\n".join(textwrap.wrap(title, max(24, int(11 * side)))))
+        axis.set(xlabel="predicted class", title="\n".join(textwrap.wrap(plain(title), max(24, int(11 * side)))))
     axes[0, 0].set_yticks(range(count), names)
     axes[0, 0].set_ylabel("true class")
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")

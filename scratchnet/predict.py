@@ -10,7 +10,7 @@ from pathlib import Path
 from scratchnet import backend
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
-from scratchnet.model import Prediction, load
+from scratchnet.model import Prediction, load, unfinished
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +27,8 @@ def _main(argv: Sequence[str] | None) -> int:
     options = parser.parse(argv)
     backend.use(options.backend)
     model = load(options.run)
+    if (words := unfinished(options.run, model)) is not None:
+        print(f"scratchnet: {words}", file=sys.stderr)
     answers, bad = [], 0
     for name in options.files:
         for path in _sound_files(Path(name)):
@@ -54,9 +56,9 @@ def _sound_files(path: Path) -> Iterator[Path | InputError]:
     if not path.is_dir():
         yield path
         return
-    from scratchnet.data.source import AUDIO
+    from scratchnet.data.source import sounds_below
 
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO and not p.name.startswith("."))
+    found = sounds_below(path)
     if not found:
         yield InputError(f"{path}: no sound file in this folder")
     yield from found

@@ -96,7 +96,8 @@ def _changes(given: dict[str, Any], toml: str | None, folder: str) -> dict[str, 
     """Options beside --resume, or `InputError` where one would change the result."""
     from scratchnet.training.run import MAY_CHANGE
 
-    fixed = [option(name) for name in given if name not in MAY_CHANGE] + (["--config"] if toml else [])
+    words = {"split": "--cv"} if given.get("split") == "cv" else {}
+    fixed = [words.get(name, option(name)) for name in given if name not in MAY_CHANGE] + (["--config"] if toml else [])
     if fixed:
         raise InputError(f"{fixed[0]}: --resume {folder} goes on with the settings it began with; leave the option out")
     return {name: configuration.convert(name, value) for name, value in given.items()}

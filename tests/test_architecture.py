@@ -24,7 +24,8 @@ JOINED = [
     {"experiments"},
 ]
 # The wings meet nowhere else: MelNet's first weights *are* eq. 1 and 2, and these are the sound wing's.
-EXCEPTIONS = {"scratchnet/nets/melnet.py": {"sound"}}
+# The checks are a command as well.
+EXCEPTIONS = {"scratchnet/nets/melnet.py": {"sound"}, "scratchnet/gradcheck/suite.py": {"cli"}}
 COMPILED = {"numba", "llvmlite", "cupy", "cupyx", "cupy_backends"}  # llvmlite is a part of Numba
 OPTIONAL = {"scratchnet/onnx_export.py": {"onnx"}}  # extras, imported where they are used
 DECLARED = {"numpy", "scipy", "soundfile", "soxr", "matplotlib", "tqdm", "safetensors", "threadpoolctl"} | COMPILED

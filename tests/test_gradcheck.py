@@ -367,9 +367,20 @@ class TestCommand:
     def test_an_unknown_name_gets_the_nearest_one(self, capsys):
         assert package.main(["maxpol2d"]) == 2
         error = capsys.readouterr().err
-        assert (
-            error.startswith("gradcheck: there is no 'maxpol2d'; did you mean 'maxpool2d'?") and error.count("\n") == 1
-        )
+        assert "there is no 'maxpol2d'; did you mean 'maxpool2d'?" in error and error.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--seed", "-1"], "--seed: -1"),
+            (["--backen", "cpu"], "did you mean --backend?"),
+            (["relu", "tanh"], "tanh"),
+        ],
+    )
+    def test_bad_options_get_one_line(self, arguments, words, capsys):
+        assert package.main(arguments) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("scratchnet: ") and words in error and error.count("\n") == 1
 
     def test_an_unknown_backend(self, capsys):
         assert package.main(["relu", "--backend", "tpu"]) == 2

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from hashlib import sha256
 from pathlib import Path
 
-from scratchnet.data.source import AUDIO, Clip, Source, make_source
+from scratchnet.data.source import Clip, Source, check_names, make_source, sounds_below
 from scratchnet.errors import InputError
 
 FOLDS = 5
@@ -83,10 +83,11 @@ def read(root: Path, folds: int = FOLDS) -> Source:
         raise InputError(f"{root} has no sub-folder: put the sound files of each class into a folder of its own there")
     names: dict[str, list[str]] = {}
     for folder in folders:
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO and not p.name.startswith("."))
+        paths = sounds_below(folder)
         if not paths:
             raise InputError(f"{folder} is a class without a sound file: add some, or remove the folder")
         names[folder.name] = [path.relative_to(root).as_posix() for path in paths]
+        check_names(names[folder.name], root)
     recording = recordings(names, folds)
     labelled = [(path, label, recording[path]) for label, paths in enumerate(names.values()) for path in paths]
     fold = make_folds(labelled, folds)

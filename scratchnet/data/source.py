@@ -55,6 +55,7 @@ def make_source(
     """
     if not clips:
         raise InputError(f"{root} names no sound file: put the {name} data set there, or name its folder")
+    check_names([*classes, *(clip.path for clip in clips)], root)
     there = _files_below(root, {os.path.dirname(clip.path) for clip in clips})
     found = [clip for clip in clips if clip.path in there]
     absent = [(clip.path, f"{root / clip.path} is listed, but not there") for clip in clips if clip.path not in there]
@@ -71,6 +72,22 @@ def make_source(
     found.sort(key=lambda clip: (clip.fold, clip.label, clip.path))
     folds = tuple(sorted({clip.fold for clip in found}))
     return Source(name, root, tuple(classes), codes(classes), found, folds, (*unusable, *absent))
+
+
+def sounds_below(folder: Path) -> list[Path]:
+    """The sound files at any depth in a folder, sorted; hidden files, and those in hidden folders, left out."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in AUDIO)
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
+def check_names(names: Iterable[str], root: Path) -> None:
+    """Raise `InputError` for a name that is no UTF-8, as old archives leave them: no result could be written down."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+            raise InputError(f"{root}: the name {shown} is not UTF-8; rename it") from None
 
 
 def _files_below(root: Path, folders: Iterable[str]) -> set[str]:

@@ -164,6 +164,19 @@ def make(
         return root
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(f"{root} exists and holds no synthetic data set: name a new or empty folder")
+    import soundfile
+
+    try:
+        _make(root, seed, clips_per_class, workers, progress)
+    except (OSError, soundfile.SoundFileError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{root} cannot be written ({reason}): name another place with SCRATCHNET_CACHE") from error
+    return root
+
+
+def _make(
+    root: Path, seed: int, clips_per_class: int, workers: int | None, progress: Callable[[int, int], None] | None
+) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
@@ -176,7 +189,6 @@ def make(
                 raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return root
 
 
 def _write(

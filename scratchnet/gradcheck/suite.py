@@ -5,9 +5,7 @@ Inputs are drawn off the kinks: ReLU and Abs get nothing within 0.1 of zero, max
 
 from __future__ import annotations
 
-import argparse
 import difflib
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -15,9 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchnet import backend, layers, losses, nets
+from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.gradcheck.check import gradcheck
 from scratchnet.gradcheck.report import GradcheckResult
+from scratchnet.training import config as configuration
 from scratchnet.training.mixup import Mixture, MixtureCrossEntropy
 
 FLOAT64: dict[str, Any] = {"dtype": "float64"}
@@ -219,27 +219,28 @@ def check(name: str, seed: int = 0) -> tuple[GradcheckResult, str, float]:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table.  → 0 if every gradient is right, 1 if one is wrong, 2 for bad options"""
-    parser = argparse.ArgumentParser(
+    return guard(lambda: _main(argv))
+
+
+def _main(argv: list[str] | None) -> int:
+    parser = Parser(
         prog="python -m scratchnet.gradcheck",
         description="Check every hand-written gradient against central differences in float64.",
         epilog=f"names: {', '.join(CASES)}",
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="check this operation or network only")
     parser.add_argument("--backend", default="auto", help="auto, cpu, cuda or reference (default: auto)")
-    parser.add_argument("--seed", type=int, default=0, help="draws other shapes and numbers (default: 0)")
-    options = parser.parse_args(argv)
-    try:
-        names = _names(options.name)
-        used = backend.use(options.backend)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    parser.add_argument("--seed", default=0, metavar="N", help="draws other shapes and numbers (default: 0)")
+    options = parser.parse(argv)
+    seed = configuration.convert("seed", options.seed)
+    names = _names(options.name)
+    used = backend.use(options.backend)
     print(f"gradients against central differences, float64, backend {used}; right means a relative error under 1e-6\n")
     print(f"{'operation':<22} {'worst error':>11} {'time':>8}  {'verdict':<7}  shape drawn (the worst one's)")
     wrong = []
     start = time.perf_counter()
     for name in names:
-        result, shape, seconds = check(name, options.seed)
+        result, shape, seconds = check(name, seed)
         verdict = "ok" if result.ok else "WRONG"
         print(f"{name:<22} {result.max_error:>11.1e} {seconds:>6.1f} s  {verdict:<7}  {shape}", flush=True)
         if not result.ok:

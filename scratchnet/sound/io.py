@@ -33,6 +33,8 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
                 blocks.append(_mean_of_channels(file.read(BLOCK, dtype="float32", always_2d=True)))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+        if isinstance(error, UnicodeEncodeError):  # the name was none when the file came out of its archive
+            raise InputError(f"{path}: the name is not UTF-8; rename it") from error
         raise InputError(f"{path} cannot be read as sound ({reason}): convert it to WAV, or remove it") from error
     x = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if rate != sample_rate and len(x) > 1:

@@ -257,9 +257,9 @@ def _as(kind: type, value: Any) -> Any:
         return value if isinstance(value, str) and value else None
     try:
         number = kind(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    exact = math.isfinite(number) and (kind is float or isinstance(value, str) or number == value)
+    exact = math.isfinite(number) if kind is float else isinstance(value, str) or number == value
     return number if exact else None
 
 
@@ -367,7 +367,7 @@ def check(config: Config) -> None:
         raise InputError(f"--valid-fold {config.valid_fold}: must differ from the test fold")
 
 
-def from_dict(table: Mapping[str, Any]) -> Config:
+def from_dict(table: Mapping[str, Any], *, where: str = "config.json") -> Config:
     """The configuration that `to_dict` wrote. Raises `InputError` for names or values of another version."""
-    names = check_names(table, where="config.json")
-    return Config(**{name: convert(name, value, where=f"config.json: {name}") for name, value in names.items()})
+    names = check_names(table, where=where)
+    return Config(**{name: convert(name, value, where=f"{where}: {name}") for name, value in names.items()})

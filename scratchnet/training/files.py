@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -58,6 +59,7 @@ def _plain(value: Any) -> Any:
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
     """A safetensors file of `arrays`; each value of `metadata` is stored as JSON."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -66,6 +68,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping
         save_file({name: np.asarray(a, order="C") for name, a in arrays.items()}, draft, metadata=strings)
         draft.chmod(path.parent.stat().st_mode & 0o666)  # the library's own files are the owner's alone
         draft.replace(path)
+    except SafetensorError as error:  # a full disk, for one
+        raise OSError(errno.EIO, str(error), str(path)) from None
     finally:
         draft.unlink(missing_ok=True)
 

@@ -196,9 +196,11 @@ class Trainer:
         self._looked = time.monotonic()
         if not math.isfinite(state.loss):
             step = (state.epoch - 1) * self.task.steps + state.batch
+            rate = f"{self.updates.lr_at(step):.2g}"
+            way = f"--lr than {rate}, or clip gradients with --clip-norm 3"
             raise InputError(
-                f"training diverged in {self.title}, epoch {state.epoch} (loss {state.loss}): "
-                f"take a smaller --lr than {self.updates.lr_at(step):.2g}, or clip gradients with --clip-norm 3"
+                f"training diverged in {self.title}, epoch {state.epoch} (loss {state.loss}): take a smaller "
+                + (f"--forcing-lr than {rate}" if self.title == "forcing" else way)
             )
 
     def _step(self, x: Any, target: Any) -> None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from scratchnet.training.config import Config, option
-from scratchnet.training.files import write_text
 from scratchnet.training.phases import phases_for
-
-READINGS = "readings.md"
 
 
 class Reading(NamedTuple):
@@ -246,9 +242,9 @@ def readings_markdown(configs: Sequence[Config]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
 
 
-def write_readings(folder: Path, config: Config) -> None:
-    """Write readings.md into a run folder."""
+def page(config: Config) -> str:
+    """readings.md of a run."""
     text = (
         "# How this run reads the paper\n\nWhere the paper is silent, or its code or Piczak's does something else.\n\n"
     )
-    write_text(folder / READINGS, text + readings_markdown([config]))
+    return text + readings_markdown([config])

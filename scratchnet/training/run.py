@@ -18,8 +18,7 @@ from scratchnet.training.config import Config
 from scratchnet.training.files import read_arrays
 from scratchnet.training.icebreaker import IceBreaker
 from scratchnet.training.phases import phases_for
-from scratchnet.training.readings import READINGS, write_readings
-from scratchnet.training.runfolder import MODEL, RunFolder, default_path
+from scratchnet.training.runfolder import MODEL, READINGS, RunFolder, default_path
 from scratchnet.training.screen import Screen
 
 if TYPE_CHECKING:
@@ -145,10 +144,16 @@ def _run(config: Config, folder: RunFolder, source: Source | None, screen: Scree
     try:
         return _train(config, folder, source, screen, used)
     except KeyboardInterrupt:
-        how = f"python -m scratchnet.train --resume {folder.path}"
-        raise KeyboardInterrupt(f"interrupted; go on with: {how}") from None
+        raise KeyboardInterrupt(f"interrupted; go on with: {_resume(folder)}") from None
+    except OSError as error:
+        where = error.filename or folder.path
+        raise InputError(f"{where}: {error.strerror or error}; that mended, go on with: {_resume(folder)}") from None
     finally:
         screen.close()
+
+
+def _resume(folder: RunFolder) -> str:
+    return f"python -m scratchnet.train --resume {folder.path}"
 
 
 def _train(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:
@@ -163,14 +168,13 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
         begun = phase0.find(config, layout(segments), folders)
     about = {"fingerprint": segments.fingerprint, "layout": layout(segments), "data_name": segments.name}
     folder.describe(config, **about, used_backend=used)
-    write_readings(folder.path, config)
     _announce(config, segments, splits, folder, screen, used)
     if config.cv:
         result = _cross_validate(config, segments, splits, begun, folder, screen, about | {"used_backend": used})
     else:
         result = _single(config, segments, splits[0], begun, folder, screen)
     result["skipped"] = [list(item) for item in segments.skipped]
-    _finish(config, folder, result, segments)
+    _finish(config, folder, result, segments, screen)
     report(config, folder, result, screen)
     return result
 
@@ -220,7 +224,7 @@ def _cross_validate(
             screen.say(f"fold {test} of {len(splits)}:")
             fold.describe(own, **about)
             result = _single(own, segments, (test, valid), begun, fold, screen)
-            _finish(own, fold, result, segments)
+            _finish(own, fold, result, segments, screen)
         results[test] = result
         screen.say(f"fold {test}: {line(result['test'])}")
     names = next(iter(results.values()))["phases"]
@@ -268,8 +272,20 @@ def kernels_compiled() -> bool:
     return any(any(place.glob("**/*.nbi")) for place in places)
 
 
-def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments: Segments) -> None:
+def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments: Segments, screen: Screen) -> None:
     """The run's pictures, then result.json: a run that has it needs nothing more."""
+    try:
+        _draw(config, folder, result, segments)
+    except OSError:
+        raise
+    except Exception as error:  # whatever a picture fails by, the result is worth more
+        screen.say(f"a picture could not be drawn: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    folder.save_result(result)
+    if not config.cv and not config.mst_batch_norm:  # which model.safetensors holds folded
+        folder.drop_best(phases_for(config)[-1].name)
+
+
+def _draw(config: Config, folder: RunFolder, result: dict[str, Any], segments: Segments) -> None:
     from scratchnet import plots
 
     confusion = np.array(result["test"]["confusion"])
@@ -279,9 +295,6 @@ def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments:
         plots.save_curves(folder.path / "curves.png", folder.metrics())
         arrays, about = read_arrays(folder.path / MODEL)
         plots.save_kernels(folder.path / "kernels.png", arrays, about["sound"])
-    folder.save_result(result)
-    if not config.cv and not config.mst_batch_norm:  # which model.safetensors holds folded
-        folder.drop_best(phases_for(config)[-1].name)
 
 
 def title(config: Config) -> str:

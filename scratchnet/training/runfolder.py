@@ -27,12 +27,14 @@ import numpy as np
 from scratchnet import __version__
 from scratchnet.errors import InputError
 from scratchnet.training import config as configuration
+from scratchnet.training import readings
 from scratchnet.training.config import Config
 from scratchnet.training.files import json_line, read_arrays, read_json, write_arrays, write_json, write_text
 from scratchnet.training.phases import FRESH, Phase, PhaseName, source, trains
 
-CONFIG, METRICS, MODEL, PREDICTIONS, RESULT, CHECKPOINT = (
+CONFIG, READINGS, METRICS, MODEL, PREDICTIONS, RESULT, CHECKPOINT = (
     "config.json",
+    "readings.md",
     "metrics.jsonl",
     "model.safetensors",
     "predictions.csv",
@@ -54,13 +56,14 @@ class RunFolder:
         """A new run's folder. Raises `InputError` where the path is a file, or holds a run already."""
         if path.exists() and not path.is_dir():
             raise InputError(f"--out {path}: is a file; name a folder")
-        if any((path / name).exists() for name in (CONFIG, METRICS, MODEL, RESULT, CHECKPOINT)):
+        taken = any((path / name).exists() for name in (CONFIG, METRICS, MODEL, RESULT, CHECKPOINT))
+        if taken or any(path.glob(f"fold*/{CONFIG}")):
             raise InputError(f"--out {path}: holds a run already; go on with --resume {path}, or name another folder")
         folder = cls(path)
         try:
-            folder.checkpoint.mkdir(parents=True)
             folder.describe(config)
         except OSError as error:
+            folder.discard()
             raise InputError(f"--out {path}: cannot be written ({error.strerror})") from None
         return folder
 
@@ -69,18 +72,18 @@ class RunFolder:
         """An existing run's folder and its settings. Raises `InputError` where there is none."""
         if not (path / CONFIG).is_file():
             raise InputError(f"{path}: no run folder (it has no {CONFIG})")
-        folder = cls(path)
-        folder.checkpoint.mkdir(exist_ok=True)
         table = read_json(path / CONFIG)
         if not isinstance(table, dict):
             raise InputError(f"{path / CONFIG}: holds no settings")
-        return folder, configuration.from_dict({k: v for k, v in table.items() if k not in ABOUT})
+        settings = {k: v for k, v in table.items() if k not in ABOUT}
+        return cls(path), configuration.from_dict(settings, where=str(path / CONFIG))
 
     def discard(self) -> None:
-        """Take a folder away again that `create` made, unless it holds work already."""
-        if any(self.checkpoint.iterdir()) or (self.path / METRICS).exists():
+        """Take a folder away again that `create` made, unless it holds work already, its own or that of a fold."""
+        if any(self.checkpoint.glob("*")) or (self.path / METRICS).exists() or any(self.path.glob("fold*")):
             return
-        (self.path / CONFIG).unlink(missing_ok=True)
+        for name in (CONFIG, READINGS):
+            (self.path / name).unlink(missing_ok=True)
         for folder in (self.checkpoint, self.path):
             try:
                 folder.rmdir()
@@ -88,7 +91,9 @@ class RunFolder:
                 return
 
     def describe(self, config: Config, **about: Any) -> None:
-        """Write config.json."""
+        """Write config.json, and its readings in words; make the folder where it is not there."""
+        self.checkpoint.mkdir(parents=True, exist_ok=True)
+        write_text(self.path / READINGS, readings.page(config))
         write_json(self.path / CONFIG, {**config.to_dict(), "versions": versions(), **about})
 
     def about(self, name: str) -> Any:

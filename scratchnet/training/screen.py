@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
-from scratchnet.training.loop import State
+from scratchnet.training.loop import Interrupted, State
 
 
 class Screen:
@@ -21,10 +22,14 @@ class Screen:
         """A line, above the bar where there is one; `always`: also when quiet."""
         if self.quiet and not always:
             return
-        if self._bar is not None:
-            self._bar.write(text, file=sys.stdout)
-        else:
-            print(text, flush=True)
+        try:
+            if self._bar is not None:
+                self._bar.write(text, file=sys.stdout)
+            else:
+                print(text, flush=True)
+        except BrokenPipeError:  # `… | head`: nobody listens any more, which is Ctrl-C's other way
+            silence()
+            raise Interrupted from None
 
     def progress(self, text: str, total: int | None = None, unit: str = "it", done: int = 0) -> None:
         """Open a bar."""
@@ -83,6 +88,11 @@ class Screen:
         """The phase ended."""
         self._last = None
         self.close()
+
+
+def silence() -> None:
+    """Write standard output to nowhere: a closed pipe must not be told of when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def epoch_line(title: str, epochs: int, row: dict[str, Any], best: bool) -> str:

@@ -24,6 +24,9 @@ from tests.cli.conftest import QUICK, fails
         (["--config", "absent.toml"], ["absent.toml"]),
         (["--resume", "absent-run"], ["absent-run"]),
         (["--resume", "absent-run", "--lr", "1"], ["--lr", "--resume"]),
+        (["--resume", "absent-run", "--cv"], ["--cv: --resume"]),
+        (["--seed", "9" * 400 + ".5"], ["--seed", "whole number"]),
+        (["--lr", "9" * 400], ["--lr", "number"]),
         (["heurinet"], ["heurinet"]),
     ],
 )

@@ -111,3 +111,9 @@ def test_it_classifies_and_says_how_far_off_it_is(forced, tree, tmp_path, capsys
 def test_only_mstnet_is_forced(tree, capsys):
     for net in ("heurinet", "melnet", "piczaknet"):
         fails(capsys, train.main, ["--net", net, "--init", "forcing", "--data", tree], "--init forcing", "--net mstnet")
+
+
+def test_forcing_that_explodes_names_its_own_rate(tree, tmp_path, capsys):
+    given = ["--net", "mstnet", "--init", "forcing", "--epochs", "3", "--batch-size", "8", "--forcing-lr", "1e30"]
+    fails(capsys, train.main, [*given, "--backend", "cpu", "--data", tree, "--out", tmp_path / "run", "--quiet"],
+          "diverged in forcing", "take a smaller --forcing-lr than 1e+30")  # fmt: skip

@@ -31,6 +31,9 @@ def test_evaluate_on_a_copy_takes_the_test_fold_and_on_other_recordings_everythi
     other = write_tree(tmp_path / "other", count=6)
     assert evaluate.main([str(trained), "--data", str(other), "--backend", "cpu"]) == 0
     assert "36 segments" in capsys.readouterr().out
+    assert evaluate.main([str(trained), "--data", str(other), "--backend", "cpu", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["segments"] == 36 and "all of it, it is not the data of the run" in printed.err
     (other / "low").rename(other / "deep")
     fails(capsys, evaluate.main, [trained, "--data", other, "--backend", "cpu", "--json"], "classes", "deep")
 

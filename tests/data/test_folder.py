@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchnet.data.folder import freesound_id, make_folds, recordings, without_part
+from scratchnet.data.source import sounds_below
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,11 @@ def test_folds_keep_recordings_whole_and_classes_even(seed, count, parts, folds)
         per_fold = Counter(fold[recording] for _, c, recording in clips if c == label)
         # dealing the largest to the emptiest leaves a difference of one recording at most
         assert max(per_fold.values()) - min(per_fold[f] for f in range(1, folds + 1)) <= parts
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path):
+    for name in ("a.wav", "deep/b.FLAC", ".c.wav", ".trash/d.wav", "deep/.old/e.wav", "notes.txt"):
+        (tmp_path / ".hidden" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / ".hidden" / name).write_bytes(b"")
+    found = sounds_below(tmp_path / ".hidden")  # asked for by name, it may be hidden itself
+    assert [path.relative_to(tmp_path / ".hidden").as_posix() for path in found] == ["a.wav", "deep/b.FLAC"]

@@ -2,13 +2,17 @@
 
 import csv
 import hashlib
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from experiments import table
+from experiments.figures.runs import Run, by_system
 from scratchnet import train
 from scratchnet.training.config import resolve
+from scratchnet.training.runfolder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +75,20 @@ def test_what_holds_no_run_is_named(tmp_path, capsys):
     for path, words in [(tmp_path, "no finished run"), (tmp_path / "absent", "no such folder")]:
         assert table.main([str(path)]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_two_collections_are_two_systems(runs, tmp_path, capsys):
+    """A run on a folder of sounds is one of that folder's, whatever other folders are called."""
+    paths = []
+    for number in (1, 2):
+        path = tmp_path / str(number)
+        shutil.copytree(runs / "one", path)
+        config = json.loads((path / "config.json").read_text())
+        config |= {"data_name": "folder", "data": f"/sounds/{number}/birds", "layout": f"{number}" * 32}
+        (path / "config.json").write_text(json.dumps(config | {"seed": number}))
+        paths.append(path)
+    assert table.main([str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split(" | ")[0] for line in lines] == ["| birds", "| birds"]
+    systems = by_system(Run(*RunFolder.open(path)) for path in paths)
+    assert list(systems) == ["PiczakNet (11111111)", "PiczakNet (22222222)"]

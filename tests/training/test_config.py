@@ -139,6 +139,7 @@ def test_toml(tmp_path):
         ('epochs = "many"', ["epochs", "many"]),
         ("net = 3", ["net"]),
         ("lr = nan", ["lr"]),
+        ("epochs = inf", ["epochs", "whole number"]),
     ],
 )
 def test_bad_toml_is_named(tmp_path, text, words):

@@ -1,0 +1,140 @@
+"""Whatever ends a run, what it has done stays, and one line says how to go on."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scratchnet import evaluate, plots, predict, train
+from scratchnet.training import run, runfolder
+from tests.cli.conftest import QUICK, fails, write_tree
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_cross_validation_that_fails_keeps_its_folds(tree, tmp_path, capsys, monkeypatch):
+    out, single, done = tmp_path / "run", run._single, []
+
+    def second_fails(*args):
+        if len(done) == 1:
+            raise run.InputError("training diverged")
+        done.append(single(*args))
+        return done[-1]
+
+    given = [*QUICK, "--epochs", "1", "--data", tree, "--cv", "--out", out, "--quiet"]
+    monkeypatch.setattr(run, "_single", second_fails)
+    fails(capsys, train.main, given, "diverged")
+    first = (out / "fold1" / "result.json").read_bytes()
+    fails(capsys, train.main, [*given, "--lr", "0.5"], "holds a run already", f"--resume {out}")
+    assert evaluate.main([str(out), "--backend", "cpu"]) == 0  # of what there is
+    assert "without fold 2" in capsys.readouterr().err
+    monkeypatch.setattr(run, "_single", single)
+    assert train.main(["--resume", str(out)]) == 0
+    assert (out / "fold1" / "result.json").read_bytes() == first
+    assert len(json.loads((out / "result.json").read_text())["folds"]) == 5
+    (out / "config.json").unlink()
+    fails(capsys, train.main, [*given, "--lr", "0.5"], "holds a run already")
+
+
+def test_a_closed_pipe_interrupts_like_ctrl_c(tree, prepared, tmp_path):
+    given = [*QUICK, "--epochs", "5000", "--data", str(tree), "--out", "run"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "scratchnet.train", *given],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SCRATCHNET_CACHE": str(prepared)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while "epoch 2/" not in process.stdout.readline():
+            assert process.poll() is None
+        process.stdout.close()
+        error = process.stderr.read()
+    assert process.returncode == 130
+    assert error.strip() == "scratchnet: interrupted; go on with: python -m scratchnet.train --resume run"
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) >= 2
+    assert (tmp_path / "run" / "checkpoint" / "state.safetensors").is_file()
+
+
+def test_a_full_disk_is_named_and_the_run_can_be_gone_on_with(tree, tmp_path, capsys, monkeypatch):
+    from safetensors import SafetensorError
+
+    def full(*args, **kwargs):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    out = tmp_path / "run"
+    given = [*QUICK, "--data", tree, "--out", out, "--quiet"]
+    with monkeypatch.context() as patch:
+        patch.setattr("safetensors.numpy.save_file", full)
+        fails(capsys, train.main, given, out / "checkpoint", "No space left", f"--resume {out}")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            runfolder.RunFolder, "append", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left"))
+        )
+        fails(capsys, train.main, ["--resume", out], f"{out}: No space left", f"--resume {out}")
+    assert train.main(["--resume", str(out)]) == 0
+
+
+def test_a_run_folder_that_cannot_be_written_is_taken_away_again(tree, tmp_path, capsys, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(runfolder, "write_json", full)
+    fails(capsys, train.main, [*QUICK, "--data", tree, "--out", tmp_path / "run"], "--out", "No space left")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cache_that_cannot_be_is_named(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SCRATCHNET_CACHE", str(tmp_path / "file" / "cache"))
+    fails(capsys, train.main, ["--quiet", "--backend", "cpu", "--out", tmp_path / "run"], "SCRATCHNET_CACHE")
+    assert not (tmp_path / "run").exists()
+
+
+def test_any_class_name_can_be_drawn(tree, tmp_path, capsys, recwarn):
+    data = tmp_path / "data"
+    for name, new in {"high": "a$_$b", "low": "$\\foo$", "middle": "猫"}.items():
+        shutil.copytree(tree / name, data / new)
+    assert train.main([*QUICK, "--epochs", "1", "--data", str(data), "--out", str(tmp_path / "run")]) == 0
+    assert "could not be drawn" not in capsys.readouterr().out
+    assert (tmp_path / "run" / "confusion.png").is_file()
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
+def test_a_picture_that_fails_costs_no_result(tree, tmp_path, capsys, monkeypatch):
+    def broken(*args):
+        raise ValueError("no such\ncolour")
+
+    monkeypatch.setattr(plots, "save_confusion", broken)
+    assert train.main([*QUICK, "--epochs", "1", "--data", str(tree), "--out", str(tmp_path / "run")]) == 0
+    assert "could not be drawn: ValueError: no such colour\n" in capsys.readouterr().out
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file can have such a name")
+def test_a_name_that_is_no_text_is_named(trained, tmp_path, capsys):
+    data = write_tree(tmp_path / "data", 2)
+    (data / "low" / os.fsdecode(b"caf\xe9.wav")).write_bytes((data / "low" / "low-a.wav").read_bytes())
+    fails(capsys, train.main, [*QUICK, "--data", data, "--out", tmp_path / "run"], data, r"low/caf\xe9.wav", "rename")
+    assert predict.main([str(trained), str(data / "low"), "--json", "--backend", "cpu"]) == 2
+    printed = capsys.readouterr()
+    assert "not UTF-8; rename it" in printed.err
+    answers = {Path(answer["file"]).name: "error" in answer for answer in json.loads(printed.out)}
+    assert answers == {"caf\udce9.wav": True, "low-a.wav": False, "low-b.wav": False}
+
+
+def test_the_model_of_an_unfinished_run_is_told_from_the_last(icebroken, tree, tmp_path, capsys):
+    out = tmp_path / "run"
+    shutil.copytree(icebroken, out)
+    (out / "result.json").unlink()
+    said = f"{out}: not finished, its model is that of phase 3, heurinet; go on with"
+    assert evaluate.main([str(out), "--backend", "cpu"]) == 0
+    printed = capsys.readouterr()
+    assert said in printed.err and "heurinet (not finished): " in printed.out
+    assert predict.main([str(out), str(tree / "low" / "low-a.wav"), "--backend", "cpu"]) == 0
+    assert said in capsys.readouterr().err
