@@ -3,7 +3,7 @@
 Every test clip is mixed with white noise, pink noise, or another clip of its test fold and of another class, at signal
 to noise ratios of 20, 10, 5 and 0 dB; then it is normalised, cut and classified as any sound. The noise of a clip
 depends on its name and the seed alone: every network hears the same. Figures of a model are kept as noise.json in its
-run folder, and not made again.
+run folder, and not made again. Where several systems are named, each is tested against the first, fold by fold.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 from experiments.figures.runs import Run, by_system
 from experiments.figures.style import PALETTE
-from experiments.paired import predictions
+from experiments.paired import p_value, paired_t, predictions
 from experiments.table import Row, find, markdown, percent, sha256, write_csv
 from scratchnet import backend, plots
 from scratchnet.cli import Parser, guard
@@ -39,6 +39,7 @@ SNRS = (20, 10, 5, 0)  # dB
 KEPT = "noise.json"
 SCORES = ("segment_balanced_accuracy", "clip_accuracy_probability")
 Clips = dict[str, tuple[np.ndarray, int]]  # path -> (waveform, class)
+Cells = dict[tuple[str, str], dict[Any, str]]  # (system, noise) -> ratio -> text
 
 
 def mix(signal: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
@@ -155,12 +156,27 @@ def rows_of(folder: Path, recordings: Recordings, seed: int, screen: Screen) -> 
     return rows
 
 
-def gather(models: Iterable[tuple[str, list[Row]]]) -> list[Row]:
-    """Models (the system's name, its rows) of the same name: mean and sample deviation per noise and ratio."""
+class Heard(NamedTuple):
+    """One trained model in noise: its system's name, its test fold and seed, and a row for each noise and ratio."""
+
+    system: str
+    fold: int
+    seed: int
+    rows: list[Row]
+
+
+def hear(system: str, folder: Path, recordings: Recordings, seed: int, screen: Screen) -> Heard:
+    """Test the model in a run folder, or find that it has been tested; `seed` is the noise's."""
+    result = read_json(folder / RESULT)
+    return Heard(system, result["test_fold"], result["seed"], rows_of(folder, recordings, seed, screen))
+
+
+def gather(models: Iterable[Heard]) -> list[Row]:
+    """Models of the same system: mean and sample deviation per noise and ratio."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    for name, rows in models:
-        for row in rows:
-            groups.setdefault((name, row["noise"], row["snr"]), []).append(row)
+    for model in models:
+        for row in model.rows:
+            groups.setdefault((model.system, row["noise"], row["snr"]), []).append(row)
     made = []
     for key, rows in groups.items():
         row = dict(zip(("system", "noise", "snr"), key)) | {"models": len(rows)}
@@ -172,26 +188,72 @@ def gather(models: Iterable[tuple[str, list[Row]]]) -> list[Row]:
     return made
 
 
+def against_first(models: Sequence[Heard]) -> list[Row]:
+    """Every system minus the first, per noise, ratio and score: the mean difference over the test folds that both have
+    (of several seeds, their means), its sample deviation, and the p-value of the paired t-test."""
+    found: dict[tuple[Any, ...], dict[int, list[float]]] = {}
+    for model in models:
+        for row in model.rows:
+            for score in SCORES:
+                folds = found.setdefault((model.system, row["noise"], row["snr"], score), {})
+                folds.setdefault(model.fold, []).append(row[score])
+    first, made = models[0].system, []
+    for (system, *rest), folds in found.items():
+        other = found[first, *rest]
+        both = [fold for fold in folds if fold in other]
+        if system == first or not both:
+            continue
+        a, b = (np.array([np.mean(those[fold]) for fold in both]) for those in (folds, other))
+        sd = float(np.std(a - b, ddof=1)) if len(both) > 1 else None
+        row = dict(zip(("system", "against", "noise", "snr", "score"), (system, first, *rest)))
+        row |= {"folds": len(both), "difference": float(np.mean(a - b)), "difference_sd": sd, "p_t": paired_t(a, b)}
+        made.append(row)
+    return made
+
+
+def against_markdown(rows: Sequence[Row], score: str = SCORES[1]) -> str:
+    """A line per system and noise, a column per ratio: points of clip accuracy by mean probability, and p."""
+    cells: Cells = {}
+    for row in rows:
+        if row["score"] == score:
+            p = "" if row["p_t"] is None else f" ({p_value(row['p_t'])})"
+            text = f"{round(100 * row['difference'], 9):+.1f}{p}"
+            cells.setdefault((row["system"], row["noise"]), {})[row["snr"]] = text
+    return _by_ratio(f"minus {rows[0]['against']}, points (p, paired t)", "", cells)
+
+
 def noise_markdown(rows: Sequence[Row], score: str = SCORES[1]) -> str:
     """A line per system and noise, a column per ratio: clip accuracy by mean probability."""
-    table: dict[tuple[str, str], dict[Any, str]] = {}
+    cells: Cells = {}
     for row in rows:
-        cells = table.setdefault((row["system"], row["noise"]), {})
-        cells[row["snr"]] = percent(row[score], row[f"{score}_sd"])
-    heads = ["system", "noise", "clean (%)", *(f"{snr} dB (%)" for snr in SNRS)]
+        text = percent(row[score], row[f"{score}_sd"])
+        cells.setdefault((row["system"], row["noise"]), {})[row["snr"]] = text
+    return _by_ratio("system", " (%)", cells)
+
+
+def _by_ratio(title: str, unit: str, cells: Cells) -> str:
     lines = [
-        [name, kind, table[name, "none"][None], *(cells[snr] for snr in SNRS)]
-        for (name, kind), cells in table.items()
+        [name, kind, cells[name, "none"][None], *(mine[snr] for snr in SNRS)]
+        for (name, kind), mine in cells.items()
         if kind != "none"
     ]
-    return markdown(heads, lines)
+    return markdown([title, "noise", f"clean{unit}", *(f"{snr} dB{unit}" for snr in SNRS)], lines)
 
 
-def write(out: Path, rows: Sequence[Row], classes: int) -> None:
-    """noise.csv, noise.md, noise.png."""
+def report(models: Sequence[Heard]) -> str:
+    """The tables as Markdown: every system, then against the first."""
+    tests = against_first(models)
+    return noise_markdown(gather(models)) + (f"\n\n{against_markdown(tests)}" if tests else "")
+
+
+def write(out: Path, models: Sequence[Heard], classes: int) -> None:
+    """noise.csv, noise.md, noise.png; with several systems, noise_paired.csv."""
     out.mkdir(parents=True, exist_ok=True)
+    rows, tests = gather(models), against_first(models)
     write_csv(out / "noise.csv", rows)
-    write_text(out / "noise.md", noise_markdown(rows) + "\n")
+    if tests:
+        write_csv(out / "noise_paired.csv", tests)
+    write_text(out / "noise.md", report(models) + "\n")
     draw(out / "noise.png", rows, classes)
 
 
@@ -246,10 +308,10 @@ def _main(argv: Sequence[str] | None) -> int:
     systems = by_system(Run(*RunFolder.open(folder)) for folder in find(options.runs))
     config = next(iter(systems.values()))[0].config
     recordings = Recordings(run.open_data(config.with_(data=options.data or config.data), screen))
-    rows = gather((name, rows_of(one.path, recordings, seed, screen)) for name, runs in systems.items() for one in runs)
-    print(noise_markdown(rows))
+    models = [hear(name, one.path, recordings, seed, screen) for name, runs in systems.items() for one in runs]
+    print(report(models))
     if options.out:
-        write(Path(options.out), rows, len(recordings.source.classes))
+        write(Path(options.out), models, len(recordings.source.classes))
     return 0
 
 

@@ -141,20 +141,21 @@ def _mcnemar(a: Runs, b: Runs, seed: int, folds: Sequence[int], score: str) -> R
     return dict(zip(COUNTS, (len(of_a), only_a, only_b, mcnemar(only_a, only_b))))
 
 
+def p_value(value: float | None) -> str:
+    """A p-value as tables print it."""
+    return "" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
 def comparison_markdown(rows: Sequence[Row]) -> str:
     """The rows of `compare` as Markdown."""
-
-    def p(value: float | None) -> str:
-        return "" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
-
     cells = []
     for row in rows:
         sd = "" if row["difference_sd"] is None else f" ± {100 * row['difference_sd']:.1f}"
         clips = "" if row["clips"] is None else f"{row['only_a']} : {row['only_b']} of {row['clips']}"
         cells.append(
             [f"{row['seed']}", TITLES[row["score"]], percent(row["a"]), percent(row["b"]),
-             f"{round(100 * row['difference'], 9):+.1f}{sd}", f"{row['folds']}", p(row["p_t"]),
-             p(row["p_wilcoxon"]), clips, p(row["p_mcnemar"])]
+             f"{round(100 * row['difference'], 9):+.1f}{sd}", f"{row['folds']}",
+             *(p_value(row[name]) for name in ("p_t", "p_wilcoxon")), clips, p_value(row["p_mcnemar"])]
         )  # fmt: skip
     heads = ["seed", "accuracy", "A (%)", "B (%)", "A − B (points)", "folds", "p, paired t", "p, Wilcoxon"]
     return markdown([*heads, "right: A alone : B alone", "p, McNemar"], cells)

@@ -212,27 +212,25 @@ EXTRAS: dict[str, tuple[tuple[str, Table], ...]] = {
 
 
 def noise_section(done: Finished, failed: dict[str, str]) -> str:
-    """The systems of the studies that ask for it, in noise."""
-    systems = {
-        system.name: (system, done.work.seeds[name])
-        for name, study in done.work.studies.items()
-        if study.noise
-        for system in study.systems
-    }
+    """Every system in noise."""
+    systems: dict[str, tuple[System, range]] = {}
+    for name, study in done.work.studies.items():
+        for system in study.systems:
+            known = systems.get(system.name, (system, range(0)))
+            systems[system.name] = max(known, (system, done.work.seeds[name]), key=lambda made: len(made[1]))
     recordings = noise.Recordings(done.work.source)
-    rows: list[tuple[str, list[Row]]] = []
+    models: list[noise.Heard] = []
     for name, (system, seeds) in systems.items():
         for row in done.of(system, seeds):
             folder = done.work.out / row["run"]
             try:
-                rows.append((name, noise.rows_of(folder, recordings, 0, done.work.screen)))
+                models.append(noise.hear(name, folder, recordings, 0, done.work.screen))
             except (InputError, OSError) as error:
                 failed[f"noise on {folder}"] = str(error)
-    if not rows:
+    if not models:
         return ""
-    gathered = noise.gather(rows)
-    noise.write(done.work.out, gathered, len(done.work.source.classes))
-    text = noise.noise_markdown(gathered)
+    noise.write(done.work.out, models, len(done.work.source.classes))
+    text = noise.report(models)
     return f"\n## noise\n\nClips right, by mean probability, on noisy test sets:\n\n{text}\n\n![noise](noise.png)\n"
 
 

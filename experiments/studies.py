@@ -103,15 +103,14 @@ def _versions(base: System, **values: tuple[Any, ...]) -> tuple[System, ...]:
 
 @dataclass(frozen=True)
 class Study:
-    """A question of the paper. `pairs`: names of systems to test against each other; `noise`: its systems are tested in
-    noise too; `many`: it lives on several seeds; `phases`: its figures need the weights of every phase.
+    """A question of the paper. `pairs`: systems to test against each other; `many`: it lives on several seeds;
+    `phases`: its figures need the weights of every phase.
     """
 
     question: str
     systems: tuple[System, ...]
     pairs: tuple[tuple[System, System], ...] = ()
     many: bool = False
-    noise: bool = False
     phases: bool = False
 
 
@@ -153,7 +152,6 @@ STUDIES = {
         "Does a learned front end do as well as the Mel-spectrogram, and does it need the IceBreaker? (fig. 4)",
         FIVE,
         pairs=((HEURINET, PICZAKNET), (MSTNET, PICZAKNET)),
-        noise=True,
         phases=True,
     ),
     "icebreaker": Study(
@@ -192,13 +190,11 @@ STUDIES = {
         "H2: does a front end that starts as the Mel transform beat it? Does its square make gradients explode?",
         (PICZAKNET, MELNET, MELNET_MODULUS),
         pairs=((MELNET, PICZAKNET), (MELNET_MODULUS, PICZAKNET), (MELNET, MELNET_MODULUS)),
-        noise=True,
     ),
     "back_ends": Study(
         "H1: is PiczakNet the bottleneck? Two others from the literature behind the same front ends",
         (*ALL_FRONTS, *(system for system, _ in BEHIND)),
         pairs=BEHIND,
-        noise=True,
     ),
     "best": Study(
         "What is the best that these questions lead to? To be chosen by the validation folds, not by the test folds",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
 from experiments import noise
 from scratchnet import train
@@ -88,7 +89,8 @@ def runs(tones, tmp_path_factory):
 def test_runs_are_tested_in_noise_once(runs, tones, tmp_path, capsys, monkeypatch):
     arguments = [str(runs), "--out", str(tmp_path), "--backend", "cpu"]
     assert noise.main(arguments) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"noise.csv", "noise.md", "noise.png"}
+    names = {"noise.csv", "noise_paired.csv", "noise.md", "noise.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
     with open(tmp_path / "noise.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * (1 + 3 * 4)
@@ -112,6 +114,34 @@ def test_runs_are_tested_in_noise_once(runs, tones, tmp_path, capsys, monkeypatc
             kept = runs / "piczaknet" / "noise.json"
             kept.write_text(json.dumps({**json.loads(kept.read_text()), "data": "other"}))
             noise.main(arguments)
+
+
+def in_noise(system, fold, seed, accuracy):
+    """A model that is right as often in every noise."""
+    rows = [{"noise": "none", "snr": None}, *({"noise": n, "snr": snr} for n in noise.NOISES for snr in noise.SNRS)]
+    return noise.Heard(system, fold, seed, [row | dict.fromkeys(noise.SCORES, accuracy) for row in rows])
+
+
+def test_systems_are_tested_against_the_first_fold_by_fold():
+    first, second = np.array([[0.5, 0.6, 0.8], [0.7, 0.6, 0.6]]), np.array([0.4, 0.5, 0.9, 0.1])
+    models = [in_noise("A", fold, seed, first[seed, fold]) for seed in range(2) for fold in range(3)]
+    models += [in_noise("B", fold, 0, second[fold]) for fold in range(4)]  # on a fold more than A
+    tests = noise.against_first(models)
+    assert len(tests) == (1 + 3 * 4) * len(noise.SCORES)
+    differences = second[:3] - first.mean(axis=0)
+    for row in tests:
+        assert (row["system"], row["against"], row["folds"]) == ("B", "A", 3)
+        assert row["difference"] == pytest.approx(differences.mean())
+        assert row["difference_sd"] == pytest.approx(np.std(differences, ddof=1))
+        assert row["p_t"] == pytest.approx(ttest_1samp(differences, 0).pvalue)
+    text = noise.against_markdown(tests)
+    assert "minus A, points (p, paired t)" in text
+    p = ttest_1samp(differences, 0).pvalue
+    assert f"| B | white | {' | '.join([f'-3.3 ({p:.3f})'] * 5)} |" in text
+    assert noise.against_first(models[:6]) == [] and "minus" not in noise.report(models[:6])
+    (alone, *_) = noise.against_first([models[0], models[6]])
+    assert (alone["p_t"], alone["difference_sd"]) == (None, None)
+    assert "| B | pink | -10.0 | -10.0 |" in noise.report([models[0], models[6]])
 
 
 def test_other_data_is_refused(runs, write_folds, tmp_path, capsys):
