@@ -54,6 +54,9 @@ def model_lines(path: Path) -> dict[str, Any]:
         made |= phase_lines(name, lines, tested.get(name))
     made["model.safetensors, SHA-256 begins"] = (row["sha256"] or "")[:8]
     made["training time"] = minutes(row["training_seconds"])
+    if row["processor"]:
+        threads = f", {row['threads']} threads" if row["threads"] else ""
+        made["processor"] = f"{row['processor']}{threads}"
     made["commit"] = row["commit"] or f"version {row['version']}"
     return made
 

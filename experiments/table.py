@@ -100,6 +100,8 @@ def row_of(path: Path, *, hashed: bool = True) -> Row:
         **{score: result["test"][score] for score in SCORES},
         "training_seconds": result["training_seconds"],
         "backend": folder.about("used_backend"),
+        "threads": folder.about("used_threads"),
+        "processor": versions.get("processor", ""),
         "commit": versions.get("commit", ""),
         "version": versions["scratchnet"],
         "python": versions["python"],

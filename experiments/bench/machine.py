@@ -16,6 +16,7 @@ import numpy as np
 
 import scratchnet
 from scratchnet.sound.workers import cores
+from scratchnet.training.host import from_table, processor
 
 LIBRARIES = ("numpy", "scipy", "numba", "torch", "librosa")
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,10 +32,10 @@ def describe(threads: int) -> dict[str, Any]:
     blas = [f"{b['internal_api']} {b['version']} ({b.get('architecture', '')})" for b in threadpool_info()
             if b["user_api"] == "blas"]  # fmt: skip
     return {
-        "processor": _from_table("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": cores(),
         "threads": threads,
-        "memory": _from_table("/proc/meminfo", "MemTotal"),
+        "memory": from_table("/proc/meminfo", "MemTotal"),
         "system": f"{platform.system()} {platform.machine()}",
         "blas": ", ".join(sorted(set(blas))),
         "versions": {"scratchnet": scratchnet.__version__, "python": platform.python_version(), **_versions()},
@@ -104,14 +105,6 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _from_table(path: str, key: str) -> str:
-    try:
-        lines = Path(path).read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 def _commit() -> str:

@@ -166,11 +166,17 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
     if config.phase0 is not None:
         folders = {split: RunFolder(folder.fold(split[0])) if config.cv else folder for split in splits}
         begun = phase0.find(config, layout(segments), folders)
-    about = {"fingerprint": segments.fingerprint, "layout": layout(segments), "data_name": segments.name}
-    folder.describe(config, **about, used_backend=used)
+    about = {
+        "fingerprint": segments.fingerprint,
+        "layout": layout(segments),
+        "data_name": segments.name,
+        "used_backend": used,
+        "used_threads": backend.threads() if used == "cpu" else None,
+    }
+    folder.describe(config, **about)
     _announce(config, segments, splits, folder, screen, used)
     if config.cv:
-        result = _cross_validate(config, segments, splits, begun, folder, screen, about | {"used_backend": used})
+        result = _cross_validate(config, segments, splits, begun, folder, screen, about)
     else:
         result = _single(config, segments, splits[0], begun, folder, screen)
     result["skipped"] = [list(item) for item in segments.skipped]

@@ -30,6 +30,7 @@ from scratchnet.training import config as configuration
 from scratchnet.training import readings
 from scratchnet.training.config import Config
 from scratchnet.training.files import json_line, read_arrays, read_json, write_arrays, write_json, write_text
+from scratchnet.training.host import processor
 from scratchnet.training.phases import FRESH, Phase, PhaseName, source, trains
 
 CONFIG, READINGS, METRICS, MODEL, PREDICTIONS, RESULT, CHECKPOINT = (
@@ -41,7 +42,14 @@ CONFIG, READINGS, METRICS, MODEL, PREDICTIONS, RESULT, CHECKPOINT = (
     "result.json",
     "checkpoint",
 )
-ABOUT = ("versions", "fingerprint", "layout", "data_name", "used_backend")  # in config.json beside the settings
+ABOUT = (
+    "versions",
+    "fingerprint",
+    "layout",
+    "data_name",
+    "used_backend",
+    "used_threads",
+)  # in config.json beside the settings
 
 
 class RunFolder:
@@ -226,10 +234,12 @@ def default_path(net: str, data: str) -> Path:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of what a result depends on; in a checkout, its commit too ("-dirty": with changes of its own)."""
+    """Versions of what a result depends on, and the processor; in a checkout, its commit too ("-dirty": with changes
+    of its own)."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"scratchnet": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    found["processor"] = processor()
     for name in ("numpy", "numba", "scipy", "soundfile", "soxr"):
         try:
             found[name] = version(name)

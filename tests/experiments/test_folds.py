@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import folds
-from scratchnet import train
+from scratchnet import backend, train
 
 SEGMENTS, CLIPS = "segment_balanced_accuracy", "clip_accuracy_probability"
 
@@ -77,6 +77,10 @@ def test_every_figure_is_that_of_its_fold_and_phase(runs, capsys):
     models = [(runs / "mstnet" / f"fold{fold}" / "model.safetensors").read_bytes() for fold in (1, 2, 3)]
     hashes = [hashlib.sha256(model).hexdigest()[:8] for model in models]
     assert table["model.safetensors, SHA-256 begins"] == [*hashes, ""]
+    about = json.loads((runs / "mstnet" / "fold1" / "config.json").read_text())
+    assert about["used_threads"] == backend.threads()
+    machine = f"{about['versions']['processor']}, {about['used_threads']} threads"
+    assert table["processor"] == [*[machine] * 3, ""]
 
 
 def mean(values):
