@@ -111,7 +111,7 @@ TABLE = (
         lambda c: {"pad": "padded with zeros", "drop": "left out"}[c.short],
     ),
     Reading(
-        "what PiczakNet sees",
+        "what the back end sees",
         ("standardize",),
         lambda c: {"train": "standardised by the training folds", "none": "decibels as they are"}[c.standardize],
         lambda c: not _forced(c),
@@ -179,7 +179,7 @@ TABLE = (
         lambda c: {2: "squared, as in eq. 1", 1: "not squared, footnote 9"}[c.mel_power],
         lambda c: c.net == "melnet",
     ),
-    Reading("forcing's target, and what PiczakNet sees", ("forcing_target",), _target, _forced),
+    Reading("forcing's target, and what the back end sees", ("forcing_target",), _target, _forced),
     Reading(
         "forcing",
         ("forcing_epochs", "forcing_batch_size", "forcing_lr", "forcing_patience"),
