@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from experiments import noise
+from experiments.figures import tables
 from experiments.paired import Runs, compare, comparison_markdown
 from experiments.studies import (
     FIVE,
@@ -239,7 +240,7 @@ def noise_section(done: Finished, failed: dict[str, str]) -> str:
 
 class Figure(NamedTuple):
     """A figure's study, file, command and systems; `one`: it takes one trained model, the first fold's; `data`: and
-    the recordings.
+    the recordings; `net`: it takes this network, and no run.
     """
 
     study: str
@@ -249,10 +250,12 @@ class Figure(NamedTuple):
     systems: tuple[System, ...]
     one: bool = False
     data: bool = False
+    net: str = ""
 
 
 FIGURES = (
-    Figure("systems", "fig2-confusion.png", "fig. 2: PiczakNet's confusion matrix", "confusion", (PICZAKNET,)),
+    Figure("systems", "fig1-piczaknet.png", "fig. 1: PiczakNet", "pipeline", (), net="piczaknet"),
+    Figure("systems", "fig2-confusion.png", "fig. 2: confusion matrices", "confusion", (PICZAKNET, HEURINET, MSTNET)),
     Figure("systems", "fig3-phases.png", "fig. 3: accuracies over the phases", "phases", (HEURINET, MSTNET)),
     Figure("systems", "fig4-systems.png", "fig. 4: the five systems", "systems", FIVE),
     Figure(
@@ -287,12 +290,13 @@ def figures_section(done: Finished, failed: dict[str, str]) -> str:
             lines.append(f"![{figure.title}](figures/{figure.file})\n")
         else:
             failed[f"figures/{figure.file}"] = "see the line above"
-    return "\n## figures\n\nOf the runs with seed 0.\n\n" + "\n".join(lines) if lines else ""
+    drawn = "\n## figures\n\nOf the runs with seed 0.\n\n" + "\n".join(lines) if lines else ""
+    return drawn + ("\n## tables 1 and 2\n\n" + tables.text() if "systems" in done.work.studies else "")
 
 
 def _draw(figure: Figure, paths: list[Path], done: Finished) -> int:
     runs = [find([path])[0] if figure.one else path for path in paths]
-    arguments = [*map(str, runs), "--out", str(done.work.out / "figures" / figure.file)]
+    arguments = [*filter(None, [figure.net]), *map(str, runs), "--out", str(done.work.out / "figures" / figure.file)]
     if figure.data:
         arguments += ["--backend", done.work.used]
         arguments += ["--data", done.work.changes["data"]] if "data" in done.work.changes else []

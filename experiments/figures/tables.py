@@ -38,6 +38,7 @@ COUNTED = {Conv1D: "CONV1D", Conv2D: "CONV2D", Dense: "DENSE"}  # the paper's la
 OTHERS = {MaxPool1D: "MAXPOOL", MaxPool2D: "MAXPOOL", GlobalAveragePool2D: "AVERAGE"}
 OTHERS |= {BatchNorm1D: "BATCHNORM", BatchNorm2D: "BATCHNORM"}
 KINDS: dict[type, str] = {**COUNTED, **OTHERS}
+FRONT_ENDS = ("heurinet", "mstnet")  # Tables 1 and 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,14 +52,19 @@ def _main(argv: Sequence[str] | None) -> int:
     options.add_argument("--out", metavar="FILE.md", type=Path, help="file to write (default: the screen)")
     arguments = options.parse(argv)
     backend.use("reference")
-    text = "\n\n".join(markdown(named(name)) for name in arguments.nets or ("heurinet", "mstnet")) + "\n"
+    made = text(arguments.nets or FRONT_ENDS)
     if arguments.out is None:
-        print(text, end="")
+        print(made, end="")
     else:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text, encoding="utf-8")
+        arguments.out.write_text(made, encoding="utf-8")
         print(arguments.out)
     return 0
+
+
+def text(names: Sequence[str] = FRONT_ENDS) -> str:
+    """The tables of these networks, one after the other."""
+    return "\n\n".join(markdown(named(name)) for name in names) + "\n"
 
 
 def named(name: str) -> Network:

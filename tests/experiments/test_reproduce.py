@@ -143,6 +143,8 @@ def test_every_study_runs(name, tones, out, capsys):
         assert pairs == {(a.name, b.name) for a, b in STUDIES[name].pairs}
     with open(out / "noise.csv", newline="") as file:
         assert {row["system"] for row in csv.DictReader(file)} == {system.name for system in STUDIES[name].systems}
+    for what in ("fig. 1: PiczakNet", "The DeepFourier part of HeuriNet", "The DeepFourier part of MSTNet"):
+        assert (what in text) == (name == "systems")
     for line in text.splitlines():
         if line.startswith("!["):
             assert (out / line.partition("](")[2].rstrip(")")).stat().st_size > 10_000
