@@ -23,7 +23,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "forcing_batch_size": 32,
         "forcing_lr": 1e-3,
     },
-    # As published (paper section 2.3), and as its code did where the paper is silent.
+    # As published (paper section 2.3), and as its code did where the paper is silent; one thing is the code's although
+    # the paper says it, in passing, otherwise: clips are scaled to full range, not segments (--peak segment).
     "paper": {
         "short": "drop",
         "standardize": "none",
