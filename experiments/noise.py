@@ -157,18 +157,16 @@ def rows_of(folder: Path, recordings: Recordings, seed: int, screen: Screen) -> 
 
 
 class Heard(NamedTuple):
-    """One trained model in noise: its system's name, its test fold and seed, and a row for each noise and ratio."""
+    """One trained model in noise: its system's name, its test fold, and a row for each noise and ratio."""
 
     system: str
     fold: int
-    seed: int
     rows: list[Row]
 
 
 def hear(system: str, folder: Path, recordings: Recordings, seed: int, screen: Screen) -> Heard:
     """Test the model in a run folder, or find that it has been tested; `seed` is the noise's."""
-    result = read_json(folder / RESULT)
-    return Heard(system, result["test_fold"], result["seed"], rows_of(folder, recordings, seed, screen))
+    return Heard(system, read_json(folder / RESULT)["test_fold"], rows_of(folder, recordings, seed, screen))
 
 
 def gather(models: Iterable[Heard]) -> list[Row]:
