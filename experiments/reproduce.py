@@ -58,6 +58,7 @@ def parser() -> Parser:
     made.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="runs at a time, each on its share of the threads"
     )
+    made.add_argument("--no-noise", action="store_true", help="leave the tests in noise out")
     made.add_argument("--list", action="store_true", help="print the studies and their questions")
     made.add_argument("--plan", action="store_true", help="print what is to do and how long it will take")
     made.add_argument("--quiet", action="store_true", help="print a line a run alone")
@@ -96,7 +97,7 @@ class Reproduction:
         self.seeds = {name: seeds(study, options.scale, options.seeds) for name, study in studies.items()}
         every = jobs(STUDIES, options.scale, options.seeds, changes)
         self.back_ends = [job for job in every if job.config.is_back_end]
-        self.screen, self.count = Screen(options.quiet), options.jobs
+        self.screen, self.count, self.noise = Screen(options.quiet), options.jobs, not options.no_noise
         self.used = run.choose_backend(plan[0].config)
         self.source = run.open_data(plan[0].config, self.screen)
         self.out = Path(options.out or default_out(self.source.name, options.scale, plan[0].config.split))

@@ -58,7 +58,7 @@ def write(work: Reproduction) -> dict[str, str]:
     for table, rows in (("systems.csv", systems), ("paired.csv", pairs)):
         if rows:
             write_csv(work.out / table, rows)
-    heard = noise_section(done, failed)
+    heard = noise_section(done, failed) if work.noise else ""
     drawn = figures_section(done, failed)
     read = readings_section(done)
     write_text(work.out / "results.md", "\n".join([heading(work, done), *sections, heard, drawn, read]))

@@ -49,7 +49,7 @@ def _main(argv: Sequence[str] | None) -> int:
         test = run.folds_of(segments, config)[0][0] if known else None
         figures = _figures(folder, segments, test, screen)
     if options.json:
-        print(json.dumps(figures, indent=1, ensure_ascii=False))
+        print(json.dumps(figures, indent=1))
     else:
         title = run.title(config) + ("" if folder.result() else " (not finished)")
         print(f"{title}: {run.line(figures)}")

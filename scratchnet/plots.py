@@ -30,7 +30,7 @@ def new_figure(rows: int, columns: int, size: tuple[float, float], **options: An
 def save_figure(figure: Any, path: Path) -> None:
     """Write the figure; the file's ending says as what (PNG, PDF, SVG)."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box stands there then, which says it too
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box stands there then, which says it too
         figure.savefig(path, dpi=150)
 
 

@@ -45,7 +45,7 @@ def _main(argv: Sequence[str] | None) -> int:
             if not options.json:
                 print(_text(path, prediction), flush=True)
     if options.json:
-        print(json.dumps(answers, indent=1, ensure_ascii=False))
+        print(json.dumps(answers, indent=1))
     if bad and bad < len(answers):
         print(f"scratchnet: {bad} of {len(answers)} files could not be used", file=sys.stderr)
     return 2 if bad else 0

@@ -27,7 +27,7 @@ def _forced(c: Config) -> bool:
 
 
 def _piczaknet(c: Config) -> bool:
-    return c.is_back_end or c.back_end == "piczak"
+    return c.back_end == "piczak"
 
 
 def _course(c: Config, what: Callable[[int | str], float]) -> str:
@@ -38,16 +38,31 @@ def _course(c: Config, what: Callable[[int | str], float]) -> str:
 def _augmentation(c: Config) -> str:
     if not c.augment:
         return "none"
-    drawn = "one of a clip's variants drawn anew in each epoch" if c.augment_epoch == "draw" else "all in every epoch"
+    drawn = f"the recording or one of {c.augment} variants of it, drawn anew in each epoch"
+    every = f"the recording and {c.augment} variants of it, all in every epoch"
     one = f"±{c.augment_pitch} semitones, ±{100 * c.augment_stretch:g} % of speed"
-    limits = "Piczak's limits for the classes he names" if c.augment_limits == "class" else one
+    limits = f"{one}; Piczak's limits for the classes he names" if c.augment_limits == "class" else one
     pitch = "pitch between its limits" if c.augment_pitch_draw == "range" else "pitch at its upper limit"
-    return f"{c.augment} variants of a training clip, {drawn}; {limits}, {pitch}, up to {c.augment_shift:g} s later"
+    variants = drawn if c.augment_epoch == "draw" else every
+    return f"{variants}: {limits}; {pitch}, up to {c.augment_shift:g} s later"
 
 
 def _decibels(c: Config) -> str:
     floor = "no floor" if c.top_db is None else f"a floor {c.top_db:g} dB under the segment's maximum"
+    if c.net == "melnet" and c.mel_power == 1:
+        return f"20·log10 of magnitude, at least {c.amin**0.5:g}; {floor}"
     return f"10·log10 of power, at least {c.amin:g}; {floor}"
+
+
+def _seen(c: Config) -> str:
+    """`inputs.normalisation` and `normalisation_inside` in words."""
+    how = "standardised by the training folds" if c.standardize == "train" else "in decibels as they are"
+    if c.net == "mstnet" and c.standardize == "none":
+        how = "as its front end is forced to give them"
+    if c.net == "heurinet":
+        front = "what its front end gives, as it is"
+        return front if c.init == "random" else f"in Phase 0 spectrograms {how}; then {front}"
+    return f"spectrograms {how}" + ("" if c.is_back_end else "; what its front end gives likewise")
 
 
 def _silence(c: Config) -> str:
@@ -110,12 +125,7 @@ TABLE = (
         ("short",),
         lambda c: {"pad": "padded with zeros", "drop": "left out"}[c.short],
     ),
-    Reading(
-        "what the back end sees",
-        ("standardize",),
-        lambda c: {"train": "standardised by the training folds", "none": "decibels as they are"}[c.standardize],
-        lambda c: not _forced(c),
-    ),
+    Reading("what the back end sees", ("standardize",), _seen),
     Reading("deltas, a second channel", ("deltas",), _deltas, lambda c: c.is_back_end),
     Reading(
         "augmentation",
@@ -179,13 +189,13 @@ TABLE = (
         lambda c: {2: "squared, as in eq. 1", 1: "not squared, footnote 9"}[c.mel_power],
         lambda c: c.net == "melnet",
     ),
-    Reading("forcing's target, and what the back end sees", ("forcing_target",), _target, _forced),
+    Reading("forcing's target", ("forcing_target",), _target, _forced),
     Reading(
         "forcing",
         ("forcing_epochs", "forcing_batch_size", "forcing_lr", "forcing_patience"),
         lambda c: (
             f"{c.epochs_of('forcing')} epochs of Adam at {c.forcing_lr:g}, batches of {c.forcing_batch_size}, "
-            "all weights, the best epoch kept"
+            "all weights of the front end, the best epoch kept"
             + ("" if c.forcing_patience is None else f", {c.forcing_patience} without a best end it")
         ),
         _forced,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -180,7 +181,7 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
     else:
         result = _single(config, segments, splits[0], begun, folder, screen)
     result["skipped"] = [list(item) for item in segments.skipped]
-    _finish(config, folder, result, segments, screen)
+    _finish(config, folder, result, segments)
     report(config, folder, result, screen)
     return result
 
@@ -230,7 +231,7 @@ def _cross_validate(
             screen.say(f"fold {test} of {len(splits)}:")
             fold.describe(own, **about)
             result = _single(own, segments, (test, valid), begun, fold, screen)
-            _finish(own, fold, result, segments, screen)
+            _finish(own, fold, result, segments)
         results[test] = result
         screen.say(f"fold {test}: {line(result['test'])}")
     names = next(iter(results.values()))["phases"]
@@ -278,14 +279,13 @@ def kernels_compiled() -> bool:
     return any(any(place.glob("**/*.nbi")) for place in places)
 
 
-def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments: Segments, screen: Screen) -> None:
+def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments: Segments) -> None:
     """The run's pictures, then result.json: a run that has it needs nothing more."""
     try:
         _draw(config, folder, result, segments)
-    except OSError:
-        raise
     except Exception as error:  # whatever a picture fails by, the result is worth more
-        screen.say(f"a picture could not be drawn: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        print(f"scratchnet: {folder.path}: a picture could not be drawn: {words}", file=sys.stderr)
     folder.save_result(result)
     if not config.cv and not config.mst_batch_norm:  # which model.safetensors holds folded
         folder.drop_best(phases_for(config)[-1].name)

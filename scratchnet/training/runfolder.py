@@ -18,6 +18,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,8 @@ class RunFolder:
         if any(self.checkpoint.glob("*")) or (self.path / METRICS).exists() or any(self.path.glob("fold*")):
             return
         for name in (CONFIG, READINGS):
-            (self.path / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.path / name).unlink()
         for folder in (self.checkpoint, self.path):
             try:
                 folder.rmdir()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scratchnet import evaluate, plots, predict, train
-from scratchnet.training import run, runfolder
+from scratchnet.training import loop, run, runfolder
 from tests.cli.conftest import QUICK, fails, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,12 +72,27 @@ def test_a_full_disk_is_named_and_the_run_can_be_gone_on_with(tree, tmp_path, ca
     with monkeypatch.context() as patch:
         patch.setattr("safetensors.numpy.save_file", full)
         fails(capsys, train.main, given, out / "checkpoint", "No space left", f"--resume {out}")
+    append, lines = runfolder.RunFolder.append, []
+
+    def full_at_the_second(folder, row):
+        if lines:
+            raise OSError(errno.ENOSPC, "No space left")
+        lines.append(row)
+        append(folder, row)
+
     with monkeypatch.context() as patch:
-        patch.setattr(
-            runfolder.RunFolder, "append", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left"))
-        )
+        patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(runfolder.RunFolder, "append", full_at_the_second)
         fails(capsys, train.main, ["--resume", out], f"{out}: No space left", f"--resume {out}")
-    assert train.main(["--resume", str(out)]) == 0
+    resumed = subprocess.run(
+        [sys.executable, "-m", "scratchnet.train", "--resume", str(out)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    first, *rest = (json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines())
+    assert first == lines[0] | {"phase": 0} and [row["epoch"] for row in rest] == [2]
 
 
 def test_a_run_folder_that_cannot_be_written_is_taken_away_again(tree, tmp_path, capsys, monkeypatch):
@@ -101,7 +116,7 @@ def test_any_class_name_can_be_drawn(tree, tmp_path, capsys, recwarn):
     for name, new in {"high": "a$_$b", "low": "$\\foo$", "middle": "猫"}.items():
         shutil.copytree(tree / name, data / new)
     assert train.main([*QUICK, "--epochs", "1", "--data", str(data), "--out", str(tmp_path / "run")]) == 0
-    assert "could not be drawn" not in capsys.readouterr().out
+    assert capsys.readouterr().err == ""
     assert (tmp_path / "run" / "confusion.png").is_file()
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
@@ -112,7 +127,7 @@ def test_a_picture_that_fails_costs_no_result(tree, tmp_path, capsys, monkeypatc
 
     monkeypatch.setattr(plots, "save_confusion", broken)
     assert train.main([*QUICK, "--epochs", "1", "--data", str(tree), "--out", str(tmp_path / "run")]) == 0
-    assert "could not be drawn: ValueError: no such colour\n" in capsys.readouterr().out
+    assert capsys.readouterr().err.endswith("run: a picture could not be drawn: ValueError: no such colour\n")
     assert (tmp_path / "run" / "result.json").is_file()
 
 

@@ -89,19 +89,19 @@ def other(name, value):
 
 SHOWN = {
     "piczaknet": {"augment": 4, "augment_limits": "one", "patience": 4, "clip_norm": 3.0},
-    "heurinet": {},
-    "mstnet": {},
-    "melnet": {},
+    "minivgg": {"back_end": "minivgg", "augment": 4, "augment_limits": "one", "clip_norm": 3.0},
+    **dict.fromkeys(("heurinet", "mstnet", "melnet"), {"augment": 4, "augment_limits": "one", "clip_norm": 3.0}),
 }
 CASES = [
     (net, reading, name)
     for reading in TABLE
-    for net in [next(net for net in SHOWN if reading.asked(Config(net=net)))]
+    for net in SHOWN
+    if reading.asked(Config(net=net, **SHOWN[net]))
     for name in reading.settings
 ]
 
 
-@pytest.mark.parametrize("net, reading, name", CASES, ids=[case[2] for case in CASES])
+@pytest.mark.parametrize("net, reading, name", CASES, ids=[f"{net}-{name}" for net, _, name in CASES])
 def test_another_value_is_another_answer(net, reading, name):
     before = Config(net=net, **SHOWN[net])
     if name.endswith("_random"):
@@ -117,3 +117,25 @@ def test_runs_that_answer_differently_are_told_together():
     assert mine["scaled to full range"] == ("every clip; or: every segment", option("peak"))
     assert mine["window"] == ("Hann, periodic", "--window")
     assert "MSTNet's padding" not in mine and "MelNet's modulus" not in mine
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ({"net": "piczaknet", "standardize": "none"}, "spectrograms in decibels as they are"),
+        ({}, "in Phase 0 spectrograms standardised by the training folds; then what its front end gives, as it is"),
+        ({"init": "random"}, "what its front end gives, as it is"),
+        ({"net": "mstnet"}, "spectrograms standardised by the training folds; what its front end gives likewise"),
+        (
+            {"net": "mstnet", "standardize": "none"},
+            "spectrograms as its front end is forced to give them; what its front end gives likewise",
+        ),
+    ],
+)
+def test_what_the_back_end_sees(given, answer):
+    assert ("what the back end sees", answer, "--standardize") in readings([Config(**given)])
+
+
+def test_a_rival_is_asked_nothing_of_piczaknet():
+    questions = {question for question, _, _ in readings([resolve(({"net": "minivgg"}, None))])}
+    assert not questions & {"PiczakNet's initial weights", "pools' last, incomplete window"}
