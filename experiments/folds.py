@@ -55,7 +55,8 @@ def model_lines(path: Path) -> dict[str, Any]:
     made["model.safetensors, SHA-256 begins"] = (row["sha256"] or "")[:8]
     made["training time"] = minutes(row["training_seconds"])
     if row["processor"]:
-        threads = f", {row['threads']} threads" if row["threads"] else ""
+        count = row["threads"]
+        threads = f", {count} thread{'s' if count > 1 else ''}" if count else ""
         made["processor"] = f"{row['processor']}{threads}"
     made["commit"] = row["commit"] or f"version {row['version']}"
     return made

@@ -79,7 +79,8 @@ def test_every_figure_is_that_of_its_fold_and_phase(runs, capsys):
     assert table["model.safetensors, SHA-256 begins"] == [*hashes, ""]
     about = json.loads((runs / "mstnet" / "fold1" / "config.json").read_text())
     assert about["used_threads"] == backend.threads()
-    machine = f"{about['versions']['processor']}, {about['used_threads']} threads"
+    count = about["used_threads"]
+    machine = f"{about['versions']['processor']}, {count} thread{'s' if count > 1 else ''}"
     assert table["processor"] == [*[machine] * 3, ""]
 
 
