@@ -83,6 +83,7 @@ def identity(folder: RunFolder, config: Config) -> Row:
         "back_end": config.back_end,
         "preset": config.preset,
         "settings": differences(config),
+        "data": folder.about("data_name"),
         "layout": (folder.about("layout") or "")[:8],  # two collections may have one name
     }
 
@@ -93,7 +94,7 @@ def row_of(path: Path, *, hashed: bool = True) -> Row:
     result = read_json(path / RESULT)
     versions = folder.about("versions")
     return {
-        "data": data_of(folder, config),
+        "source": data_of(folder, config),
         **identity(folder, config),
         "seed": config.seed,
         "fold": result["test_fold"],
@@ -126,7 +127,7 @@ def differences(config: Config) -> str:
     return " ".join(f"{k}={v}" for k, v in config.to_dict().items() if k not in APART and v != plain[k])
 
 
-SYSTEM = ("net", "init", "back_end", "preset", "settings", "layout")
+SYSTEM = ("net", "init", "back_end", "preset", "settings", "data", "layout")
 
 
 def gather(rows: Sequence[Row]) -> list[Row]:
@@ -134,7 +135,7 @@ def gather(rows: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in SYSTEM), []).append(row)
-    return [{**dict(zip(SYSTEM, key)), "data": group[0]["data"], **summary(group)} for key, group in groups.items()]
+    return [{**dict(zip(SYSTEM, key)), "source": group[0]["source"], **summary(group)} for key, group in groups.items()]
 
 
 def summary(rows: Sequence[Row]) -> Row:
@@ -195,7 +196,7 @@ def systems_markdown(systems: Sequence[Row]) -> str:
     """The gathered systems as Markdown."""
     heads = ["data", "network", "init", "back end", "preset, and what differs", *HEADS]
     rows = [
-        [s["data"], s["net"], s["init"], s["back_end"], f"{s['preset']} {s['settings']}".strip(), *figures_of(s)]
+        [s["source"], s["net"], s["init"], s["back_end"], f"{s['preset']} {s['settings']}".strip(), *figures_of(s)]
         for s in systems
     ]
     return markdown(heads, rows)

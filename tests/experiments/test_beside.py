@@ -13,7 +13,8 @@ from experiments.reproduce import Reproduction
 from scratchnet.training.config import resolve
 from scratchnet.training.runfolder import RunFolder
 
-TINY = ["--scale", "tiny", "--backend", "cpu", "--quiet", "--only", "piczak2015"]
+# Children train a network made small, which this process does not know: noise is for others to test.
+TINY = ["--scale", "tiny", "--backend", "cpu", "--quiet", "--no-noise", "--only", "piczak2015"]
 
 
 class Child:
