@@ -26,7 +26,7 @@ train: $(VENV)/installed
 	$(BIN)/python -m scratchnet.train $(ARGS)
 
 test: $(VENV)/installed-test $(addprefix $(VENV)/extra-,$(EXTRAS))
-	$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/installed-lint
 	@status=0; \

@@ -48,7 +48,7 @@ setup(
         "onnx": ["onnx>=1.16"],
         "test": [
             "pytest>=8",
-            "pytest-xdist>=3.5",
+            "pytest-xdist>=3.8",
             "hypothesis>=6.100",
             "setuptools>=77",
             "nbclient>=0.10",  # these three run docs/demo.ipynb

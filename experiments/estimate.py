@@ -41,15 +41,16 @@ class Estimate:
         each = fold * (self.folds - 2 + 1 / 3)
         left = [phase for phase in phases_for(config) if not (begun and phase.name == 0)]
         phases = [(self._cost(config, phase).seconds, config.epochs_of(phase.name)) for phase in left]
-        return self._splits(config) * each * sum(seconds * epochs for seconds, epochs in phases)
+        return self.models(config) * each * sum(seconds * epochs for seconds, epochs in phases)
 
     def bytes(self, config: Config, keep: bool) -> int:
         """Room for a run's models; `keep`: and for what the earlier phases trained."""
         phases = phases_for(config)
         sizes = [self._cost(config, phase).size for phase in phases]
-        return self._splits(config) * (sizes[-1] + (sizes[0] if keep and len(phases) > 1 else 0))
+        return self.models(config) * (sizes[-1] + (sizes[0] if keep and len(phases) > 1 else 0))
 
-    def _splits(self, config: Config) -> int:
+    def models(self, config: Config) -> int:
+        """How many a run trains: one for each split."""
         return self.folds if config.cv else 1
 
     def _cost(self, config: Config, phase: Phase) -> Cost:

@@ -73,7 +73,7 @@ def _on_host(must_compile: bool) -> None:
     from scratchnet.kernels.cuda import host
 
     compile_, empty, launch = host._compile, host.HostDevice.empty, host._Program.launch
-    flags = tuple(flag for flag in host.FLAGS if flag not in ("-O1", "-g", "-Wall"))
+    flags = tuple(flag for flag in host.FLAGS if flag not in ("-O1", "-g1", "-Wall"))
 
     def compile_or_leave(name: str, *args: Any) -> Path:
         host.FLAGS = (*flags, "-O2" if name == "runtime" else "-O0", "-DSTACK=32768")

@@ -242,10 +242,10 @@ def say_plan(work: Reproduction, to_do: list[Job]) -> dict[str, float]:
     for job in to_do:
         print(f"  {minutes(times[job.name]):>8}  {job.name}")
     room = sum(estimate.bytes(job.config, job.keep) for job in to_do) / 1e9
-    print(
-        f"about {minutes(sum(times.values()))} of training on {work.used}, {room:.1f} GB of models, in {work.out}",
-        flush=True,
-    )
+    models = sum(estimate.models(job.config) for job in to_do)
+    heard = f"; then tests of {models} models in noise, not in this time (--no-noise: none)" if work.noise else ""
+    training = f"about {minutes(sum(times.values()))} of training on {work.used}"
+    print(f"{training}, {room:.1f} GB of models, in {work.out}{heard}", flush=True)
     return times
 
 

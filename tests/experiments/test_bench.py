@@ -39,6 +39,7 @@ def one_backend():
 @pytest.fixture(autouse=True)
 def one_step_a_round(monkeypatch):
     monkeypatch.setattr(step, "SEGMENTS", 1)
+    monkeypatch.setattr(predict, "SEGMENTS", 1)
 
 
 @pytest.fixture(scope="module")

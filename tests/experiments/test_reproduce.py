@@ -97,7 +97,7 @@ def test_the_estimate_counts_recordings_not_their_variants(monkeypatch):
         def __init__(self, *counts):
             seen.append(counts)
 
-        seconds = bytes = lambda self, *what, **how: 1.0
+        seconds = bytes = models = lambda self, *what, **how: 1.0
 
     seen = []
     monkeypatch.setattr(reproduce.run, "prepare_data", lambda *what: Augmented())
@@ -105,7 +105,7 @@ def test_the_estimate_counts_recordings_not_their_variants(monkeypatch):
     plan = [job(STUDIES["piczak2015"].systems[0], "tiny", 0)]
     work = SimpleNamespace(plan=plan, studies=("piczak2015",), used="cpu", out="out", screen=Screen(quiet=True))
     work.source = SimpleNamespace(folds=(1, 2, 3))
-    work.trained, work.beginning = set, lambda *what: None
+    work.trained, work.beginning, work.noise = set, lambda *what: None, True
     reproduce.say_plan(work, plan)
     assert seen == [(5, 3, 2)]
 
@@ -300,7 +300,9 @@ def test_a_folder_with_another_run_is_left_alone(tones, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
     said = capsys.readouterr().out
     assert "4 runs for piczak2015; 0 finished already" in said
-    assert "of training on cpu" in said
+    assert "of training on cpu" in said and "then tests of 4 models in noise" in said
+    assert reproduce.main([*given, "--plan", "--no-noise"]) == 0
+    assert "in noise" not in capsys.readouterr().out
     path = tmp_path / "runs" / "piczaknet-seed0"
     path.mkdir(parents=True)
     config = job(STUDIES["piczak2015"].systems[0], "tiny", 0).config.with_(batch_size=7)

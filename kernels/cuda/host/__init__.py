@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import re
 import struct
 import subprocess
@@ -20,7 +21,7 @@ import numpy as np
 from scratchnet.kernels.cuda.source import read_source
 
 HERE = Path(__file__).parent
-FLAGS = ("-std=c++17", "-O1", "-g", "-Wall", "-Wno-unknown-pragmas")
+FLAGS = ("-std=c++17", "-O1", "-g1", "-Wall", "-Wno-unknown-pragmas")
 SANITIZE = (
     "-fsanitize=address,undefined,bounds-strict",
     "-fno-sanitize-recover=all",
@@ -211,7 +212,8 @@ def _compile(name: str, text: str, options: tuple[str, ...], folder: Path, compi
     target = folder / f"{name}_{hashlib.sha256(what.encode()).hexdigest()[:16]}"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        source, new = Path(f"{target}.cpp"), Path(f"{target}.new")
+        new = Path(f"{target}.{os.getpid()}")  # of its own: another process may build the same
+        source = Path(f"{new}.cpp")
         source.write_text(text)
         done = subprocess.run([compiler, *FLAGS, *options, "-o", new, source], capture_output=True, text=True)
         if done.returncode:

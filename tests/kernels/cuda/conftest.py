@@ -14,18 +14,23 @@ from scratchnet.kernels.cuda.host import HostDevice
 @pytest.fixture(scope="session")
 def build_dir(tmp_path_factory):
     """Where the kernels' programs are built, each once a session; SCRATCHNET_TEST_BUILD is a folder that keeps them."""
-    folder = Path(os.environ.get("SCRATCHNET_TEST_BUILD") or tmp_path_factory.mktemp("cuda_on_host"))
-    if (folder / "probe").exists():
+    base = tmp_path_factory.getbasetemp()
+    own = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cuda_on_host"  # one for all workers
+    folder = Path(os.environ.get("SCRATCHNET_TEST_BUILD") or own)
+    works = folder / "works"
+    if works.exists():
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
     if shutil.which("g++") is None:
         pytest.skip("needs g++ to run the CUDA kernels on the CPU")
-    probe = folder / "probe.cpp"
-    probe.write_text("#include <ucontext.h>\ntemplate <auto F> struct A {};\nint main() { return 0; }\n")
+    probe = tmp_path_factory.mktemp("probe") / "probe"
+    source = probe.with_suffix(".cpp")
+    source.write_text("#include <ucontext.h>\ntemplate <auto F> struct A {};\nint main() { return 0; }\n")
     flags = ["-std=c++17", "-fsanitize=address,undefined"]
-    done = subprocess.run(["g++", *flags, "-o", folder / "probe", probe], capture_output=True, text=True)
-    if done.returncode or subprocess.run([folder / "probe"], capture_output=True).returncode:
+    done = subprocess.run(["g++", *flags, "-o", probe, source], capture_output=True, text=True)
+    if done.returncode or subprocess.run([probe], capture_output=True).returncode:
         pytest.skip(f"needs a g++ with C++17, ucontext and AddressSanitizer: {done.stderr[:200]}")
+    folder.mkdir(parents=True, exist_ok=True)
+    works.touch()
     return folder
 
 
