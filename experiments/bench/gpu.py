@@ -7,9 +7,11 @@ events; where a step's time goes; each kernel against the machine's measured cei
 step; the paper's whole protocol, and what it takes on 55,000 segments.
 
 Each part runs in a process of its own with a time limit, and one that fails costs no other; what is checked and not
-timed runs side by side. `--cache` is a folder of prepared segments (ESC-10's, as `scratchnet.data.prepare` writes it)
-or the file that `experiments.bench.gpu_data` made of one to travel; neither soundfile nor soxr nor a network is needed.
-`--only step compiled` runs those parts alone and keeps what OUT/gpu.json has of the others: for what found no time.
+timed runs side by side. So does torch.compile's search, one process for each network and batch: what it tries is timed
+by one process at a time, and the step that it found is timed afterwards, alone. `--cache` is a folder of prepared
+segments (ESC-10's, as `scratchnet.data.prepare` writes it) or the file that `experiments.bench.gpu_data` made of one to
+travel; neither soundfile nor soxr nor a network is needed. `--only step search compiled` runs those parts alone and
+keeps what OUT/gpu.json has of the others: for what found no time.
 Without a GPU it says so and measures nothing; `--dry-run` shows the parts.
 """
 
@@ -39,17 +41,18 @@ ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 530.0  # seconds for all parts together
 LOG = "log"  # what a part printed: for gpu.log, not for gpu.json
 SANITIZER = "compute-sanitizer"
+CHECKS = "checks"
 SEGMENTS = 55_000  # about as many as UrbanSound8K has
 MAY_BE_MISSING = ("soundfile", "soxr", "librosa", "onnx")  # and so may the tests that import them
 
 
 class Part(NamedTuple):
-    """A command with its time limit in seconds; `checks` may run beside other checks, for it times nothing."""
+    """A command with its time limit in seconds; neighbours of one `group` run side by side."""
 
     name: str
     limit: float
     command: list[str]
-    checks: bool = False
+    group: str | None = None
 
 
 def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> list[Part]:
@@ -57,10 +60,6 @@ def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> li
     part = [sys.executable, "-m", "experiments.bench.gpu_parts"]
     touch = [sys.executable, "-m", "experiments.bench.gpu_touch"]
     sizes = [str(batch) for batch in batches]
-
-    def compiled(net: str, batch: int) -> Part:
-        return Part(f"compiled {net} {batch}", 150.0, [*part, "compiled", net, str(batch)])
-
     found = [
         Part("ceilings", 40.0, [*part, "ceilings"]),
         *(Part(f"step {net}", 90.0, [*part, "step", net, *sizes]) for net in nets),
@@ -74,13 +73,16 @@ def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> li
         found.append(Part("protocol", 120.0, [*part, "protocol", str(cache.resolve())]))
         found.append(Part("scale", 90.0, [*part, "protocol", str(cache.resolve()), "cuda", "4", str(SEGMENTS)]))
     found += [
-        Part("sanity", 110.0, touch, True),
-        Part("tests", 120.0, tests(), True),
-        Part("memcheck", 120.0, [*sanitizer("memcheck"), *touch], True),
+        Part("sanity", 110.0, touch, CHECKS),
+        Part("tests", 120.0, tests(), CHECKS),
+        Part("memcheck", 120.0, [*sanitizer("memcheck"), *touch], CHECKS),
     ]
     small = [*sanitizer("racecheck"), *touch, "--small", "--precision"]
-    found += [Part(f"racecheck {precision}", 120.0, [*small, precision], True) for precision in gpu_touch.PRECISIONS]
-    found += [compiled(net, batch) for batch in batches for net in nets]
+    found += [Part(f"racecheck {precision}", 120.0, [*small, precision], CHECKS) for precision in gpu_touch.PRECISIONS]
+    found += [
+        Part(f"search {net} {size}", 170.0, [*part, "search", net, size], "search") for size in sizes for net in nets
+    ]
+    found += [Part(f"compiled {net}", 120.0, [*part, "compiled", net, *sizes]) for net in nets]
     return found
 
 
@@ -148,7 +150,7 @@ def run_part(command: Sequence[str], limit: float, environment: dict[str, str]) 
 
 
 def measure(chosen: Sequence[Part], write: Any = None, limit: float = LIMIT) -> dict[str, Any]:
-    """These parts, one after the other (checks side by side), within the limit; `write` is called after each."""
+    """These parts, one after the other (a group's side by side), within the limit; `write` is called after each."""
     begun = time.perf_counter()
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as kernels:
@@ -157,6 +159,7 @@ def measure(chosen: Sequence[Part], write: Any = None, limit: float = LIMIT) -> 
             **os.environ,
             "CUPY_CACHE_DIR": f"{kernels}/cupy",
             "TORCHINDUCTOR_CACHE_DIR": f"{kernels}/inductor",
+            gpu_parts.LOCK: f"{kernels}/lock",
         }
 
         def run(part: Part) -> None:
@@ -166,6 +169,8 @@ def measure(chosen: Sequence[Part], write: Any = None, limit: float = LIMIT) -> 
                 return
             output.say(f"{part.name} …")
             own = dict(environment)
+            if part.group == "search":  # the cores are for all of them
+                own["TORCHINDUCTOR_COMPILE_THREADS"] = "4"
             if part.name.startswith("start"):
                 own["CUPY_CACHE_DIR"] = f"{kernels}/start"
             if part.name == "tests":  # their bounds are those of float32
@@ -182,10 +187,10 @@ def measure(chosen: Sequence[Part], write: Any = None, limit: float = LIMIT) -> 
 
 
 def grouped(chosen: Sequence[Part]) -> list[list[Part]]:
-    """Neighbouring checks together, every other part by itself."""
+    """Neighbours of one group together, every other part by itself."""
     groups: list[list[Part]] = []
     for part in chosen:
-        if part.checks and groups and groups[-1][-1].checks:
+        if part.group and groups and groups[-1][-1].group == part.group:
             groups[-1].append(part)
         else:
             groups.append([part])
@@ -200,9 +205,8 @@ def table(result: dict[str, Any]) -> str:
         for batch, at in part.items() if name.startswith("step ") else ():
             if not isinstance(at, dict):
                 continue
-            compiled = found.get(f"{name.replace('step', 'compiled')} {batch}", {})
-            ours, eager, best = at.get("scratchnet"), at.get("eager"), compiled.get("compiled")
             net = name.removeprefix("step ")
+            ours, eager, best = at.get("scratchnet"), at.get("eager"), found.get(f"compiled {net}", {}).get(batch)
             rows.append([
                 f"{net} {batch}", *(output.seconds(t) if t else "–" for t in (ours, eager, best)),
                 *(f"**{t / ours:.2f}**" if t and ours else "–" for t in (eager, best)),

@@ -3,7 +3,9 @@
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,9 +31,9 @@ def test_without_a_gpu_it_says_so_in_a_line(capsys, monkeypatch, tmp_path):
 def test_every_part_is_one_that_there_is(capsys):
     assert gpu.main(["--dry-run"]) == 0
     whole = capsys.readouterr().out
-    assert gpu.main(["--dry-run", "--only", "compiled", "start"]) == 0
+    assert gpu.main(["--dry-run", "--only", "search", "compiled", "start"]) == 0
     some = capsys.readouterr().out
-    assert set(some.splitlines()) < set(whole.splitlines()) and len(some.splitlines()) == 8
+    assert set(some.splitlines()) < set(whole.splitlines()) and len(some.splitlines()) == 11
     for part in gpu.parts(["heurinet"], [100], None):
         if "experiments.bench.gpu_parts" in part.command:
             assert callable(getattr(gpu_parts, part.command[part.command.index("experiments.bench.gpu_parts") + 1]))
@@ -47,7 +49,7 @@ def test_racecheck_takes_the_small_arrays_and_the_others_the_whole_ones(monkeypa
                 gpu_touch, "touch", lambda *options, name=part.name: asked.update({name: options}) or {}
             )
             gpu_touch.main(part.command[part.command.index("experiments.bench.gpu_touch") + 1 :])
-            assert part.checks and (part.command[0] == gpu.SANITIZER) == (part.name != "sanity")
+            assert part.group == gpu.CHECKS and (part.command[0] == gpu.SANITIZER) == (part.name != "sanity")
     whole = False, ("tf32", "float32")
     small = {f"racecheck {precision}": (True, [precision]) for precision in ("tf32", "float32")}
     assert asked == {"sanity": whole, "memcheck": whole, **small}
@@ -63,7 +65,7 @@ def test_a_part_that_is_stopped_has_told_what_it_knew():
     assert gpu.run_part(["no-such-program"], 1.0, {})["failed"] == "no-such-program is not installed"
 
 
-def test_checks_run_side_by_side_and_what_is_timed_alone(monkeypatch):
+def test_a_group_runs_side_by_side_and_what_is_timed_alone(monkeypatch):
     running, most = [], {}
 
     def run_part(command, limit, environment):
@@ -74,7 +76,7 @@ def test_checks_run_side_by_side_and_what_is_timed_alone(monkeypatch):
         return {"seconds": 0.05}
 
     monkeypatch.setattr(gpu, "run_part", run_part)
-    chosen = [gpu.Part(name, 9.0, name, checks=name in "cd") for name in "abcde"]
+    chosen = [gpu.Part(name, 9.0, name, {"c": "one", "d": "one", "e": "other"}.get(name)) for name in "abcde"]
     written = []
     result = gpu.measure(chosen, write=lambda found: written.append(sorted(found["parts"])))
     assert most["a"] == most["b"] == most["e"] == 1 and max(most["c"], most["d"]) == 2
@@ -87,8 +89,8 @@ def test_the_table():
     result = {
         "parts": {
             "step mstnet": {"seconds": 9.0, "1000": {"scratchnet": 0.01, "eager": 0.02, "memory": 2**30}, "100": {}},
-            "compiled mstnet 1000": {"seconds": 50.0, "compiled": 0.015},
-            "compiled mstnet 100": {"seconds": 50.0, "failed": "not done after 50 s"},
+            "search mstnet 100": {"seconds": 50.0, "failed": "not done after 50 s"},
+            "compiled mstnet": {"seconds": 20.0, "1000": 0.015},
             "ceilings": {"seconds": 3.0, "copy": 4e12, "tf32": 4e14, "float32": 5e13},
             "kernels": {"seconds": 3.0, "rows": [{"name": "one", "seconds": 1e-3, "bytes": 2e9, "flops": 1e11}]},
         }
@@ -97,6 +99,28 @@ def test_the_table():
     assert "| mstnet 1000 | 10 ms | 20 ms | 15 ms | **2.00** | **1.50** | 1.00 GB | – |" in text
     assert "| one | 1 ms | 50% | 25% |" in text and "not done after 50 s" in text
     assert {line.split()[0] for line in text.splitlines() if line.startswith("#")} == {"###"}
+
+
+def test_a_search_times_a_choice_while_no_other_does(monkeypatch, tmp_path):
+    """Ten threads that open the file for themselves, as processes do."""
+    running, most = [], []
+
+    class Benchmarker:
+        def benchmark_gpu(self, call, rounds=1):
+            running.append(call)
+            time.sleep(0.01)
+            most.append(len(running))
+            running.remove(call)
+            return call, rounds
+
+    inductor = SimpleNamespace(benchmarker=Benchmarker())
+    monkeypatch.setitem(sys.modules, "torch._inductor.runtime.benchmarking", inductor)
+    monkeypatch.setenv(gpu_parts.LOCK, str(tmp_path / "lock"))
+    for _ in range(2):  # a second step in the same process does not wait for the first
+        gpu_parts.time_one_at_a_time()
+    with ThreadPoolExecutor(10) as pool:
+        found = list(pool.map(lambda i: inductor.benchmarker.benchmark_gpu(i, rounds=2), range(10)))
+    assert found == [(i, 2) for i in range(10)] and set(most) == {1}
 
 
 ABOUT = {"gpu": "a GPU", "driver": 13000, "versions": {"numpy": "2.0"}, "date": "2026-11-23"}
