@@ -102,7 +102,7 @@ def row_of(path: Path, *, hashed: bool = True) -> Row:
         "training_seconds": result["training_seconds"],
         "backend": folder.about("used_backend"),
         "threads": folder.about("used_threads"),
-        "processor": versions.get("processor", ""),
+        "processor": folder.about("used_gpu") or versions.get("processor", ""),
         "commit": versions.get("commit", ""),
         "version": versions["scratchnet"],
         "python": versions["python"],

@@ -82,6 +82,11 @@ def threads(n: int | None = None) -> int:
     return parallel.threads(n)
 
 
+def gpu() -> str | None:
+    """The name of the GPU that computes; None where none does."""
+    return import_module("scratchnet.kernels.cuda").gpu_name() if _current == "cuda" else None
+
+
 def _cuda() -> tuple[bool, str]:
     """Is there a GPU that CuPy can use, and if not, why."""
     return import_module("scratchnet.kernels.cuda").available()

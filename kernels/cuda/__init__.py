@@ -40,7 +40,7 @@ from scratchnet.kernels.cuda.dense import (
     dense_block_forward,
     dense_forward,
 )
-from scratchnet.kernels.cuda.device import available, use_tf32
+from scratchnet.kernels.cuda.device import available, gpu_name, use_tf32
 from scratchnet.kernels.cuda.front_end import log_mel
 from scratchnet.kernels.cuda.losses import (
     mean_squared_error_backward,
@@ -88,6 +88,7 @@ __all__ = [
     "gather_segments",
     "global_avgpool2d_backward",
     "global_avgpool2d_forward",
+    "gpu_name",
     "log_mel",
     "maxpool1d_backward",
     "maxpool1d_forward",

@@ -53,6 +53,13 @@ def available() -> tuple[bool, str]:
     return True, ""
 
 
+def gpu_name() -> str:
+    """The GPU's name."""
+    import cupy
+
+    return cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+
+
 def use_tf32(on: bool) -> None:
     """Multiply TF32 numbers (float32 rounded to 10 bits of mantissa) on the tensor cores, or float32 ones.
 

@@ -173,6 +173,7 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
         "data_name": segments.name,
         "used_backend": used,
         "used_threads": backend.threads() if used == "cpu" else None,
+        "used_gpu": backend.gpu(),
     }
     folder.describe(config, **about)
     _announce(config, segments, splits, folder, screen, used)

@@ -50,6 +50,7 @@ ABOUT = (
     "data_name",
     "used_backend",
     "used_threads",
+    "used_gpu",
 )  # in config.json beside the settings
 
 

@@ -49,6 +49,16 @@ def test_a_row_for_each_model_and_one_for_the_system(runs, tmp_path, capsys):
     assert f"{100 * mean:.1f} ± {100 * deviation:.1f}" in said
 
 
+def test_of_a_run_on_a_gpu_the_processor_is_the_gpu(runs, tmp_path):
+    shutil.copytree(runs / "one", tmp_path / "one")
+    config = tmp_path / "one" / "config.json"
+    about = json.loads(config.read_text())
+    assert about["used_gpu"] is None
+    assert table.row_of(tmp_path / "one")["processor"] == about["versions"]["processor"]
+    config.write_text(json.dumps({**about, "used_backend": "cuda", "used_gpu": "a GPU"}))
+    assert table.row_of(tmp_path / "one")["processor"] == "a GPU"
+
+
 def test_a_single_model_has_no_deviation(runs):
     (row,) = [table.row_of(folder) for folder in table.find([runs / "one"])]
     made = table.summary([row])
