@@ -211,6 +211,7 @@ def table(result: dict[str, Any]) -> str:
                 f"{net} {batch}", *(output.seconds(t) if t else "–" for t in (ours, eager, best)),
                 *(f"**{t / ours:.2f}**" if t and ours else "–" for t in (eager, best)),
                 *(f"{at[key] / 2**30:.2f} GB" if at.get(key) else "–" for key in ("memory", "eager_memory")),
+                output.seconds(at["bf16"]) if at.get("bf16") else "–",
             ])  # fmt: skip
     columns = [
         "network, batch",
@@ -221,6 +222,7 @@ def table(result: dict[str, Any]) -> str:
         "compile / ours",
         "memory",
         "eager's",
+        "ours with bf16",
     ]
     text = ["### Training steps", output.markdown(columns, rows)]
     ceilings = found.get("ceilings", {})

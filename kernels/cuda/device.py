@@ -68,6 +68,14 @@ def use_tf32(on: bool) -> None:
     _gpu().tf32 = on
 
 
+def use_bf16(on: bool) -> None:
+    """Multiply bfloat16 numbers (float32 rounded to 7 bits of mantissa) in dense layers, adding up in float32.
+
+    Off by default; the environment variable SCRATCHNET_BF16=1 chooses it from the start.
+    """
+    _gpu().bf16 = on
+
+
 @cache
 def _gpu() -> CupyDevice:
     return CupyDevice()
@@ -81,6 +89,7 @@ class CupyDevice:
 
         self.xp = cupy
         self.tf32 = os.environ.get("SCRATCHNET_TF32", "1") != "0"
+        self.bf16 = os.environ.get("SCRATCHNET_BF16", "0") != "0"
         self._kernels: dict[tuple, Any] = {}
 
     @cached_property
@@ -153,7 +162,7 @@ class CupyDevice:
     def product(self, a: Any, b: Any, out: Any) -> Any:
         """out = a · b by cuBLAS, for matrices that are C-contiguous or transposed so; TF32 where that is chosen.
 
-        cuBLAS counts columns first, so it is given outᵀ = bᵀ · aᵀ.
+        Factors of uint16 are the bits of bfloat16 numbers. cuBLAS counts columns first, so it is given outᵀ = bᵀ · aᵀ.
         """
         from cupy.cuda import cublas
 
@@ -163,14 +172,15 @@ class CupyDevice:
             return out
         double = out.dtype == np.float64
         kind = 1 if double else 0  # cudaDataType: CUDA_R_64F, CUDA_R_32F
+        factors = 14 if a.dtype == np.uint16 else kind  # CUDA_R_16BF
         compute = cublas.CUBLAS_COMPUTE_64F if double else cublas.CUBLAS_COMPUTE_32F
-        if not double and self.tf32:
+        if factors == 0 and self.tf32:
             compute = cublas.CUBLAS_COMPUTE_32F_FAST_TF32
         one, zero = np.ones(1, out.dtype), np.zeros(1, out.dtype)
         (transpose_a, lead_a), (transpose_b, lead_b) = _layout(a), _layout(b)
         cublas.gemmEx(
             self.xp.cuda.device.get_cublas_handle(), transpose_b, transpose_a, n, m, depth,
-            one.ctypes.data, b.data.ptr, kind, lead_b, a.data.ptr, kind, lead_a,
+            one.ctypes.data, b.data.ptr, factors, lead_b, a.data.ptr, factors, lead_a,
             zero.ctypes.data, out.data.ptr, kind, n, compute, cublas.CUBLAS_GEMM_DEFAULT,
         )  # fmt: skip
         return out

@@ -88,7 +88,11 @@ def test_a_group_runs_side_by_side_and_what_is_timed_alone(monkeypatch):
 def test_the_table():
     result = {
         "parts": {
-            "step mstnet": {"seconds": 9.0, "1000": {"scratchnet": 0.01, "eager": 0.02, "memory": 2**30}, "100": {}},
+            "step mstnet": {
+                "seconds": 9.0,
+                "1000": {"scratchnet": 0.01, "eager": 0.02, "memory": 2**30, "bf16": 0.009},
+                "100": {},
+            },
             "search mstnet 100": {"seconds": 50.0, "failed": "not done after 50 s"},
             "compiled mstnet": {"seconds": 20.0, "1000": 0.015},
             "ceilings": {"seconds": 3.0, "copy": 4e12, "tf32": 4e14, "float32": 5e13},
@@ -96,7 +100,7 @@ def test_the_table():
         }
     }
     text = gpu.table(result)
-    assert "| mstnet 1000 | 10 ms | 20 ms | 15 ms | **2.00** | **1.50** | 1.00 GB | – |" in text
+    assert "| mstnet 1000 | 10 ms | 20 ms | 15 ms | **2.00** | **1.50** | 1.00 GB | – | 9 ms |" in text
     assert "| one | 1 ms | 50% | 25% |" in text and "not done after 50 s" in text
     assert {line.split()[0] for line in text.splitlines() if line.startswith("#")} == {"###"}
 
