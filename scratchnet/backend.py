@@ -17,6 +17,7 @@ from scratchnet.errors import InputError
 BACKENDS = ("auto", "cuda", "cpu", "reference")
 _current = "cpu"  # the backend that new arrays are made for
 _of_numpy: ModuleType | None = None  # the kernels of NumPy arrays, once they were asked for
+_of_cupy: ModuleType | None = None  # those of CuPy's
 
 
 def use(name: str) -> str:
@@ -44,9 +45,11 @@ def current() -> str:
 
 def kernels_of(x: Any) -> ModuleType:
     """The kernels (`scratchnet.kernels.…`) for this array."""
-    global _of_numpy
+    global _of_numpy, _of_cupy
     if not isinstance(x, np.ndarray):
-        return import_module("scratchnet.kernels.cuda")
+        if _of_cupy is None:
+            _of_cupy = import_module("scratchnet.kernels.cuda")
+        return _of_cupy
     if _of_numpy is None:
         _of_numpy = import_module(f"scratchnet.kernels.{'reference' if _current == 'reference' else 'cpu'}")
     return _of_numpy

@@ -56,7 +56,7 @@ class Network:
     @property
     def dtype(self) -> np.dtype:
         """The parameters' dtype."""
-        return next(iter(self.params.values())).dtype
+        return next(a.dtype for layer in self.layers.values() for a in layer.params.values())
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """The network's output: logits (N, n_classes)."""

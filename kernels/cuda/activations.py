@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from scratchnet.kernels.cuda import device
@@ -50,6 +52,7 @@ def dropout_forward(x, p, seed, offset):
     return y
 
 
+@lru_cache(maxsize=64)
 def dropout_numbers(p, dtype):
     """(threshold that a kept element's word must reach, scale of what is kept)"""
     return np.uint64(round(p * 2**32)), np.dtype(dtype).type(1 / (1 - p))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ BLOCK = 256  # threads of an element-wise launch
 MOST_BLOCKS = 132 * 16  # several for each multiprocessor of an H100; the kernels' loops take what is left
 
 
+@lru_cache(maxsize=16)  # NumPy makes a type's name anew each time, and every launch asks
 def real_name(dtype: Any) -> str:
     """float or double: the REAL that kernels of this dtype are compiled for. Raises TypeError for another dtype."""
     name = {"float32": "float", "float64": "double"}.get(np.dtype(dtype).name)
@@ -27,38 +29,66 @@ def elementwise(file: str, kernel: str, dtype: Any, n: int, *args: Any, **define
         device.current().launch(file, kernel, grid, BLOCK, args, {"REAL": real_name(dtype), **defines})
 
 
-def elements(a: Any, axis: int) -> int:
-    """Stride of an axis in elements."""
-    return a.strides[axis] // a.itemsize
+def steps(a: Any) -> tuple[int, ...]:
+    """Strides of all axes in elements."""
+    size = a.itemsize
+    return tuple([stride // size for stride in a.strides])
 
 
-def order_of(a: Any) -> tuple[int, ...]:
-    """The axes from the slowest to the fastest in memory."""
-    return tuple(sorted(range(a.ndim), key=lambda i: (-a.strides[i], i)))
+class Layout(NamedTuple):
+    """How an array lies in memory."""
+
+    order: tuple[int, ...]  # the axes from the slowest to the fastest
+    place: tuple[int, ...]  # of each axis in that order
+    steps: tuple[int, ...]  # strides in elements of the axes that are longer than 1
+    dense: bool  # it fills its memory without gaps, in whatever order of its axes
+    channels_last: bool  # without gaps, and (N, C, H, W) in the order N, H, W, C
+
+
+def layout(a: Any) -> Layout:
+    """The array's; worked out once for each shape and strides."""
+    return _layout(a.shape, a.strides, a.itemsize)
+
+
+@lru_cache(maxsize=1024)
+def _layout(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> Layout:
+    axes = range(len(shape))
+
+    def fills(fastest_first: list[int]) -> bool:
+        size = itemsize
+        for axis in fastest_first:
+            if shape[axis] != 1:
+                if strides[axis] != size:
+                    return False
+                size *= shape[axis]
+        return True
+
+    order = sorted(axes, key=lambda i: (-strides[i], i))
+    return Layout(
+        order=tuple(order),
+        place=tuple(sorted(axes, key=order.__getitem__)),
+        steps=tuple(step // itemsize for step, length in zip(strides, shape, strict=True) if length > 1),
+        dense=fills(sorted(axes, key=strides.__getitem__)),
+        channels_last=len(shape) == 4 and fills([1, 3, 2, 0]),
+    )
 
 
 def is_dense(a: Any) -> bool:
     """Whether the array fills its memory without gaps, in whatever order of its axes."""
-    size = a.itemsize
-    for axis in sorted(range(a.ndim), key=lambda i: a.strides[i]):
-        if a.shape[axis] != 1:
-            if a.strides[axis] != size:
-                return False
-            size *= a.shape[axis]
-    return True
+    return layout(a).dense
 
 
 def empty_like(a: Any, dtype: Any = None) -> Any:
     """A new array of a's shape and memory order (a must be dense)."""
-    order = order_of(a)
-    new = device.current().empty(tuple(a.shape[i] for i in order), a.dtype if dtype is None else dtype)
-    return new.transpose(tuple(sorted(range(a.ndim), key=order.__getitem__)))
+    shape, order = a.shape, layout(a).order
+    new = device.current().empty(tuple([shape[i] for i in order]), a.dtype if dtype is None else dtype)
+    return new.transpose(layout(a).place)
 
 
 def in_one_order(*arrays: Any) -> tuple[Any, ...]:
     """The arrays, all dense and in one memory order, for a kernel to walk side by side. Copies where needed."""
-    steps = {tuple(s // a.itemsize for s, n in zip(a.strides, a.shape, strict=True) if n > 1) for a in arrays}
-    if len(steps) == 1 and is_dense(arrays[0]):
+    first, *others = [layout(a) for a in arrays]
+    if first.dense and all(other.steps == first.steps for other in others):
         return arrays
     return tuple(device.current().xp.ascontiguousarray(a) for a in arrays)
 
@@ -71,6 +101,8 @@ def empty_channels_last(shape: tuple[int, ...], dtype: Any) -> Any:
 
 def channels_last(a: Any) -> Any:
     """An (N, C, H, W) array whose memory is a dense (N, H, W, C); a copy where it is not."""
+    if layout(a).channels_last:
+        return a
     return device.current().xp.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -9,7 +10,15 @@ import numpy as np
 
 from scratchnet.kernels.cuda import conv_plan as plan
 from scratchnet.kernels.cuda import device
-from scratchnet.kernels.cuda.arrays import elements, elementwise, empty_channels_last, int64, real_name
+from scratchnet.kernels.cuda.arrays import elementwise, empty_channels_last, int64, real_name, steps
+
+
+class Packing(NamedTuple):
+    """How conv_pack.cu lays out the weights of a launch of conv_forward.cu."""
+
+    length: int  # numbers that are written
+    sizes: tuple[np.int64, ...]  # the kernel's last arguments
+    defines: dict[str, Any]
 
 
 class Launch(NamedTuple):
@@ -21,20 +30,19 @@ class Launch(NamedTuple):
     shared: int
     tables: tuple[Any, Any, Any]  # on the device: ConvShape, taps, place of each k in the weights
     pooled: tuple[int, int]
+    packing: Packing | None = None  # where it reads packed weights
 
 
 def forward(x, weight, bias, stride, padding, activation, pool, with_argmax):
     gpu = device.current()
     n, out_channels = len(x), len(weight)
     launch = _plan_forward(
-        gpu, x.dtype.name, x.shape, tuple(elements(x, i) for i in range(4)), gpu.address(x) % 16, weight.shape,
-        plan.freeze(stride), plan.freeze(padding), plan.freeze(pool), gpu.tensor_cores,
-    )  # fmt: skip
+        gpu, x.dtype, x.shape, steps(x), gpu.address(x) % 16, weight.shape, stride, padding, pool, gpu.tensor_cores
+    )
     y = empty_channels_last((n, out_channels, *launch.pooled), x.dtype)
     argmax = empty_channels_last(y.shape, np.int32) if with_argmax else None
     if y.size:
-        depth = int(np.prod(weight.shape[1:]))
-        packed = pack_weight(gpu, gpu.xp.ascontiguousarray(weight), launch, depth)
+        packed = pack_weight(gpu, gpu.xp.ascontiguousarray(weight), launch)
         run(gpu, launch, packed, x, None if bias is None else gpu.xp.ascontiguousarray(bias), y, argmax, activation)
     return y, argmax
 
@@ -45,16 +53,12 @@ def run(gpu, launch, packed, x, bias, y, argmax, activation):
     gpu.launch("conv_forward.cu", "conv_forward", grid, 32 * plan.WARPS, args, launch.defines, launch.shared)
 
 
-def pack_weight(gpu, weight, launch, step):
+def pack_weight(gpu, weight, launch):
     """The weights as conv_forward.cu reads them: blocks of 16 channels × 8 of the depth, whole tiles of them."""
-    shape, tile_m = launch.shape, launch.defines["TILE_M"]
-    packed = gpu.empty((-(-shape.channels // tile_m) * tile_m * max(shape.depth_padded, 1),), weight.dtype)
-    sizes = packed.size, shape.channels, shape.depth, shape.depth_padded, step
-    defines = {"PAIRS": 1 - launch.defines["WINDOW"]}
-    if "TENSOR_CORES" in launch.defines:
-        defines["TENSOR_CORES"] = 1
-    args = weight, launch.tables[2], packed, *map(int64, sizes)
-    elementwise("conv_pack.cu", "pack_weight", weight.dtype, packed.size if shape.depth else 0, *args, **defines)
+    length, sizes, defines = launch.packing
+    packed = gpu.empty((length,), weight.dtype)
+    args = weight, launch.tables[2], packed, *sizes
+    elementwise("conv_pack.cu", "pack_weight", weight.dtype, length if launch.shape.depth else 0, *args, **defines)
     return packed
 
 
@@ -74,6 +78,7 @@ def _plan_forward(gpu, dtype, x_shape, x_strides, address, weight_shape, stride,
         x_address=address,
         taps=(channel, row, column),
         place=np.ravel_multi_index((channel, row, column), weight_shape[1:]),
+        place_step=math.prod(weight_shape[1:]),
         step=stride,
         first=(-padding[0][0], -padding[1][0]),
         map_size=(map_rows, map_columns),
@@ -96,6 +101,7 @@ class Gather(NamedTuple):
     x_address: int  # modulo 16
     taps: tuple[np.ndarray, np.ndarray, np.ndarray]  # channel, row, column of each, from a position's place in x
     place: np.ndarray  # of each tap's weight
+    place_step: int  # from one channel's weights to the next's
     step: plan.Pair  # from position to position in x
     first: plan.Pair  # where the first position lies
     map_size: plan.Pair
@@ -104,9 +110,9 @@ class Gather(NamedTuple):
     y_strides: tuple[int, int, int]  # of samples, rows, columns
 
 
-def plan_gather(gpu: Any, dtype: str, gather: Gather, tensor_cores: bool) -> Launch:
+def plan_gather(gpu: Any, dtype: np.dtype, gather: Gather, tensor_cores: bool) -> Launch:
     """The launch of conv_forward.cu that computes it. Raises `NoTiling` where a window of the pool fits in no tile."""
-    g, itemsize, depth = gather, np.dtype(dtype).itemsize, len(gather.place)
+    g, itemsize, depth = gather, dtype.itemsize, len(gather.place)
     tensor_cores = tensor_cores and dtype == "float32"
     padded = -(-depth // plan.SLICE) * plan.SLICE
     tile_m, warps_m = plan.tile_channels(g.channels, itemsize)
@@ -142,7 +148,11 @@ def plan_gather(gpu: Any, dtype: str, gather: Gather, tensor_cores: bool) -> Lau
         "PADDED": int(plan.looks_outside(g.taps, g.x_size, g.first, g.step, g.map_size)),
         "WINDOW": int(window[0] > 0), "SPREAD": spread, "POOL_ROWS": known[0], "POOL_COLUMNS": known[1],
     }  # fmt: skip
+    packing_defines = {"PAIRS": 1 - defines["WINDOW"]}
     if tensor_cores:
-        defines["TENSOR_CORES"] = 1
+        defines["TENSOR_CORES"] = packing_defines["TENSOR_CORES"] = 1
     tables = gpu.upload(shape.pack()), gpu.upload(taps), gpu.upload(np.asarray(g.place, np.int64))
-    return Launch(shape, tiling, defines, room.shared, tables, g.pooled)
+    length = -(-g.channels // tile_m) * tile_m * max(padded, 1)
+    sizes = length, g.channels, depth, padded, g.place_step
+    packing = Packing(length, tuple(map(int64, sizes)), packing_defines)
+    return Launch(shape, tiling, defines, room.shared, tables, g.pooled, packing)

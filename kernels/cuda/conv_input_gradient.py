@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from itertools import product
 
@@ -25,19 +26,22 @@ def input_gradient(dmap, weight, size, stride, padding):
     if not dx.size:
         return dx
     weight = gpu.xp.ascontiguousarray(weight)
-    step = int(np.prod(weight.shape[2:]))  # from one input channel's weights to the next's
-    for start in product(range(min(stride[0], size[0])), range(min(stride[1], size[1]))):
-        launch = _plan_input_gradient(
-            gpu, dmap.dtype.name, dmap.shape, gpu.address(dmap) % 16, weight.shape, plan.freeze(size),
-            plan.freeze(stride), plan.freeze(padding), start, gpu.tensor_cores,
-        )  # fmt: skip
-        packed = pack_weight(gpu, weight, launch, step)
+    geometry = dmap.shape, gpu.address(dmap) % 16, weight.shape, size, stride, padding
+    for start, launch in _plan_input_gradient(gpu, dmap.dtype, *geometry, gpu.tensor_cores):
+        packed = pack_weight(gpu, weight, launch)
         run(gpu, launch, packed, dmap, None, dx[:, :, start[0] :, start[1] :], None, "none")
     return dx
 
 
 @lru_cache(maxsize=256)
-def _plan_input_gradient(gpu, dtype, dy_shape, address, weight_shape, size, stride, padding, start, tensor_cores):
+def _plan_input_gradient(gpu, dtype, dy_shape, address, weight_shape, size, stride, padding, tensor_cores):
+    """(where it starts in dx, its launch) of each class."""
+    geometry = dy_shape, address, weight_shape, size, stride, padding
+    starts = product(range(min(stride[0], size[0])), range(min(stride[1], size[1])))
+    return [(start, _plan_class(gpu, dtype, *geometry, start, tensor_cores)) for start in starts]
+
+
+def _plan_class(gpu, dtype, dy_shape, address, weight_shape, size, stride, padding, start, tensor_cores):
     """dx[start + stride · i] gathers dy[(start + padding − a) / stride + i] for the taps a where that is whole."""
     n, out_channels, map_rows, map_columns = dy_shape
     in_channels = weight_shape[1]
@@ -60,7 +64,8 @@ def _plan_input_gradient(gpu, dtype, dy_shape, address, weight_shape, size, stri
         x_strides=(map_rows * map_columns * out_channels, 1, map_columns * out_channels, out_channels),
         x_address=address,
         taps=(o, -j, -k),
-        place=o * int(np.prod(weight_shape[1:])) + row * weight_shape[3] + column,
+        place=o * math.prod(weight_shape[1:]) + row * weight_shape[3] + column,
+        place_step=math.prod(weight_shape[2:]),
         step=(1, 1),
         first=((start[0] + padding[0][0]) // stride[0], (start[1] + padding[1][0]) // stride[1]),
         map_size=(count[0], count[1]),
@@ -77,7 +82,7 @@ def sparse_pays(dy, x, weight, stride):
     Counted in instructions of a warp: 12 for 32 taps of a value; 1 for 16 × 8 × 8 multiply-adds and as much again to
     bring them in, with the input channels rounded up to 16.
     """
-    n, out_channels, depth = len(dy), len(weight), int(np.prod(weight.shape[1:]))
+    n, out_channels, depth = len(dy), len(weight), math.prod(weight.shape[1:])
     sparse = dy.size * -(-depth // 32) * 12
     taps = out_channels * weight.shape[2] * weight.shape[3] / (stride[0] * stride[1])
     dense = n * x.shape[2] * x.shape[3] * -(-x.shape[1] // 16) * 16 * taps / 1024 * 2
@@ -99,15 +104,7 @@ def input_gradient_sparse(dy, argmax, weight, size, map_size, stride, padding):
     else:
         return None
     if n:
-        shape, taps = _plan_sparse(
-            gpu,
-            weight.shape,
-            plan.freeze(size),
-            plan.freeze(map_size),
-            dy.shape[2:],
-            plan.freeze(stride),
-            plan.freeze(padding),
-        )
+        shape, taps = _plan_sparse(gpu, weight.shape, size, map_size, dy.shape[2:], stride, padding)
         args = dy, argmax, gpu.xp.ascontiguousarray(weight), taps, shape, dx, int64(length)
         defines = {"REAL": real_name(dy.dtype), "WARPS": warps}
         gpu.launch("conv_input_gradient_sparse.cu", "conv_input_gradient_sparse", n, 32 * warps, args, defines, shared)

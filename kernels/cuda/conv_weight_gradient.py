@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from scratchnet.kernels.cuda import conv_plan as plan
 from scratchnet.kernels.cuda import device
-from scratchnet.kernels.cuda.arrays import elements, int64, real_name
-from scratchnet.kernels.cuda.conv_forward import Launch
+from scratchnet.kernels.cuda.arrays import int64, real_name, steps
 
 RESERVED = 1024  # bytes of shared memory that a GPU keeps of each block
 POSITIONS = 192, 144, 128, 96, 64, 48, 32, 24, 16  # of a tile: few, since each is compiled
+
+
+class Launch(NamedTuple):
+    """What the two launches need and a geometry determines: the gradient's shares, and their sum."""
+
+    grid: int
+    block: int
+    defines: dict[str, Any]
+    shared: int
+    tables: tuple[Any, Any, Any]  # on the device: ConvShape, taps, place of each k in the weights
+    splits: int
+    depth: int
+    counts: tuple[np.int64, ...]  # the last arguments of the first
+    sum_counts: tuple[np.int64, ...]  # and of the second
 
 
 def weight_gradient(x, dy, argmax, kernel_size, stride, padding, pool):
@@ -21,39 +34,20 @@ def weight_gradient(x, dy, argmax, kernel_size, stride, padding, pool):
     gpu = device.current()
     out_channels, in_channels = dy.shape[1], x.shape[1]
     launch = _plan_weight_gradient(
-        gpu, x.dtype.name, x.shape, tuple(elements(x, i) for i in range(4)), gpu.address(x) % 16,
+        gpu, x.dtype, x.shape, steps(x), gpu.address(x) % 16,
         (gpu.address(dy) | (0 if argmax is None else gpu.address(argmax))) % 16,
-        out_channels, plan.freeze(kernel_size), plan.freeze(stride), plan.freeze(padding), plan.freeze(pool),
-        argmax is not None, gpu.tensor_cores,
+        out_channels, kernel_size, stride, padding, pool, argmax is not None, gpu.tensor_cores,
     )  # fmt: skip
-    depth, defines = launch.shape.depth, launch.defines
-    tiles_m, tiles_k = -(-out_channels // defines["TILE_M"]), -(-depth // defines["TILE_K"])
-    splits = plan.splits(tiles_m * tiles_k, launch.tiling.tiles, defines["BLOCKS"])
+    splits, depth = launch.splits, launch.depth
     partial = gpu.empty((splits, out_channels, depth), x.dtype)
     partial_bias = gpu.empty((splits, out_channels), x.dtype)
-    args = (
-        dy,
-        argmax,
-        launch.tables[1],
-        launch.tables[0],
-        x,
-        partial,
-        partial_bias,
-        int64(splits),
-        int64(launch.tiling.tiles),
-    )
-    gpu.launch(
-        "conv_weight_gradient.cu",
-        "conv_weight_gradient",
-        splits * tiles_m * tiles_k,
-        32 * defines["WARPS_M"] * defines["WARPS_K"],
-        args,
-        defines,
-        launch.shared,
-    )
+    shape, taps, place = launch.tables
+    args = dy, argmax, taps, shape, x, partial, partial_bias, *launch.counts
+    grid, block = launch.grid, launch.block
+    gpu.launch("conv_weight_gradient.cu", "conv_weight_gradient", grid, block, args, launch.defines, launch.shared)
     dweight = gpu.empty((out_channels, in_channels, *kernel_size), x.dtype)
     dbias = gpu.empty((out_channels,), x.dtype)
-    args = partial, partial_bias, launch.tables[2], dweight, dbias, int64(splits), int64(out_channels), int64(depth)
+    args = partial, partial_bias, place, dweight, dbias, *launch.sum_counts
     defines = {"REAL": real_name(x.dtype), "PAIRS": 0}
     gpu.launch("conv_pack.cu", "sum_weight_gradient", -(-(dweight.size + out_channels) // 32), 256, args, defines)
     return dweight, dbias
@@ -76,7 +70,7 @@ def _plan_weight_gradient(
     tensor_cores,
 ):
     n, in_channels, rows, columns = x_shape
-    itemsize = np.dtype(dtype).itemsize
+    itemsize = dtype.itemsize
     size = plan.map_size((rows, columns), kernel_size, stride, padding)
     after = plan.map_size(size, *pool, plan.NO_PADDING)
     plan.check_size(max(rows, columns) * 2, size[0] * size[1])
@@ -121,7 +115,19 @@ def _plan_weight_gradient(
         defines["TENSOR_CORES"] = 1
     place = np.ravel_multi_index(tap, sizes).astype(np.int64)
     tables = gpu.upload(shape.pack()), gpu.upload(taps), gpu.upload(place)
-    return Launch(shape, tiling, defines, best.shared, tables, after)
+    tiles = -(-out_channels // tile_m) * -(-depth // tile_k)
+    splits = plan.splits(tiles, tiling.tiles, best.blocks)
+    return Launch(
+        grid=splits * tiles,
+        block=32 * best.warps,
+        defines=defines,
+        shared=best.shared,
+        tables=tables,
+        splits=splits,
+        depth=depth,
+        counts=(int64(splits), int64(tiling.tiles)),
+        sum_counts=(int64(splits), int64(out_channels), int64(depth)),
+    )
 
 
 class Tile(NamedTuple):

@@ -157,7 +157,7 @@ class CupyDevice:
             if shared > 48 * 1024:  # more than every GPU has: it must be asked for
                 function.max_dynamic_shared_size_bytes = max(shared, function.max_dynamic_shared_size_bytes)
             self._kernels[key] = function
-        function((grid,), (block,), tuple(NULL if arg is None else arg for arg in args), shared_mem=shared)
+        function((grid,), (block,), tuple([NULL if arg is None else arg for arg in args]), shared_mem=shared)
 
     def product(self, a: Any, b: Any, out: Any) -> Any:
         """out = a · b by cuBLAS, for matrices that are C-contiguous or transposed so; TF32 where that is chosen.
@@ -176,12 +176,12 @@ class CupyDevice:
         compute = cublas.CUBLAS_COMPUTE_64F if double else cublas.CUBLAS_COMPUTE_32F
         if factors == 0 and self.tf32:
             compute = cublas.CUBLAS_COMPUTE_32F_FAST_TF32
-        one, zero = np.ones(1, out.dtype), np.zeros(1, out.dtype)
+        _, one, zero = _factors(out.dtype)
         (transpose_a, lead_a), (transpose_b, lead_b) = _layout(a), _layout(b)
         cublas.gemmEx(
             self.xp.cuda.device.get_cublas_handle(), transpose_b, transpose_a, n, m, depth,
-            one.ctypes.data, b.data.ptr, factors, lead_b, a.data.ptr, factors, lead_a,
-            zero.ctypes.data, out.data.ptr, kind, n, compute, cublas.CUBLAS_GEMM_DEFAULT,
+            one, b.data.ptr, factors, lead_b, a.data.ptr, factors, lead_a,
+            zero, out.data.ptr, kind, n, compute, cublas.CUBLAS_GEMM_DEFAULT,
         )  # fmt: skip
         return out
 
@@ -191,6 +191,13 @@ def _upload_addresses(addresses: tuple[int, ...]) -> Any:
     import cupy
 
     return cupy.asarray(np.array(addresses, np.int64))
+
+
+@lru_cache(maxsize=2)
+def _factors(dtype: np.dtype) -> tuple[np.ndarray, int, int]:
+    """1 and 0 of this type, and the address of each; cuBLAS reads them in the host's memory as a product is queued."""
+    numbers = np.array([1, 0], dtype)
+    return numbers, numbers.ctypes.data, numbers.ctypes.data + numbers.itemsize
 
 
 def _layout(a: Any) -> tuple[int, int]:

@@ -22,8 +22,8 @@ def squared_norm(x):
 
 def squared_norms(groups):
     """Σ x² over all arrays of each group, (number of groups,) float64, on the device."""
-    arrays = [x for group in groups for x in group]
-    return _squares(groups, _dense(arrays))
+    dense = _dense([x for group in groups for x in group])
+    return _squares(_chunks_of(groups), dense, device.current().pointers(dense))
 
 
 def clip_by_norm(x, max_norm):
@@ -38,8 +38,9 @@ def clip_by_norms(groups, max_norm):
     """
     arrays = [x for group in groups for x in group]
     dense = _dense(arrays)
-    squares = _squares(groups, dense)
-    _launch("clip", dense, _chunks_of(groups)[0], squares, np.float64(max_norm))
+    chunks, pointers = _chunks_of(groups), device.current().pointers(dense)
+    squares = _squares(chunks, dense, pointers)
+    _launch("clip", dense, pointers, chunks[0], squares, np.float64(max_norm))
     _copy_back(arrays, dense)
     return squares**0.5
 
@@ -72,30 +73,30 @@ def _update(kernel, params, others, numbers):
     real = params[0].dtype.type
     chunks, _ = _chunks_of([params])
     arrays = [a for one in lists for a in one]
-    _launch(kernel, arrays, chunks, int64(len(params)), *(real(n) for n in numbers))
+    _launch(kernel, arrays, device.current().pointers(arrays), chunks, int64(len(params)), *(real(n) for n in numbers))
     for written, worked_on in zip((params, *others[1:]), (lists[0], *lists[2:])):
         _copy_back(written, worked_on)
 
 
-def _squares(groups, dense):
+def _squares(chunks, dense, pointers):
     gpu = device.current()
-    chunks, first = _chunks_of(groups)
+    chunks, first = chunks
     partial = gpu.empty((max(len(chunks), 1),), np.float64)
-    _launch("chunk_squares", dense, chunks, partial)
-    squares = gpu.empty((len(groups),), np.float64)
+    _launch("chunk_squares", dense, pointers, chunks, partial)
+    squares = gpu.empty((len(first) - 1,), np.float64)
     args = partial, first, squares
-    gpu.launch("optimizers.cu", "group_squares", len(groups), BLOCK, args, {"REAL": real_name(dense[0].dtype)})
+    gpu.launch("optimizers.cu", "group_squares", len(squares), BLOCK, args, {"REAL": real_name(dense[0].dtype)})
     return squares
 
 
-def _launch(kernel, arrays, chunks, *args):
-    gpu = device.current()
+def _launch(kernel, arrays, pointers, chunks, *args):
+    dtype = arrays[0].dtype
     for a in arrays:
-        if a.dtype != arrays[0].dtype:
-            raise ValueError(f"{kernel} takes arrays of one type, not {arrays[0].dtype} and {a.dtype}")
+        if a.dtype != dtype:
+            raise ValueError(f"{kernel} takes arrays of one type, not {dtype} and {a.dtype}")
     if len(chunks):
-        args = gpu.pointers(arrays), chunks, *args
-        gpu.launch("optimizers.cu", kernel, len(chunks), BLOCK, args, {"REAL": real_name(arrays[0].dtype)})
+        args = pointers, chunks, *args
+        device.current().launch("optimizers.cu", kernel, len(chunks), BLOCK, args, {"REAL": real_name(dtype)})
 
 
 def _dense(arrays):

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from scratchnet.kernels.cuda import device
-from scratchnet.kernels.cuda.arrays import elements, elementwise, empty_channels_last, int64
+from scratchnet.kernels.cuda.arrays import elementwise, empty_channels_last, int64, steps
 
 
 def maxpool1d_forward(x, kernel_size, stride, padding, ceil_mode):
@@ -57,9 +57,8 @@ def _count(length, kernel_size, stride, padding, ceil_mode):
 
 def _shape(x, y, argmax, window=(0,) * 6):
     """`PoolShape` of pool.cu on the device; the gradient reads no window."""
-    strides = [[elements(a, i) for i in range(4)] for a in (x, y, argmax)]
-    numbers = [*x.shape, *strides[0], *y.shape[2:], *strides[1], *strides[2], *window]
-    return _upload(device.current(), tuple(int(n) for n in numbers))
+    numbers = *x.shape, *steps(x), *y.shape[2:], *steps(y), *steps(argmax), *window
+    return _upload(device.current(), numbers)
 
 
 @lru_cache(maxsize=256)
