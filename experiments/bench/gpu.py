@@ -80,7 +80,7 @@ def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> li
     small = [*sanitizer("racecheck"), *touch, "--small", "--precision"]
     found += [Part(f"racecheck {precision}", 120.0, [*small, precision], CHECKS) for precision in gpu_touch.PRECISIONS]
     found += [
-        Part(f"search {net} {size}", 170.0, [*part, "search", net, size], "search") for size in sizes for net in nets
+        Part(f"search {net} {size}", 200.0, [*part, "search", net, size], "search") for size in sizes for net in nets
     ]
     found += [Part(f"compiled {net}", 120.0, [*part, "compiled", net, *sizes]) for net in nets]
     return found
@@ -211,7 +211,6 @@ def table(result: dict[str, Any]) -> str:
                 f"{net} {batch}", *(output.seconds(t) if t else "–" for t in (ours, eager, best)),
                 *(f"**{t / ours:.2f}**" if t and ours else "–" for t in (eager, best)),
                 *(f"{at[key] / 2**30:.2f} GB" if at.get(key) else "–" for key in ("memory", "eager_memory")),
-                output.seconds(at["bf16"]) if at.get("bf16") else "–",
             ])  # fmt: skip
     columns = [
         "network, batch",
@@ -222,7 +221,6 @@ def table(result: dict[str, Any]) -> str:
         "compile / ours",
         "memory",
         "eager's",
-        "ours with bf16",
     ]
     text = ["### Training steps", output.markdown(columns, rows)]
     ceilings = found.get("ceilings", {})

@@ -66,8 +66,7 @@ class Worst(dict[str, float]):
 
     def beyond_rounding(self) -> dict[str, float]:
         """The errors that rounding does not explain."""
-        bounds = {"tf32": 5e-3, "dense": 5e-3, "bf16": 4e-2}  # by the last word; cuBLAS takes TF32 in dense layers
-        bound = {name: bounds.get(name.split(", ")[-1], 1e-4) for name in self}
+        bound = {name: 5e-3 if "tf32" in name or name == "dense" else 1e-4 for name in self}
         return {name: error for name, error in self.items() if not error < bound[name]}
 
 
@@ -142,11 +141,15 @@ def _touch_elements(compare: Compare, draw: Draw, rng: np.random.Generator) -> N
     compare(
         "mean square error", cuda.mean_squared_error_forward(on, on * 2), reference.mean_squared_error_forward(x, x * 2)
     )
-    factors = x, draw(40, 33), draw(40), draw(7, 40)
-    _touch_dense(compare, "dense", *factors)
-    cuda.use_bf16(True)
-    _touch_dense(compare, "dense, bf16", *factors)
-    cuda.use_bf16(False)
+    weight, bias = draw(40, 33), draw(40)
+    y = cuda.dense_block_forward(on, backend.asarray(weight), backend.asarray(bias), 0.5, 1, 2)
+    compare("dense", y, reference.dense_block_forward(x, weight, bias, 0.5, 1, 2))
+    dy = draw(7, 40)
+    found = cuda.dense_block_backward(backend.asarray(dy), y, on, backend.asarray(weight), 0.5, True, True)
+    for actual, value in zip(
+        found, reference.dense_block_backward(dy, backend.to_numpy(y), x, weight, 0.5, True, True)
+    ):
+        compare("dense", actual, value)
     arrays = [draw(9000) for _ in range(4)]
     arrays[3] = np.abs(arrays[3])
     device = [backend.asarray(a.copy()) for a in arrays]
@@ -157,18 +160,6 @@ def _touch_elements(compare: Compare, draw: Draw, rng: np.random.Generator) -> N
     reference.nesterov_step(*arrays[:3], 0.1, 0.9, 0.01)
     reference.adam_step(*arrays, 2, 0.1, 0.9, 0.999, 1e-8)
     compare("optimizers", device[0], arrays[0])
-
-
-def _touch_dense(
-    compare: Compare, name: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dy: np.ndarray
-) -> None:
-    on = [backend.asarray(a) for a in (x, weight, bias, dy)]
-    y = cuda.dense_block_forward(*on[:3], 0.5, 1, 2)
-    compare(name, y, reference.dense_block_forward(x, weight, bias, 0.5, 1, 2))
-    found = cuda.dense_block_backward(on[3], y, *on[:2], 0.5, True, True)
-    expected = reference.dense_block_backward(dy, backend.to_numpy(y), x, weight, 0.5, True, True)
-    for actual, value in zip(found, expected):
-        compare(name, actual, value)
 
 
 def _touch_batchnorm(compare: Compare, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> None:

@@ -40,7 +40,7 @@ from scratchnet.kernels.cuda.dense import (
     dense_block_forward,
     dense_forward,
 )
-from scratchnet.kernels.cuda.device import available, gpu_name, use_bf16, use_tf32
+from scratchnet.kernels.cuda.device import available, gpu_name, use_tf32
 from scratchnet.kernels.cuda.front_end import log_mel
 from scratchnet.kernels.cuda.losses import (
     mean_squared_error_backward,
@@ -108,6 +108,5 @@ __all__ = [
     "squared_norms",
     "tanh_backward",
     "tanh_forward",
-    "use_bf16",
     "use_tf32",
 ]

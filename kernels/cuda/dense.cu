@@ -1,5 +1,5 @@
 // What stands around a dense layer's matrix product (which is cuBLAS's): bias, ReLU and dropout in one pass over its
-// result, the gradient through them, and the bias gradient; bfloat16 for the product's factors.
+// result, the gradient through them, and the bias gradient.
 #include "philox.cuh"
 #include "reduce.cuh"
 
@@ -27,15 +27,6 @@ extern "C" __global__ void bias_relu_dropout(real* __restrict__ y, const real* _
 extern "C" __global__ void relu_dropout_backward(const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dz, index_t n,
                                                  real scale) {
     FOR_EACH(i, n) dz[i] = y[i] > 0 ? dy[i] * scale : (real)0;
-}
-
-// The upper half of a float32's bits, to nearest, ties to even; a NaN stays one.
-extern "C" __global__ void to_bf16(const real* __restrict__ x, unsigned short* __restrict__ y, index_t n) {
-    FOR_EACH(i, n) {
-        const float value = (float)x[i];
-        const unsigned bits = __float_as_uint(value);
-        y[i] = (unsigned short)(value == value ? (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16 : bits >> 16 | 0x40u);
-    }
 }
 
 // sum[column] = Σ_row x[row, column]. A block of 32 × 8 threads takes 32 columns; each thread every eighth row.

@@ -18,13 +18,14 @@ def dense_backward_weight(x, dy):
     """dweight = dyᵀ · x;   dbias = Σ_n dy"""
     x, dy = _contiguous(x, dy)
     out = device.current().empty((dy.shape[1], x.shape[1]), x.dtype)
-    return _product(dy.T, x, out), _column_sum(dy)
+    return device.current().product(dy.T, x, out), _column_sum(dy)
 
 
 def dense_backward_input(dy, weight):
     """dx = dy · weight"""
     dy, weight = _contiguous(dy, weight)
-    return _product(dy, weight, device.current().empty((dy.shape[0], weight.shape[1]), dy.dtype))
+    gpu = device.current()
+    return gpu.product(dy, weight, gpu.empty((dy.shape[0], weight.shape[1]), dy.dtype))
 
 
 def dense_block_forward(x, weight, bias, p, seed, offset):
@@ -44,30 +45,14 @@ def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight):
 
 def _forward(x, weight, bias, relu, p=0.0, seed=0, offset=0):
     x, weight = _contiguous(x, weight)
-    y = _product(x, weight.T, device.current().empty((x.shape[0], weight.shape[0]), x.dtype))
+    gpu = device.current()
+    y = gpu.product(x, weight.T, gpu.empty((x.shape[0], weight.shape[0]), x.dtype))
     if y.size and (bias is not None or relu or p):
         bias = None if bias is None else _contiguous(bias)[0]
         threshold, scale = dropout_numbers(p, y.dtype)
         args = y, bias, int64(y.shape[0]), int64(y.shape[1]), np.int32(relu), threshold, scale, word(seed), word(offset)
         elementwise_groups("dense.cu", "bias_relu_dropout", y.dtype, y.size, *args)
     return y
-
-
-def _product(a, b, out):
-    """out = a · b; of float32, with both factors rounded to bfloat16 where that is chosen."""
-    gpu = device.current()
-    if gpu.bf16 and out.dtype == np.float32:
-        a, b = _to_bf16(a), _to_bf16(b)
-    return gpu.product(a, b, out)
-
-
-def _to_bf16(a):
-    """The bits of a matrix's bfloat16 numbers as uint16, laid out as it is: C-contiguous or transposed so."""
-    if not a.flags.c_contiguous:
-        return _to_bf16(a.T).T
-    bits = device.current().empty(a.shape, np.uint16)
-    elementwise("dense.cu", "to_bf16", a.dtype, a.size, a, bits, int64(a.size))
-    return bits
 
 
 def _column_sum(x):

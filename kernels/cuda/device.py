@@ -68,14 +68,6 @@ def use_tf32(on: bool) -> None:
     _gpu().tf32 = on
 
 
-def use_bf16(on: bool) -> None:
-    """Multiply bfloat16 numbers (float32 rounded to 7 bits of mantissa) in dense layers, adding up in float32.
-
-    Off by default; the environment variable SCRATCHNET_BF16=1 chooses it from the start.
-    """
-    _gpu().bf16 = on
-
-
 @cache
 def _gpu() -> CupyDevice:
     return CupyDevice()
@@ -89,7 +81,6 @@ class CupyDevice:
 
         self.xp = cupy
         self.tf32 = os.environ.get("SCRATCHNET_TF32", "1") != "0"
-        self.bf16 = os.environ.get("SCRATCHNET_BF16", "0") != "0"
         self._kernels: dict[tuple, Any] = {}
 
     @cached_property
@@ -162,7 +153,7 @@ class CupyDevice:
     def product(self, a: Any, b: Any, out: Any) -> Any:
         """out = a · b by cuBLAS, for matrices that are C-contiguous or transposed so; TF32 where that is chosen.
 
-        Factors of uint16 are the bits of bfloat16 numbers. cuBLAS counts columns first, so it is given outᵀ = bᵀ · aᵀ.
+        cuBLAS counts columns first, so it is given outᵀ = bᵀ · aᵀ.
         """
         from cupy.cuda import cublas
 
@@ -172,15 +163,14 @@ class CupyDevice:
             return out
         double = out.dtype == np.float64
         kind = 1 if double else 0  # cudaDataType: CUDA_R_64F, CUDA_R_32F
-        factors = 14 if a.dtype == np.uint16 else kind  # CUDA_R_16BF
         compute = cublas.CUBLAS_COMPUTE_64F if double else cublas.CUBLAS_COMPUTE_32F
-        if factors == 0 and self.tf32:
+        if not double and self.tf32:
             compute = cublas.CUBLAS_COMPUTE_32F_FAST_TF32
         _, one, zero = _factors(out.dtype)
         (transpose_a, lead_a), (transpose_b, lead_b) = _layout(a), _layout(b)
         cublas.gemmEx(
             self.xp.cuda.device.get_cublas_handle(), transpose_b, transpose_a, n, m, depth,
-            one, b.data.ptr, factors, lead_b, a.data.ptr, factors, lead_a,
+            one, b.data.ptr, kind, lead_b, a.data.ptr, kind, lead_a,
             zero, out.data.ptr, kind, n, compute, cublas.CUBLAS_GEMM_DEFAULT,
         )  # fmt: skip
         return out

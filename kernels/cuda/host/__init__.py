@@ -42,7 +42,6 @@ class HostDevice:
 
     xp = np
     free_memory = 1 << 40
-    bf16 = False
 
     def __init__(self, build_dir: str | Path | None = None, order: int = 0, tensor_cores: bool = False,
                  shared_limit: int = 99 * 1024, compiler: str = "g++") -> None:  # fmt: skip
@@ -66,9 +65,7 @@ class HostDevice:
         return a.__array_interface__["data"][0]
 
     def product(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """out = a · b; factors of uint16 are the bits of bfloat16 numbers."""
-        if a.dtype == np.uint16:
-            a, b = ((bits.astype(np.uint32) << 16).view(np.float32) for bits in (a, b))
+        """out = a · b"""
         out[...] = a @ b
         return out
 
