@@ -36,6 +36,7 @@ class Launch(NamedTuple):
 def forward(x, weight, bias, stride, padding, activation, pool, with_argmax):
     gpu = device.current()
     n, out_channels = len(x), len(weight)
+    stride, padding, pool = plan.freeze((stride, padding, pool))
     launch = _plan_forward(
         gpu, x.dtype, x.shape, steps(x), gpu.address(x) % 16, weight.shape, stride, padding, pool, gpu.tensor_cores
     )

@@ -26,6 +26,7 @@ def input_gradient(dmap, weight, size, stride, padding):
     if not dx.size:
         return dx
     weight = gpu.xp.ascontiguousarray(weight)
+    size, stride, padding = plan.freeze((size, stride, padding))
     geometry = dmap.shape, gpu.address(dmap) % 16, weight.shape, size, stride, padding
     for start, launch in _plan_input_gradient(gpu, dmap.dtype, *geometry, gpu.tensor_cores):
         packed = pack_weight(gpu, weight, launch)
@@ -104,6 +105,7 @@ def input_gradient_sparse(dy, argmax, weight, size, map_size, stride, padding):
     else:
         return None
     if n:
+        size, map_size, stride, padding = plan.freeze((size, map_size, stride, padding))
         shape, taps = _plan_sparse(gpu, weight.shape, size, map_size, dy.shape[2:], stride, padding)
         args = dy, argmax, gpu.xp.ascontiguousarray(weight), taps, shape, dx, int64(length)
         defines = {"REAL": real_name(dy.dtype), "WARPS": warps}

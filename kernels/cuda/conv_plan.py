@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -330,6 +330,15 @@ def gradient_shared(
     dmap = (1 if pooled else stages) * tile_p * (tile_m + PAD)
     tables = SHAPE + 2 * batch(warps, tile_p, stages) * tile_p * 2 * POSITION
     return tables + itemsize * (stages * patches + dmap) + pooled * tile_m * (itemsize + 4)
+
+
+def freeze(value: Any) -> Any:
+    """Lists to tuples, so that arguments can be a cache's key; what can be one already stays."""
+    try:
+        hash(value)
+    except TypeError:
+        return tuple(freeze(v) for v in value)
+    return value
 
 
 def check_size(*sizes: int) -> None:

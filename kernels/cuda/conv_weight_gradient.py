@@ -33,6 +33,7 @@ def weight_gradient(x, dy, argmax, kernel_size, stride, padding, pool):
     """From dy (and argmax), channels last: of the whole map, or behind `pool`."""
     gpu = device.current()
     out_channels, in_channels = dy.shape[1], x.shape[1]
+    kernel_size, stride, padding, pool = plan.freeze((kernel_size, stride, padding, pool))
     launch = _plan_weight_gradient(
         gpu, x.dtype, x.shape, steps(x), gpu.address(x) % 16,
         (gpu.address(dy) | (0 if argmax is None else gpu.address(argmax))) % 16,

@@ -124,3 +124,15 @@ def test_an_input_gradient_of_what_lies_askew(host):
     how = weight, [5, 6], [1, 1], [[0, 0], [0, 0]]  # lists are as good as tuples
     found, expected = cuda.conv2d_backward_input(memory, *how), cuda.conv2d_backward_input(dy, *how)
     assert_within(found, expected, 2 * 18 * 2.0**-24 * 16 * 25)  # two sums of 16 products, each factor under 5
+
+
+def test_lists_are_as_good_as_tuples(host):
+    x, weight, bias, _ = draw(Geometry((2, 3, 9, 8), 4, (2, 2)))
+    results = []
+    for kind in (tuple, list):
+        stride, padding = kind((1, 2)), kind((kind((0, 1)), kind((1, 0))))
+        pool = kind((kind((3, 3)), kind((2, 1))))
+        y, saved = cuda.conv_block_forward(x, weight, bias, stride, padding, "relu", pool)
+        results.append((y, *cuda.conv_block_backward(y, saved, x, weight, stride, padding, True, True)))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
