@@ -30,7 +30,7 @@ class Launch(NamedTuple):
     shared: int
     tables: tuple[Any, Any, Any]  # on the device: ConvShape, taps, place of each k in the weights
     pooled: tuple[int, int]
-    packing: Packing | None = None  # where it reads packed weights
+    packing: Packing
 
 
 def forward(x, weight, bias, stride, padding, activation, pool, with_argmax):
