@@ -46,8 +46,7 @@ def describe() -> dict[str, Any]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    device = cupy.cuda.runtime.getDeviceProperties(0)
-    about = {"gpu": device["name"].decode(), "driver": cupy.cuda.runtime.driverGetVersion()}
+    about = {"gpu": cuda.gpu_name(), "driver": cupy.cuda.runtime.driverGetVersion()}
     return {**about, "versions": found, "date": time.strftime("%Y-%m-%d")}
 
 
