@@ -335,6 +335,12 @@ def test_whole_networks_pass(name):
     """At full size, so on the fast kernels alone."""
     result, shape, _ = suite.check(name)
     assert result.ok, f"{shape}: {result}"
+    frozen = "piczak" if "piczak frozen" in shape else ()
+    assert {report.name for report in result.arrays} == {
+        "input", *(key for key in nets.build(name).params if not key.startswith(frozen))
+    }  # fmt: skip
+    # Kinks are dense in a network of this size, but most arrays do have a direction that crosses none.
+    assert sum(report.direction for report in result.arrays) > len(result.arrays) // 2, str(result)
 
 
 def test_the_page_shows_what_happens():
