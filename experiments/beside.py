@@ -1,8 +1,9 @@
 """Runs side by side, each in a process of its own, for `experiments.reproduce --jobs N`.
 
 A small network on small batches keeps few cores busy: N runs of fewer threads each get more done than one after the
-other. This file is both ends. `Child` starts it as a process, which goes on with a run until that is finished or its
-standard input ends, which is when whoever started it says so or is gone, however that came about.
+other. This file is both ends. `Child` starts it as a process, which goes on with a run until that is finished, and
+tested in noise, or its standard input ends, which is when whoever started it says so or is gone, however that came
+about.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import tempfile
 from _thread import interrupt_main
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from time import sleep
@@ -29,14 +31,14 @@ Run = TypeVar("Run")
 
 
 class Child:
-    """A process that goes on with the run in `path`, with `changes` of its settings."""
+    """A process that goes on with the run in `path`, with `changes` of its settings, and then tests it in noise."""
 
-    def __init__(self, path: Path, changes: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, changes: Mapping[str, Any], noise: bool = False) -> None:
         self.said = tempfile.TemporaryFile()  # noqa: SIM115 - `error` closes it
         paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
         # Ctrl-C in the terminal reaches the one who started it alone.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.beside", str(path), json.dumps(changes)],
+            [sys.executable, "-m", "experiments.beside", str(path), json.dumps(changes), *["noise"] * noise],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -108,14 +110,33 @@ def _until_left_alone() -> None:
         sleep(AGAIN)
 
 
-def _go_on(path: str, changes: str) -> int:
+def _go_on(path: Path, changes: dict[str, Any], *then: str) -> int:
     from scratchnet.training import run
 
-    run.resume(Path(path), json.loads(changes))
+    run.resume(path, changes)
+    if then:
+        _hear(path, changes)
     return 0
+
+
+def _hear(path: Path, changes: dict[str, Any]) -> None:
+    """Leave the figures in noise in the run's folders, for whoever gathers them: who also finds, and names, what fails
+    here."""
+    from experiments.noise import Recordings, rows_of
+    from experiments.table import find
+    from scratchnet.errors import InputError
+    from scratchnet.training import run
+    from scratchnet.training.runfolder import RunFolder
+    from scratchnet.training.screen import Screen
+
+    screen = Screen(quiet=True)
+    with suppress(InputError, OSError):
+        recordings = Recordings(run.open_data(RunFolder.open(path)[1].with_(**changes), screen))
+        for folder in find([path]):
+            rows_of(folder, recordings, screen)
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # started with `&` in a script, it would be ignored
     Thread(target=_until_left_alone, daemon=True).start()
-    sys.exit(guard(lambda: _go_on(*sys.argv[1:])))
+    sys.exit(guard(lambda: _go_on(Path(sys.argv[1]), json.loads(sys.argv[2]), *sys.argv[3:])))

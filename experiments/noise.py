@@ -140,7 +140,7 @@ def measure(model: Model, clips: Clips, seed: int) -> list[Row]:
     return made
 
 
-def rows_of(folder: Path, recordings: Recordings, seed: int, screen: Screen) -> list[Row]:
+def rows_of(folder: Path, recordings: Recordings, screen: Screen, seed: int = 0) -> list[Row]:
     """The rows of one trained model, made now or found in its folder."""
     data = digest(recordings.source)
     about = {"seed": seed, "snrs": list(SNRS), "model": sha256(folder / MODEL), "data": data}
@@ -164,9 +164,9 @@ class Heard(NamedTuple):
     rows: list[Row]
 
 
-def hear(system: str, folder: Path, recordings: Recordings, seed: int, screen: Screen) -> Heard:
+def hear(system: str, folder: Path, recordings: Recordings, screen: Screen, seed: int = 0) -> Heard:
     """Test the model in a run folder, or find that it has been tested; `seed` is the noise's."""
-    return Heard(system, read_json(folder / RESULT)["test_fold"], rows_of(folder, recordings, seed, screen))
+    return Heard(system, read_json(folder / RESULT)["test_fold"], rows_of(folder, recordings, screen, seed))
 
 
 def gather(models: Iterable[Heard]) -> list[Row]:
@@ -306,7 +306,7 @@ def _main(argv: Sequence[str] | None) -> int:
     systems = by_system(Run(*RunFolder.open(folder)) for folder in find(options.runs))
     config = next(iter(systems.values()))[0].config
     recordings = Recordings(run.open_data(config.with_(data=options.data or config.data), screen))
-    models = [hear(name, one.path, recordings, seed, screen) for name, runs in systems.items() for one in runs]
+    models = [hear(name, one.path, recordings, screen, seed) for name, runs in systems.items() for one in runs]
     print(report(models))
     if options.out:
         write(Path(options.out), models, len(recordings.source.classes))

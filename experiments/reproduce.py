@@ -299,7 +299,7 @@ def beside(work: Reproduction, to_do: list[Job], say: Callable[[Job], None]) -> 
 
     def start(job: Job) -> Child:
         say(job)
-        return Child(work.path(job), {**work.start(job), "threads": share, "quiet": True})
+        return Child(work.path(job), {**work.start(job), "threads": share, "quiet": True}, work.noise)
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ctrl-C's way: none is left behind
     try:

@@ -225,7 +225,7 @@ def noise_section(done: Finished, failed: dict[str, str]) -> str:
         for row in done.of(system, seeds):
             folder = done.work.out / row["run"]
             try:
-                models.append(noise.hear(name, folder, recordings, 0, done.work.screen))
+                models.append(noise.hear(name, folder, recordings, done.work.screen))
             except (InputError, OSError) as error:
                 failed[f"noise on {folder}"] = str(error)
     if not models:

@@ -5,13 +5,16 @@ import subprocess
 import sys
 import time
 from textwrap import dedent
+from types import SimpleNamespace
 
 import pytest
 
-from experiments import beside, reproduce
+from experiments import beside, noise, reproduce
 from experiments.reproduce import Reproduction
+from scratchnet.data import open_source
 from scratchnet.training.config import resolve
 from scratchnet.training.runfolder import RunFolder
+from scratchnet.training.screen import Screen
 
 # Children train a network made small, which this process does not know: noise is for others to test.
 TINY = ["--scale", "tiny", "--backend", "cpu", "--quiet", "--no-noise", "--only", "piczak2015"]
@@ -80,6 +83,15 @@ def test_who_leaves_the_loop_stops_those_at_work(at_once):
     assert [child.calls for child in made] == [["stop", "wait"], []]
 
 
+@pytest.mark.parametrize("noise", [True, False])
+def test_noise_is_asked_for_unless_left_out(noise, monkeypatch):
+    asked = []
+    monkeypatch.setattr(reproduce, "Child", lambda path, changes, noisy: asked.append(noisy) or Child(0))
+    work = SimpleNamespace(count=1, used="cuda", noise=noise, path=str, start=lambda job: {}, beginning=lambda *_: None)
+    assert list(reproduce.beside(work, ["run"], lambda job: None)) == [("run", None)]
+    assert asked == [noise]
+
+
 @pytest.fixture(scope="module")
 def out(tones, tmp_path_factory):
     """A finished reproduction, two runs at a time, one of which failed at first."""
@@ -139,6 +151,24 @@ def test_ctrl_c_stops_them_all_and_the_same_command_goes_on(tones, tmp_path, cap
     assert not list(out.rglob("result.json")) and not list(out.rglob("failed.txt"))
     assert reproduce.main(given) == 0
     assert len(list(out.rglob("result.json"))) == 4
+
+
+def test_a_run_is_tested_in_noise_where_it_was_trained(tones, tmp_path):
+    """By its process, to the figures that whoever gathers them would make."""
+    path = tmp_path / "run"
+    settings = {"net": "sbcnn", "data": str(tones), "epochs": 1, "batch_size": 8, "split": "cv", "backend": "cpu"}
+    RunFolder.create(path, resolve((settings, None)))
+    for noisy in (False, True):
+        child = beside.Child(path, {"threads": 1, "quiet": True}, noisy)
+        child.wait()
+        assert child.error() is None
+        kept = sorted(path.rglob(noise.KEPT))
+        assert [file.parent.name for file in kept] == (["fold1", "fold2", "fold3"] if noisy else [])
+    mine = json.loads(kept[0].read_text())
+    kept[0].unlink()
+    recordings = noise.Recordings(open_source(tones))
+    assert noise.rows_of(path / "fold1", recordings, Screen(quiet=True)) == mine["rows"]
+    assert json.loads(kept[0].read_text()) == mine
 
 
 def test_a_run_that_is_told_to_stop_leaves_a_checkpoint(tones, tmp_path):
