@@ -18,7 +18,7 @@ import numpy as np
 
 from experiments.figures.runs import Run, by_system
 from experiments.figures.style import PALETTE
-from experiments.paired import p_value, paired_t, predictions
+from experiments.paired import p_value, paired_t, points, predictions
 from experiments.table import Row, find, markdown, percent, sha256, write_csv
 from scratchnet import backend, plots
 from scratchnet.cli import Parser, guard
@@ -215,8 +215,7 @@ def against_markdown(rows: Sequence[Row], score: str = SCORES[1]) -> str:
     for row in rows:
         if row["score"] == score:
             p = "" if row["p_t"] is None else f" ({p_value(row['p_t'])})"
-            text = f"{round(100 * row['difference'], 9):+.1f}{p}"
-            cells.setdefault((row["system"], row["noise"]), {})[row["snr"]] = text
+            cells.setdefault((row["system"], row["noise"]), {})[row["snr"]] = points(row["difference"]) + p
     return _by_ratio(f"minus {rows[0]['against']}, points (p, paired t)", "", cells)
 
 

@@ -146,15 +146,19 @@ def p_value(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
+def points(difference: float, sd: float | None = None) -> str:
+    """-6.6 ± 5.3, rounded as `percent` does; what rounds to nothing has no minus."""
+    return f"{round(100 * difference, 9):+z.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
+
+
 def comparison_markdown(rows: Sequence[Row]) -> str:
     """The rows of `compare` as Markdown."""
     cells = []
     for row in rows:
-        sd = "" if row["difference_sd"] is None else f" ± {100 * row['difference_sd']:.1f}"
         clips = "" if row["clips"] is None else f"{row['only_a']} : {row['only_b']} of {row['clips']}"
         cells.append(
             [f"{row['seed']}", TITLES[row["score"]], percent(row["a"]), percent(row["b"]),
-             f"{round(100 * row['difference'], 9):+.1f}{sd}", f"{row['folds']}",
+             points(row["difference"], row["difference_sd"]), f"{row['folds']}",
              *(p_value(row[name]) for name in ("p_t", "p_wilcoxon")), clips, p_value(row["p_mcnemar"])]
         )  # fmt: skip
     heads = ["seed", "accuracy", "A (%)", "B (%)", "A − B (points)", "folds", "p, paired t", "p, Wilcoxon"]

@@ -62,6 +62,13 @@ def folder(path, seed, folds, net="piczaknet"):
     return path
 
 
+def test_points_are_rounded_as_accuracies_and_nothing_has_no_minus():
+    assert [paired.points(difference) for difference in (-0.0655, 0.0025, -1e-17, -4e-4, 0.0)] == [
+        "-6.5", "+0.2", "+0.0", "+0.0", "+0.0",
+    ]  # fmt: skip
+    assert paired.points(-0.066, 0.053) == "-6.6 ± 5.3"
+
+
 def test_two_systems_clip_by_clip_and_fold_by_fold(tmp_path, capsys):
     a = folder(tmp_path / "a", 0, {1: [1, 1, 1, 1], 2: [1, 1, 1, 0]})
     b = folder(tmp_path / "b", 0, {1: [1, 0, 0, 0], 2: [1, 1, 0, 1]})
