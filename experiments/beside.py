@@ -31,7 +31,7 @@ Run = TypeVar("Run")
 
 
 class Child:
-    """A process that goes on with the run in `path`, with `changes` of its settings, and then tests it in noise."""
+    """A process that goes on with the run in `path`, with `changes` of its settings; `noise`: and tests it in noise."""
 
     def __init__(self, path: Path, changes: Mapping[str, Any], noise: bool = False) -> None:
         self.said = tempfile.TemporaryFile()  # noqa: SIM115 - `error` closes it
@@ -110,18 +110,17 @@ def _until_left_alone() -> None:
         sleep(AGAIN)
 
 
-def _go_on(path: Path, changes: dict[str, Any], *then: str) -> int:
+def _go_on(path: Path, changes: dict[str, Any], noise: bool) -> int:
     from scratchnet.training import run
 
     run.resume(path, changes)
-    if then:
+    if noise:
         _hear(path, changes)
     return 0
 
 
 def _hear(path: Path, changes: dict[str, Any]) -> None:
-    """Leave the figures in noise in the run's folders, for whoever gathers them: who also finds, and names, what fails
-    here."""
+    """Leave figures in noise in the run's folders. Whoever gathers them makes those that fail here, and names why."""
     from experiments.noise import Recordings, rows_of
     from experiments.table import find
     from scratchnet.errors import InputError
@@ -139,4 +138,4 @@ def _hear(path: Path, changes: dict[str, Any]) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # started with `&` in a script, it would be ignored
     Thread(target=_until_left_alone, daemon=True).start()
-    sys.exit(guard(lambda: _go_on(Path(sys.argv[1]), json.loads(sys.argv[2]), *sys.argv[3:])))
+    sys.exit(guard(lambda: _go_on(Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:] == ["noise"])))
