@@ -15,6 +15,13 @@ PAGES = sorted(
     ]
 )
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)|(?:src|href)=\"([^\"#]+)")
+ANCHOR = re.compile(r"\]\(((?:[^)\s#:]+\.md)?)#([^)\s]+)\)")
+
+
+def anchors(page):
+    """What GitHub names the headings of a page: lower case, hyphens for blanks, no other signs."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -22,6 +29,13 @@ def test_links_lead_somewhere(page):
     links = ["".join(groups) for groups in LINK.findall(page.read_text(encoding="utf-8"))]
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing, f"{page.name} leads to {missing}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_a_heading(page):
+    links = ANCHOR.findall(page.read_text(encoding="utf-8"))
+    missing = [link for link in links if link[1] not in anchors(page.parent / link[0] if link[0] else page)]
+    assert not missing, f"{page.name} leads to headings {missing}"
 
 
 def test_the_python_of_the_readme_runs():
