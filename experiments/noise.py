@@ -157,16 +157,18 @@ def rows_of(folder: Path, recordings: Recordings, screen: Screen, seed: int = 0)
 
 
 class Heard(NamedTuple):
-    """One trained model in noise: its system's name, its test fold, and a row for each noise and ratio."""
+    """One trained model in noise: its system's name, test fold and seed, and a row for each noise and ratio."""
 
     system: str
     fold: int
+    seed: int
     rows: list[Row]
 
 
 def hear(system: str, folder: Path, recordings: Recordings, screen: Screen, seed: int = 0) -> Heard:
     """Test the model in a run folder, or find that it has been tested; `seed` is the noise's."""
-    return Heard(system, read_json(folder / RESULT)["test_fold"], rows_of(folder, recordings, screen, seed))
+    result = read_json(folder / RESULT)
+    return Heard(system, result["test_fold"], result["seed"], rows_of(folder, recordings, screen, seed))
 
 
 def gather(models: Iterable[Heard]) -> list[Row]:
@@ -188,20 +190,24 @@ def gather(models: Iterable[Heard]) -> list[Row]:
 
 def against_first(models: Sequence[Heard]) -> list[Row]:
     """Every system minus the first, per noise, ratio and score: the mean difference over the test folds that both have
-    (of several seeds, their means), its sample deviation, and the p-value of the paired t-test."""
-    found: dict[tuple[Any, ...], dict[int, list[float]]] = {}
+    (of the seeds that both have there, their means), its sample deviation, and the p-value of the paired t-test."""
+    found: dict[tuple[Any, ...], dict[tuple[int, int], float]] = {}
     for model in models:
         for row in model.rows:
             for score in SCORES:
-                folds = found.setdefault((model.system, row["noise"], row["snr"], score), {})
-                folds.setdefault(model.fold, []).append(row[score])
+                mine = found.setdefault((model.system, row["noise"], row["snr"], score), {})
+                mine[model.fold, model.seed] = row[score]
     first, made = models[0].system, []
-    for (system, *rest), folds in found.items():
+    for (system, *rest), mine in found.items():
         other = found[first, *rest]
-        both = [fold for fold in folds if fold in other]
+        pairs = [key for key in mine if key in other]
+        both = sorted({fold for fold, _ in pairs})
         if system == first or not both:
             continue
-        a, b = (np.array([np.mean(those[fold]) for fold in both]) for those in (folds, other))
+        a, b = (
+            np.array([np.mean([those[key] for key in pairs if key[0] == fold]) for fold in both])
+            for those in (mine, other)
+        )
         sd = float(np.std(a - b, ddof=1)) if len(both) > 1 else None
         row = dict(zip(("system", "against", "noise", "snr", "score"), (system, first, *rest)))
         row |= {"folds": len(both), "difference": float(np.mean(a - b)), "difference_sd": sd, "p_t": paired_t(a, b)}

@@ -36,13 +36,14 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 def paired_t(a: np.ndarray, b: np.ndarray) -> float | None:
     """The two-sided p-value of the paired t-test over folds; None for fewer than two; 1 where nothing differs."""
-    from scipy.stats import ttest_rel
+    from scipy.stats import ttest_1samp
 
-    if len(a) < 2:
+    difference = differences(a, b)
+    if len(difference) < 2:
         return None
-    if np.ptp(a - b) == 0:  # the same difference everywhere: the test has no spread to measure it by
-        return 1.0 if a[0] == b[0] else 0.0
-    return float(ttest_rel(a, b).pvalue)
+    if np.ptp(difference) == 0:  # the same difference everywhere: the test has no spread to measure it by
+        return 0.0 if difference[0] else 1.0
+    return float(ttest_1samp(difference, 0).pvalue)
 
 
 def wilcoxon(a: np.ndarray, b: np.ndarray) -> float | None:
@@ -52,9 +53,15 @@ def wilcoxon(a: np.ndarray, b: np.ndarray) -> float | None:
     """
     from scipy.stats import wilcoxon as test
 
-    if len(a) < 2:
+    difference = differences(a, b)
+    if len(difference) < 2:
         return None
-    return float(test(a, b).pvalue) if (a != b).any() else 1.0
+    return float(test(difference).pvalue) if difference.any() else 1.0
+
+
+def differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a − b, fold by fold, without rounding errors: 3 clips of 80 more are as many in every fold."""
+    return np.round(a - b, 12)
 
 
 def predictions(path: Path) -> list[dict[str, str]]:

@@ -156,9 +156,7 @@ class Reproduction:
         """Make the run's folder if there is none; returns what it is to be gone on with."""
         path = self.path(job)
         if not (path / CONFIG).is_file():
-            folder = RunFolder(path)
-            folder.checkpoint.mkdir(parents=True, exist_ok=True)
-            folder.describe(job.config.with_(out=str(path)))
+            RunFolder(path).describe(job.config.with_(out=str(path)))
         begun = self.beginning(job, self.trained())
         ours = {name: getattr(job.config, name) for name in ("data", "backend", "threads")}
         return {**ours, "phase0": begun and str(self.path(begun))}

@@ -27,8 +27,11 @@ class Plain:
 
     def backward(self, dy: Array) -> Array:
         layer = self.layers[0]
-        layer.need_dx = self.need_dx
-        return layer.backward(dy)
+        asked, layer.need_dx = layer.need_dx, self.need_dx
+        try:
+            return layer.backward(dy)
+        finally:
+            layer.need_dx = asked  # of the layer by itself, both gradients
 
 
 class ConvBlock:

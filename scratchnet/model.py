@@ -15,7 +15,7 @@ from scratchnet.network import Network
 from scratchnet.training.evaluation import BATCH, probabilities, softmax
 from scratchnet.training.files import read_arrays
 from scratchnet.training.inputs import Normalisation
-from scratchnet.training.runfolder import MODEL
+from scratchnet.training.runfolder import MODEL, RESULT, RunFolder
 
 if TYPE_CHECKING:
     from scratchnet.data import Segments
@@ -145,12 +145,11 @@ class Model:
 
     def _spectrograms(self, logmel: np.ndarray) -> np.ndarray:
         """(n, channels, 60, 41) as the network was trained on them."""
-        x = ((logmel - np.float32(self.norm.offset)) / np.float32(self.norm.scale))[:, None]
-        if self.settings.deltas is None:
-            return x.astype(np.float32)
-        from scratchnet.sound import delta
+        from scratchnet.data.segments import standardised
 
-        return np.concatenate([x, delta(x, kind=self.settings.deltas)], axis=1).astype(np.float32)
+        x = np.empty((len(logmel), self.settings.channels, *logmel.shape[1:]), np.float32)
+        x[:, 0] = logmel
+        return standardised(x, self.norm.offset, self.norm.scale, self.settings.deltas)
 
     def probabilities(self, segments: Segments, indices: np.ndarray) -> np.ndarray:
         """(n, K) of prepared segments, as at the end of training."""
@@ -166,7 +165,6 @@ def load_phase(path: str | Path, name: str | int) -> Model:
     """
     from scratchnet.training.icebreaker import build, dropout_seed, feature_of
     from scratchnet.training.phases import phases_for
-    from scratchnet.training.runfolder import RunFolder
 
     folder, config = RunFolder.open(Path(path))
     phases = {str(phase.name): phase for phase in phases_for(config)}
@@ -188,8 +186,6 @@ def load_phase(path: str | Path, name: str | int) -> Model:
 
 def unfinished(path: str | Path, model: Model) -> str | None:
     """What to say of the model in a run folder where the run has not ended; None where it has."""
-    from scratchnet.training.runfolder import RESULT
-
     if not Path(path).is_dir() or (Path(path) / RESULT).is_file():
         return None
     what = f"that of phase {model.about['phase']}, {model.about['network']['name']}"

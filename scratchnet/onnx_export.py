@@ -9,10 +9,9 @@ Needs the `onnx` extra: pip install "scratchnet[onnx]".
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 
 from scratchnet import layers
 from scratchnet.backend import to_numpy
+from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.layers.layer import Layer
 from scratchnet.network import Network
@@ -195,22 +195,21 @@ def export_onnx(
     onnx.save(model, str(path))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Export the model of a run folder.  → 0, or 2 for bad input"""
-    parser = argparse.ArgumentParser(prog="python -m scratchnet.onnx_export", description=__doc__.split("\n")[0])
-    parser.add_argument("run", help="a run folder or a model.safetensors")
-    parser.add_argument("file", nargs="?", help="where to write (default: model.onnx beside the model)")
-    options = parser.parse_args(argv)
-    try:
-        from scratchnet import load
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export the model of a run folder; returns the exit status."""
+    return guard(lambda: _main(argv))
 
-        model = load(options.run)
-        run = Path(options.run)
-        path = Path(options.file) if options.file else (run if run.is_dir() else run.parent) / "model.onnx"
-        export_onnx(model.network, path, metadata={key: json.dumps(value) for key, value in model.about.items()})
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+
+def _main(argv: Sequence[str] | None) -> int:
+    from scratchnet import load
+
+    parser = Parser(prog="python -m scratchnet.onnx_export", description=__doc__.split("\n")[0])
+    parser.add_argument("run", metavar="RUN", help="a run folder or a model.safetensors")
+    parser.add_argument("file", metavar="FILE", nargs="?", help="where to write (default: model.onnx beside the model)")
+    options = parser.parse(argv)
+    model, run = load(options.run), Path(options.run)
+    path = Path(options.file) if options.file else (run if run.is_dir() else run.parent) / "model.onnx"
+    export_onnx(model.network, path, metadata={key: json.dumps(value) for key, value in model.about.items()})
     print(f"wrote {path}")
     return 0
 

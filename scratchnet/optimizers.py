@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.backend import kernels_of, to_numpy
+from scratchnet.backend import asarray, kernels_of, to_numpy
 from scratchnet.layers.layer import Array
 
 
 class Optimizer:
     """Base: `step(params, grads)` changes, in place, those params that have a gradient.
 
-    Raises KeyError where a gradient has no parameter of its name.
+    Raises `ValueError` for a negative `lr`, `KeyError` where a gradient has no parameter of its name.
     """
 
     slots: tuple[str, ...] = ()  # the arrays kept for each parameter
@@ -41,14 +41,12 @@ class Optimizer:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything that a later `load_state_dict` needs to go on, as host arrays."""
-        arrays = {f"{slot}.{name}": to_numpy(a) for slot in self.slots for name, a in self._state[slot].items()}
+        """Everything that a later `load_state_dict` needs to go on, as host arrays of its own."""
+        arrays = {f"{slot}.{name}": to_numpy(a).copy() for slot in self.slots for name, a in self._state[slot].items()}
         return {"steps": np.array(self.steps), **arrays}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Go on from what `state_dict` gave."""
-        from scratchnet.backend import asarray
-
         self.steps = int(state["steps"])
         for slot in self.slots:
             prefix = f"{slot}."

@@ -85,9 +85,9 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     save_figure(figure, path)
 
 
-def save_confusion(path: Path, confusion: np.ndarray, names: Sequence[str], title: str = "") -> None:
+def save_confusion(path: Path, confusion: np.ndarray, names: Sequence[str]) -> None:
     """The confusion matrix (K, K) of counts, rows true."""
-    save_confusions(path, {title or "segments of the test set": confusion}, names)
+    save_confusions(path, {"segments of the test set": confusion}, names)
 
 
 def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> None:

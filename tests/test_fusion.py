@@ -20,6 +20,7 @@ from scratchnet.layers import (
     ReLU,
     Tanh,
 )
+from scratchnet.network import Network
 from tests.support import assert_within, awkward, on_backend, poisoned, rounding, seeds
 
 
@@ -328,6 +329,18 @@ def test_a_ceiling_pool_is_part_of_the_pass_where_no_window_hangs_over(backend, 
     y = step.forward(backends.asarray(np.ones((1, 1, 60, width + 5), "float32")))
     assert calls == ([(1, 2, 4, width)] if apart else [])
     assert apart or y.shape == (1, 2, 1, 12)
+
+
+def test_a_network_leaves_its_layers_as_it_found_them(backend):
+    """Its lowest layer computes no gradient of the input for the network; asked by itself, it does."""
+    layer = Dense(3, 2, rng=np.random.default_rng(0))
+    net = Network([("all", [("one", layer)])])
+    net.fused = False
+    net.to(backends.current())
+    x, dy = (backends.asarray(np.ones(shape, np.float32)) for shape in ((4, 3), (4, 2)))
+    net.forward(x, training=True)
+    assert net.backward(dy) is None
+    assert layer.need_dx and layer.backward(dy).shape == x.shape
 
 
 def test_what_becomes_a_block():

@@ -1,15 +1,18 @@
 """A model loaded from its file hears what the network that was stored hears."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 import scratchnet
+from scratchnet.data import Segments
 from scratchnet.errors import InputError
 from scratchnet.nets import build
 from scratchnet.sound import SoundSettings, log_melspectrogram
+from scratchnet.sound.segments import segment_clip
 from scratchnet.training.evaluation import softmax
 from scratchnet.training.files import write_arrays
 
@@ -104,6 +107,19 @@ def test_deltas_are_made_for_a_model_that_wants_them(tmp_path, waveform):
     sound = SoundSettings(deltas="savgol").to_dict()
     write_arrays(tmp_path / "model.safetensors", net.state_dict(), about(net, sound=sound))
     assert scratchnet.load(tmp_path).predict(waveform).segment_probabilities.shape == (4, 3)
+
+
+@pytest.mark.parametrize("deltas", [None, "savgol", "librosa031"])
+def test_spectrograms_are_standardised_to_the_bit_as_in_training(tmp_path, waveform, deltas):
+    net = build("piczaknet", 3, in_channels=1 + (deltas is not None), rng=np.random.default_rng(0))
+    sound = SoundSettings(deltas=deltas).to_dict()
+    write_arrays(tmp_path / "model.safetensors", net.state_dict(), about(net, sound=sound, offset=-31.7, scale=17.3))
+    model = scratchnet.load(tmp_path)
+    logmel = segment_clip(waveform, model.settings)[3]
+    trained = np.empty((len(logmel), model.settings.channels, 60, 41), np.float32)
+    prepared = SimpleNamespace(logmel=logmel, settings=model.settings)
+    Segments.logmels(prepared, range(len(logmel)), out=trained, mean=-31.7, std=17.3)
+    np.testing.assert_array_equal(model.inputs(waveform)[0], trained)
 
 
 def test_what_was_trained_to_drop_in_evaluation_predicts_without(tmp_path, waveform):

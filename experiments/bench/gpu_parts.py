@@ -276,7 +276,7 @@ def kernels(batch: int = 1000) -> dict[str, Any]:
             "dense2 backward", lambda: cuda.dense_block_backward(x, y, x, weight, 0.5, True, True), 2 * moved, 2 * flops
         )
     )
-    arrays = [[weight, bias] for _ in range(1)] + [[cupy.zeros_like(weight), cupy.zeros_like(bias)] for _ in range(2)]
+    arrays = [[weight, bias]] + [[cupy.zeros_like(weight), cupy.zeros_like(bias)] for _ in range(2)]
     rows.append(
         _row("Nesterov, 25 M weights", lambda: cuda.nesterov_steps(*arrays, 1e-6, 0.9, 0.0), 5 * weight.nbytes, 0.0)
     )

@@ -24,9 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def norms(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """(epochs,) of each parameter, from the lines of a metrics.jsonl; NaN where it was frozen."""
+    """(epochs,) of each parameter, from the lines of a metrics.jsonl; NaN where it was frozen, or not finite."""
     names = dict.fromkeys(name for row in rows for name in row.get("grad_norms", ()))
-    return {name: np.array([row.get("grad_norms", {}).get(name, np.nan) for row in rows]) for name in names}
+    return {name: np.array([row.get("grad_norms", {}).get(name) for row in rows], float) for name in names}
 
 
 def layers_of(names: Iterable[str]) -> list[str]:

@@ -36,6 +36,13 @@ def accuracies(runs: Sequence[Run], phase: str, measure: str) -> np.ndarray:
     return table
 
 
+def band(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which epochs several runs have, and there their mean less and plus a sample deviation."""
+    several = np.isfinite(table).sum(axis=0) > 1
+    mean, spread = np.nanmean(table[:, several], axis=0), np.nanstd(table[:, several], axis=0, ddof=1)
+    return several, mean - spread, mean + spread
+
+
 def _draw(arguments: Namespace) -> None:
     systems = by_system(find(arguments.runs))
     lengths = [max(accuracies(runs, k, TRAINING).shape[1] for runs in systems.values()) for k in arguments.phases]
@@ -70,11 +77,11 @@ def _draw_system(axis, runs: Sequence[Run], phases: Sequence[str], lengths: Sequ
             table = accuracies(runs, phase, measure)
             x = start + np.arange(table.shape[1])
             if len(x):
-                mean, spread = np.nanmean(table, axis=0), np.nanstd(table, axis=0)
+                mean = np.nanmean(table, axis=0)
                 marker = "." if len(x) < 15 else ""
                 axis.plot(x, mean, line, color=colour, linewidth=1.1 if line == "-" else 1.8, marker=marker)
-                if len(runs) > 1:
-                    axis.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
+                several, low, high = band(table)
+                axis.fill_between(x[several], low, high, color=colour, alpha=0.15, linewidth=0)
         start += length
 
 

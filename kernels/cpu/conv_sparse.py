@@ -61,8 +61,10 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
         counts, firsts = np.empty(len(rooms), np.int32), np.empty(geometry.positions + 1, np.int32)
         for s in range(begin, end, samples):
             stop = min(s + samples, end)
-            geometry.fill(windows, x[s:stop])
-            dwindows[:] = 0
+            if need_dweight:
+                geometry.fill(windows, x[s:stop])
+            if need_dx:
+                dwindows[:] = 0
             _gradients(
                 dy[s:stop], argmax[s:stop], geometry.sample_size, geometry.offsets, starts, kernels,
                 need_dx, need_dweight, windows, dwindows, winners, values, rooms, counts, firsts,

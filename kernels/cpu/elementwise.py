@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from scratchnet.kernels.cpu import parallel
-from scratchnet.kernels.cpu.dense import column_sums, dense_backward_input, product
+from scratchnet.kernels.cpu.dense import dense_backward_input, product
 
 PIECE = 1 << 14  # numbers per piece of work, which fit the first-level cache; a multiple of Philox's 4
 
@@ -44,7 +44,7 @@ def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight):
     dx = dense_backward_input(dz, weight) if need_dx else None
     if not need_dweight:
         return dx, None, None
-    return dx, product(dz.T, x), column_sums(dz)
+    return dx, product(dz.T, x), dz.sum(axis=0)
 
 
 def _mask(p, seed, offset, dtype):

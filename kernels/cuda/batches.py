@@ -12,14 +12,14 @@ UPLOAD = 1 << 24  # numbers that travel at once
 SHARE = 0.5  # of the free memory, which a data set may take: the rest is the network's
 
 
-def gather_segments(samples, start, indices, length, mean=0.0, std=1.0):
-    """batch[b] = (samples[start[indices[b]] :][:length] − mean) / std → (B, length) float32: a mini-batch of a data set
-    that lies on the device. samples (n,) float32, start and indices int64, all on the device."""
+def gather_segments(samples, start, indices, length):
+    """batch[b] = samples[start[indices[b]] :][:length] → (B, length) float32: a mini-batch of a data set that lies on
+    the device. samples (n,) float32, start and indices int64, all on the device."""
     gpu = device.current()
     batch = gpu.empty((len(indices), length), np.float32)
     if batch.size:
         pieces = -(-length // PIECE)
-        args = samples, start, indices, batch, int64(pieces), int64(length), np.float32(mean), np.float32(1 / std)
+        args = samples, start, indices, batch, int64(pieces), int64(length)
         gpu.launch("batches.cu", "gather_segments", len(indices) * pieces, BLOCK, args, {"REAL": "float"})
     return batch
 

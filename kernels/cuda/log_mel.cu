@@ -61,7 +61,7 @@ extern "C" __global__ void log_mel(const real* __restrict__ x, const double* __r
         double sum = 0;
         for (index_t k = support[2 * mel] + lane; k < support[2 * mel + 1]; k += 32) sum += power[k] * (double)triangles[mel * bins + k];
         sum = warp_sum(sum);
-        if (lane == 0) db[(row * n_mels + mel) * frames + frame] = (real)(10 * log10(sum > amin ? sum : amin));
+        if (lane == 0) db[(row * n_mels + mel) * frames + frame] = (real)(10 * log10(sum <= amin ? amin : sum));
     }
 }
 
@@ -77,5 +77,5 @@ extern "C" __global__ void floor_under_peak(real* __restrict__ db, index_t size,
     for (int warp = 0; warp < (int)blockDim.x / 32; warp++) peak = larger(peak, part[warp]);
     const real least = peak - top_db;
     for (index_t i = threadIdx.x; i < size; i += blockDim.x)
-        if (mine[i] < least) mine[i] = least;
+        if (!(mine[i] >= least)) mine[i] = least;  // a row with NaN is NaN, as its maximum
 }

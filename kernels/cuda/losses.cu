@@ -17,7 +17,7 @@ extern "C" __global__ void softmax_cross_entropy_forward(const real* __restrict_
     const real log_sum = log(warp_sum(sum));
     for (index_t k = lane; k < classes; k += 32) probabilities[row * classes + k] = exp(z[k] - largest - log_sum);
     const index_t k = target[row];
-    if (lane == 0) row_loss[row] = k >= 0 && k < classes ? (double)(log_sum + largest - z[k]) : nan("");
+    if (lane == 0) row_loss[row] = k >= 0 && k < classes ? (double)(log_sum - (z[k] - largest)) : nan("");
 }
 
 // dlogits = (p − onehot(target)) / N

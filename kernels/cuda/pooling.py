@@ -8,6 +8,7 @@ import numpy as np
 
 from scratchnet.kernels.cuda import device
 from scratchnet.kernels.cuda.arrays import elementwise, empty_channels_last, int64, steps
+from scratchnet.kernels.reference import pooled_length
 
 
 def maxpool1d_forward(x, kernel_size, stride, padding, ceil_mode):
@@ -26,7 +27,7 @@ def maxpool2d_forward(x, kernel_size, stride, padding, ceil_mode):
     n, channels, rows, columns = x.shape
     if rows * columns >= 2**31:
         raise ValueError(f"a map of {rows * columns} positions: argmax counts them in 32 bits")
-    count = [_count(x.shape[2 + i], kernel_size[i], stride[i], padding[i], ceil_mode) for i in range(2)]
+    count = [pooled_length(x.shape[2 + i], kernel_size[i], stride[i], padding[i], ceil_mode) for i in range(2)]
     y = empty_channels_last((n, channels, *count), x.dtype)
     argmax = empty_channels_last(y.shape, np.int32)
     window = *kernel_size, *stride, padding[0][0], padding[1][0]
@@ -46,13 +47,6 @@ def maxpool2d_backward(dy, argmax, size):
 def cut(y, argmax):
     """ReLU behind a pool, in place: y = 0 and argmax = −1 where y is not positive."""
     elementwise("pool.cu", "cut", y.dtype, y.size, y, argmax, int64(y.size))
-
-
-def _count(length, kernel_size, stride, padding, ceil_mode):
-    """How many windows fit; with `ceil_mode` a last one may hang over the end, if it starts inside (PyTorch's rule)."""
-    room = length + sum(padding) - kernel_size
-    count = (-(-room // stride) if ceil_mode else room // stride) + 1
-    return count - 1 if ceil_mode and (count - 1) * stride >= length + padding[0] else count
 
 
 def _shape(x, y, argmax, window=(0,) * 6):

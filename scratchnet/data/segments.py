@@ -86,12 +86,7 @@ class Segments:
         logmel = np.asarray(self.logmel)
         for row, index in zip(out[:, 0], np.asarray(indices).tolist()):
             row[:] = logmel[index]
-        if (mean, std) != (0.0, 1.0):
-            out[:, 0] -= np.float32(mean)
-            out[:, 0] *= np.float32(1 / std)
-        if settings.deltas is not None:
-            out[:, 1] = delta(out[:, 0], kind=settings.deltas)
-        return out
+        return standardised(out, mean, std, settings.deltas)
 
     def statistics(self, indices: np.ndarray | Sequence[int]) -> dict[str, float]:
         """`mean`, `std`, `min`, `max` over all log-Mel values of these segments, read piece by piece."""
@@ -109,6 +104,17 @@ class Segments:
         mean = total / count
         variance = max(0.0, squares / count - mean * mean)
         return {"mean": about + mean, "std": float(np.sqrt(variance)), "min": low, "max": high}
+
+
+def standardised(x: np.ndarray, mean: float, std: float, deltas: str | None) -> np.ndarray:
+    """Log-Mel-spectrograms (b, channels, n_mels, n_frames), in place: the first channel less `mean` and over `std`;
+    the second, with `deltas`, is the delta of that."""
+    if (mean, std) != (0.0, 1.0):
+        x[:, 0] -= np.float32(mean)
+        x[:, 0] *= np.float32(1 / std)
+    if deltas is not None:
+        x[:, 1] = delta(x[:, 0], kind=deltas)
+    return x
 
 
 def open_cache(folder: str | Path) -> Segments:

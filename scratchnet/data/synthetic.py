@@ -38,6 +38,7 @@ from scratchnet.data.synthesis import (
 )
 from scratchnet.data.urban_sounds import SOUNDS
 from scratchnet.errors import InputError
+from scratchnet.sound.workers import cores
 
 CLASSES = tuple(SOUNDS)
 FOLDS = tuple(range(1, 11))
@@ -214,7 +215,7 @@ def _write(
         return name, source, f"{start:.6f}", f"{end:.6f}", 1 if snr >= 10 else 2, fold, label, CLASSES[label]
 
     rows = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         for row in pool.map(write_clip, plan):
             rows.append(row)
             if progress is not None:

@@ -7,7 +7,10 @@ from scratchnet.layers.layer import Array, Layer, check_shape
 
 
 class GlobalAveragePool2D(Layer):
-    """y[n, c] = mean over H and W of x[n, c].   x (N, C, H, W) → y (N, C)"""
+    """y[n, c] = mean over H and W of x[n, c].   x (N, C, H, W) → y (N, C)
+
+    Raises `ValueError` for an x of other than four axes.
+    """
 
     def forward(self, x: Array, training: bool = False) -> Array:
         check_shape(self, x, 4, shape="(N, C, H, W)")

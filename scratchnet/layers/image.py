@@ -6,7 +6,10 @@ from scratchnet.layers.layer import Array, Layer, check_shape
 
 
 class Image(Layer):
-    """x (N, H, W) → y (N, 1, H, W): what a front end gives, seen as PiczakNet sees a spectrogram."""
+    """x (N, H, W) → y (N, 1, H, W): what a front end gives, seen as PiczakNet sees a spectrogram.
+
+    Raises `ValueError` for an x of other than three axes.
+    """
 
     def forward(self, x: Array, training: bool = False) -> Array:
         check_shape(self, x, 3, shape="(N, H, W)")

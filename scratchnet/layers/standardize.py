@@ -6,7 +6,7 @@ from scratchnet.layers.layer import Array, Layer
 
 
 class Standardize(Layer):
-    """y = (x − mean) / std, of any shape, with two numbers that are not trained."""
+    """y = (x − mean) / std, of any shape, with two numbers that are not trained. Raises `ValueError` unless std > 0."""
 
     def __init__(self, mean: float = 0.0, std: float = 1.0) -> None:
         super().__init__()

@@ -134,7 +134,8 @@ def melspectrogram(
     """<S_t, Delta_m> of eq. 2 before the logarithm: (..., n) -> (..., n_mels, frames), float32.
 
     The values of `librosa.feature.melspectrogram`, over any leading axes. `n_frames` keeps the first frames alone;
-    `workers` is the number of threads for a large batch (None: the cores). Raises `ValueError` as `stft` does.
+    `workers` is the number of threads for a large batch (None: the cores). Raises `ValueError` as `stft` and
+    `mel_filters` do.
     """
     x = np.asarray(x)
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
@@ -161,7 +162,10 @@ def melspectrogram(
 def power_to_db(
     s: np.ndarray, amin: float = 1e-10, ref: float = 1.0, top_db: float | None = 80.0, axis: Any = None
 ) -> np.ndarray:
-    """10 log10(max(s, amin) / ref), cut at `top_db` under the maximum (of the array, or along `axis`)."""
+    """10 log10(max(s, amin) / ref), cut at `top_db` under the maximum (of the array, or along `axis`).
+
+    Raises `ValueError` for an `amin` that is not positive, or a negative `top_db`.
+    """
     if not amin > 0:
         raise ValueError(f"amin must be above 0, not {amin}")
     db = np.log10(np.maximum(s, amin))
@@ -186,7 +190,8 @@ def log_melspectrogram(
     """Eq. 2 in dB: (..., n) -> (..., n_mels, frames), float32; `mel` goes to `melspectrogram`.
 
     Each signal of a batch is cut at `top_db` under its own maximum, after any cut to `n_frames`:
-    `librosa.power_to_db(librosa.feature.melspectrogram(...))`, signal by signal.
+    `librosa.power_to_db(librosa.feature.melspectrogram(...))`, signal by signal. Raises `ValueError` as
+    `melspectrogram` and `power_to_db` do.
     """
     return power_to_db(melspectrogram(x, sr, **mel), amin, ref, top_db, axis=(-2, -1))
 

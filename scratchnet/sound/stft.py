@@ -79,7 +79,8 @@ def stft(
     """The complex sum inside eq. 1: (..., n) -> (..., 1 + n_fft // 2, frames), complex64 (complex128 for float64 x).
 
     Values and shapes are `librosa.stft`'s. Frames: 1 + n // hop_length where centred, 1 + (n - n_fft) // hop_length
-    where not. Raises `ValueError` for an empty x, or one shorter than n_fft where not centred.
+    where not. Raises `ValueError` for an empty x, one shorter than n_fft where not centred, or a window
+    longer than n_fft.
     """
     x = np.asarray(x)
     spectrum = np.fft.rfft(frames(x, n_fft, hop_length, center, pad_mode) * fft_window(window, n_fft, win_length))

@@ -55,7 +55,7 @@ class Config:
     strict: bool = _setting(False, "stop at the first bad file")
     quiet: bool = _setting(False, "print the result alone")
 
-    # -- the training of every phase
+    # -- the training of every phase but forcing, which has the epochs and the balance alone
     epochs: int | None = _setting(None, "epochs of every phase; none: those of each phase", check=POSITIVE)
     batch_size: int = _setting(1000, "segments in a mini-batch", check=POSITIVE)
     optimizer: str = _setting("nesterov", "update rule", choices=("nesterov", "adam"))

@@ -153,7 +153,8 @@ class Trainer:
         self.net.load_state_dict(part("now/"), strict=False)
         self.best = part("best/")
         self.updates.load_state_dict(part("update/"))
-        self._begin(State(**{**state, "best_score": tuple(state["best_score"])}))
+        score = tuple(-math.inf if number is None else number for number in state["best_score"])  # JSON has no infinity
+        self._begin(State(**{**state, "best_score": score}))
 
     # -- training
 
@@ -230,7 +231,7 @@ class Trainer:
         state, task = self.state, self.task
         started = time.perf_counter()
         valid = task.validate(self.net, stop.check)
-        score = task.score(valid)
+        score = tuple(number if math.isfinite(number) else -math.inf for number in task.score(valid))
         better = not state.best_score or score > state.best_score
         if better:
             self.best = self._weights()

@@ -65,10 +65,13 @@ def _seen(c: Config) -> str:
     return f"spectrograms {how}" + ("" if c.is_back_end else "; what its front end gives likewise")
 
 
+WHOLLY = "files of zeros alone are skipped, and named"
+
+
 def _silence(c: Config) -> str:
     if c.silence_db is None:
-        return "kept"
-    return f"left out where the mean log-Mel is at or under {c.silence_db:g} dB, but for a clip's loudest"
+        return f"kept; {WHOLLY}"
+    return f"left out where the mean log-Mel is at or under {c.silence_db:g} dB, but for a clip's loudest; {WHOLLY}"
 
 
 def _deltas(c: Config) -> str:

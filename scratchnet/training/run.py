@@ -19,7 +19,7 @@ from scratchnet.training.config import Config
 from scratchnet.training.files import read_arrays
 from scratchnet.training.icebreaker import IceBreaker
 from scratchnet.training.phases import phases_for
-from scratchnet.training.runfolder import MODEL, READINGS, RunFolder, default_path
+from scratchnet.training.runfolder import CONFIG, MODEL, READINGS, RunFolder, default_path
 from scratchnet.training.screen import Screen
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ def start(config: Config) -> dict[str, Any]:
     if config.phase0 is not None:
         phase0.check(config)
     config = _from_anywhere(config)
-    path = Path(config.out) if config.out else default_path(config.net, source.name if source else "synthetic")
-    folder = RunFolder.create(path, config)
+    folder = _new_folder(config, source.name if source else "synthetic")
     try:
         return _run(config, folder, source, screen, used)
     except InputError:
@@ -49,8 +48,21 @@ def start(config: Config) -> dict[str, Any]:
         raise
 
 
+def _new_folder(config: Config, data: str) -> RunFolder:
+    """That of --out, or the next one under runs/ that no other run, begun at the same moment, takes first."""
+    if config.out:
+        return RunFolder.create(Path(config.out), config)
+    while True:
+        path = default_path(config.net, data)
+        try:
+            return RunFolder.create(path, config)
+        except InputError:
+            if not (path / CONFIG).exists():
+                raise
+
+
 def resume(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
-    """Go on with the run in `path`; `changes` may hold what does not change its result (see `MAY_CHANGE`)."""
+    """Go on with the run in `path`; `changes` may hold what leaves it the same training (see `MAY_CHANGE`)."""
     folder, stored = RunFolder.open(path)
     config = _from_anywhere(stored.with_(**changes))
     screen = Screen(config.quiet)
@@ -68,6 +80,7 @@ def _from_anywhere(config: Config) -> Config:
     return config.with_(**{name: str(Path(path).resolve()) for name, path in paths.items() if path is not None})
 
 
+# Another back end rounds differently, and is written down; the others change no bit of the result.
 MAY_CHANGE = ("data", "phase0", "backend", "threads", "strict", "quiet")
 
 
@@ -123,8 +136,9 @@ class _Progress:
 
 
 def layout(segments: Segments) -> str:
-    """What the data is by name: classes, clips and folds; equal for a copy of the data elsewhere."""
-    text = repr((segments.classes, list(segments.clips), segments.clip_fold.tolist()))
+    """What the data is by name: classes, clips, their classes and folds; equal for a copy of the data elsewhere."""
+    clips = list(zip(segments.clips, segments.clip_label.tolist(), segments.clip_fold.tolist()))
+    text = repr((segments.classes, clips))
     return sha256(text.encode()).hexdigest()[:32]
 
 
@@ -167,24 +181,30 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
     if config.phase0 is not None:
         folders = {split: RunFolder(folder.fold(split[0])) if config.cv else folder for split in splits}
         begun = phase0.find(config, layout(segments), folders)
-    about = {
-        "fingerprint": segments.fingerprint,
-        "layout": layout(segments),
-        "data_name": segments.name,
-        "used_backend": used,
-        "used_threads": backend.threads() if used == "cpu" else None,
-        "used_gpu": backend.gpu(),
-    }
-    folder.describe(config, **about)
+    folder.describe(config, **_about(folder, segments, used))
     _announce(config, segments, splits, folder, screen, used)
     if config.cv:
-        result = _cross_validate(config, segments, splits, begun, folder, screen, about)
+        result = _cross_validate(config, segments, splits, begun, folder, screen, used)
     else:
         result = _single(config, segments, splits[0], begun, folder, screen)
     result["skipped"] = [list(item) for item in segments.skipped]
     _finish(config, folder, result, segments)
     report(config, folder, result, screen)
     return result
+
+
+def _about(folder: RunFolder, segments: Segments, used: str) -> dict[str, Any]:
+    """What config.json says beside the settings; of a run that goes on elsewhere, every back end in turn."""
+    before = folder.about("used_backend")
+    backends = used if before is None else before if before.endswith(used) else f"{before}, then {used}"
+    return {
+        "fingerprint": segments.fingerprint,
+        "layout": layout(segments),
+        "data_name": segments.name,
+        "used_backend": backends,
+        "used_threads": backend.threads() if used == "cpu" else None,
+        "used_gpu": backend.gpu() or folder.about("used_gpu"),
+    }
 
 
 def _single(
@@ -220,7 +240,7 @@ def _cross_validate(
     begun: Mapping[int, RunFolder],
     folder: RunFolder,
     screen: Screen,
-    about: dict[str, Any],
+    used: str,
 ) -> dict[str, Any]:
     results: dict[int, dict[str, Any]] = {}
     for test, valid in splits:
@@ -230,7 +250,7 @@ def _cross_validate(
         result = fold.result()
         if result is None:
             screen.say(f"fold {test} of {len(splits)}:")
-            fold.describe(own, **about)
+            fold.describe(own, **_about(fold, segments, used))
             result = _single(own, segments, (test, valid), begun, fold, screen)
             _finish(own, fold, result, segments)
         results[test] = result

@@ -30,7 +30,7 @@ from scratchnet.errors import InputError
 from scratchnet.training import config as configuration
 from scratchnet.training import readings
 from scratchnet.training.config import Config
-from scratchnet.training.files import json_line, read_arrays, read_json, write_arrays, write_json, write_text
+from scratchnet.training.files import json_line, json_page, read_arrays, read_json, write_arrays, write_json, write_text
 from scratchnet.training.host import processor
 from scratchnet.training.phases import FRESH, Phase, PhaseName, source, trains
 
@@ -66,12 +66,17 @@ class RunFolder:
         """A new run's folder. Raises `InputError` where the path is a file, or holds a run already."""
         if path.exists() and not path.is_dir():
             raise InputError(f"--out {path}: is a file; name a folder")
-        taken = any((path / name).exists() for name in (CONFIG, METRICS, MODEL, RESULT, CHECKPOINT))
-        if taken or any(path.glob(f"fold*/{CONFIG}")):
-            raise InputError(f"--out {path}: holds a run already; go on with --resume {path}, or name another folder")
-        folder = cls(path)
+        folder, text = cls(path), json_page(_described(config))
+        taken = any((path / name).exists() for name in (CONFIG, METRICS, MODEL, RESULT))
+        if taken or any(folder.checkpoint.glob("*")) or any(path.glob(f"fold*/{CONFIG}")):
+            raise _taken(path)
         try:
+            path.mkdir(parents=True, exist_ok=True)
+            with open(path / CONFIG, "x", encoding="utf-8") as file:  # of two runs begun at once one has the folder
+                file.write(text)
             folder.describe(config)
+        except FileExistsError:
+            raise _taken(path) from None
         except OSError as error:
             folder.discard()
             raise InputError(f"--out {path}: cannot be written ({error.strerror})") from None
@@ -92,20 +97,17 @@ class RunFolder:
         """Take a folder away again that `create` made, unless it holds work already, its own or that of a fold."""
         if any(self.checkpoint.glob("*")) or (self.path / METRICS).exists() or any(self.path.glob("fold*")):
             return
-        for name in (CONFIG, READINGS):
+        config, page = self.path / CONFIG, self.path / READINGS
+        for remove in (config.unlink, page.unlink, self.checkpoint.rmdir, self.path.rmdir):
             with suppress(OSError):
-                (self.path / name).unlink()
-        for folder in (self.checkpoint, self.path):
-            try:
-                folder.rmdir()
-            except OSError:
-                return
+                remove()
 
     def describe(self, config: Config, **about: Any) -> None:
         """Write config.json, and its readings in words; make the folder where it is not there."""
-        self.checkpoint.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.path / CONFIG, json_page(_described(config, **about)))
         write_text(self.path / READINGS, readings.page(config))
-        write_json(self.path / CONFIG, {**config.to_dict(), "versions": versions(), **about})
+        self.checkpoint.mkdir(exist_ok=True)
 
     def about(self, name: str) -> Any:
         """An entry of config.json that is no setting, or None."""
@@ -228,6 +230,14 @@ class RunFolder:
         return self.path / f"fold{number}"
 
 
+def _described(config: Config, **about: Any) -> dict[str, Any]:
+    return {**config.to_dict(), "versions": versions(), **about}
+
+
+def _taken(path: Path) -> InputError:
+    return InputError(f"--out {path}: holds a run already; go on with --resume {path}, or name another folder")
+
+
 def default_path(net: str, data: str) -> Path:
     """runs/NET-DATA-N with the next free N."""
     stem = f"{net}-{data}-"
@@ -243,7 +253,7 @@ def versions() -> dict[str, str]:
 
     found = {"scratchnet": __version__, "python": platform.python_version(), "platform": platform.platform()}
     found["processor"] = processor()
-    for name in ("numpy", "numba", "scipy", "soundfile", "soxr"):
+    for name in ("numpy", "numba", "scipy", "soundfile", "soxr", "cupy", "cupy-cuda12x", "cupy-cuda13x"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

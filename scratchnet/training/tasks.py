@@ -157,7 +157,9 @@ class Forcing:
         self.waited = 0.0
         self.steps = -(-len(self.train(1)) // batch_size)
 
-    def _pairs(self, indices: np.ndarray, batch_size: int, seed: tuple[int, ...] | None) -> Iterator[tuple[Any, Any]]:
+    def _pairs(
+        self, indices: np.ndarray, batch_size: int, seed: tuple[int, ...] | None, skip: int = 0
+    ) -> Iterator[tuple[Any, Any]]:
         """(waveforms (b, 1, 20992), targets (b, 60, 41)): two readers that draw the same order."""
         from scratchnet.data import Batches
 
@@ -172,15 +174,13 @@ class Forcing:
             mean=self.norm.offset,
             std=self.norm.scale,
         )
-        for (x, _), (target, _) in zip(mini_batches(waves), mini_batches(targets), strict=True):
+        for (x, _), (target, _) in zip(mini_batches(waves, skip), mini_batches(targets, skip), strict=True):
             self.waited = waves.waited + targets.waited
             yield x, target[:, 0]
 
     def batches(self, epoch: int, skip: int) -> Iterator[tuple[Any, Any]]:
         """See `Task`."""
-        for number, pair in enumerate(self._pairs(self.train(epoch), self.batch_size, (*self.seed, epoch))):
-            if number >= skip:
-                yield pair
+        return self._pairs(self.train(epoch), self.batch_size, (*self.seed, epoch), skip)
 
     def correct(self, prediction: Any, target: Any) -> None:
         """See `Task`."""

@@ -12,6 +12,7 @@ import pytest
 
 from scratchnet import evaluate, plots, predict, train
 from scratchnet.training import loop, run, runfolder
+from scratchnet.training.config import resolve
 from tests.cli.conftest import QUICK, fails, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,9 +100,50 @@ def test_a_run_folder_that_cannot_be_written_is_taken_away_again(tree, tmp_path,
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left")
 
-    monkeypatch.setattr(runfolder, "write_json", full)
+    monkeypatch.setattr(runfolder, "write_text", full)
     fails(capsys, train.main, [*QUICK, "--data", tree, "--out", tmp_path / "run"], "--out", "No space left")
     assert not (tmp_path / "run").exists()
+
+
+def test_two_runs_that_begin_at_once_do_not_share_a_folder(tmp_path, monkeypatch):
+    """Another run takes the folder in the moment between the look into it and the first file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    config, mkdir, others = resolve(({}, None)), Path.mkdir, []
+
+    def meanwhile(path, *args, **kwargs):
+        mkdir(path, *args, **kwargs)
+        if not others:
+            others.append(path)
+            run.RunFolder.create(path, config.with_(seed=1))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", meanwhile)
+        folder = run._new_folder(config, "birds")
+    assert [others[0].name, folder.path.name] == ["heurinet-birds-1", "heurinet-birds-2"]
+    assert [run.RunFolder.open(path)[1].seed for path in (others[0], folder.path)] == [1, 0]
+    others.clear()
+    with monkeypatch.context() as patch, pytest.raises(run.InputError, match="holds a run already"):
+        patch.setattr(Path, "mkdir", meanwhile)
+        run._new_folder(config.with_(out=str(tmp_path / "run")), "birds")
+    assert run.RunFolder.open(tmp_path / "run")[1].seed == 1
+
+
+def test_a_run_that_is_killed_as_it_begins_can_be_gone_on_with(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(config):
+        raise Killed
+
+    config = resolve(({}, None))
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(runfolder.readings, "page", killed)
+        run.RunFolder.create(tmp_path / "run", config)
+    folder, stored = run.RunFolder.open(tmp_path / "run")
+    assert stored == config and not folder.checkpoint.exists()
+    folder.describe(stored)  # as the run that goes on does
+    assert folder.checkpoint.is_dir()
 
 
 def test_a_cache_that_cannot_be_is_named(tmp_path, capsys, monkeypatch):

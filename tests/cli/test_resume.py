@@ -4,10 +4,13 @@ import json
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from scratchnet import train
+from scratchnet.training import run
 from scratchnet.training.files import read_arrays
 from scratchnet.training.screen import Screen
 from tests.cli.conftest import ALL_PHASES, QUICK, fails, write_tree
@@ -107,3 +110,37 @@ def test_a_run_whose_data_has_changed_is_not_gone_on_with(trained, tree, tmp_pat
     shutil.copytree(tree, moved)
     (moved / "low" / "low-a.wav").unlink()
     fails(capsys, train.main, ["--resume", out, "--data", moved, "--quiet"], "changed")
+
+
+@pytest.mark.parametrize("change", ["class", "fold", "path", "order of classes"])
+def test_data_that_is_labelled_otherwise_is_other_data(change):
+    """The middle one of three clips, at the border of two classes: the order of the clips stays."""
+    data = {"classes": ("a", "b"), "clips": ("1", "2", "3"), "clip_label": [0, 0, 1], "clip_fold": [1, 1, 1]}
+    other = {
+        "class": {"clip_label": [0, 1, 1]},
+        "fold": {"clip_fold": [1, 1, 2]},
+        "path": {"clips": ("1", "2", "4")},
+        "order of classes": {"classes": ("b", "a")},
+    }[change]
+    one, two = (
+        run.layout(SimpleNamespace(**{k: np.array(v) if k.startswith("clip_") else v for k, v in table.items()}))
+        for table in (data, data | other)
+    )
+    assert one != two
+
+
+@pytest.mark.parametrize(
+    "before, used, after",
+    [
+        (None, "cpu", "cpu"),
+        ("cpu", "cpu", "cpu"),
+        ("cpu", "cuda", "cpu, then cuda"),
+        ("cpu, then cuda", "cuda", "cpu, then cuda"),
+        ("cpu, then cuda", "cpu", "cpu, then cuda, then cpu"),
+    ],
+)
+def test_a_run_that_goes_on_elsewhere_says_so(monkeypatch, before, used, after):
+    monkeypatch.setattr(run, "layout", lambda segments: "")
+    segments = SimpleNamespace(fingerprint="", name="tones")
+    about = run._about(SimpleNamespace(about={"used_backend": before}.get), segments, used)
+    assert about["used_backend"] == after

@@ -69,6 +69,21 @@ def test_points_are_rounded_as_accuracies_and_nothing_has_no_minus():
     assert paired.points(-0.066, 0.053) == "-6.6 ± 5.3"
 
 
+def test_rounding_is_no_difference():
+    """Shares of 80 clips, and means over seeds added up in another order."""
+    a, b = np.array([51, 60, 57, 60, 41]) / 80, np.array([48, 57, 54, 57, 44]) / 80
+    assert len(set(np.abs(a - b))) > 1
+    assert paired.wilcoxon(a, b) == paired.wilcoxon(80 * a, 80 * b) == 0.375
+    assert paired.paired_t(a, b) == pytest.approx(paired.paired_t(80 * a, 80 * b), rel=1e-9)
+    shares = np.array([[0.1, 0.2, 0.3], [0.5, 0.5, 0.5]])
+    means = [shares[:, order].sum(axis=1) for order in ([0, 1, 2], [2, 1, 0])]
+    assert not np.array_equal(*means)
+    assert paired.paired_t(*means) == paired.wilcoxon(*means) == 1.0
+    clips = np.array([9, 30, 51, 70])
+    assert np.ptp((clips + 7) / 81 - clips / 81) > 0
+    assert paired.paired_t((clips + 7) / 81, clips / 81) == 0.0
+
+
 def test_two_systems_clip_by_clip_and_fold_by_fold(tmp_path, capsys):
     a = folder(tmp_path / "a", 0, {1: [1, 1, 1, 1], 2: [1, 1, 1, 0]})
     b = folder(tmp_path / "b", 0, {1: [1, 0, 0, 0], 2: [1, 1, 0, 1]})

@@ -13,6 +13,7 @@ from scratchnet.layers import Dense, Dropout, Flatten, ReLU
 from scratchnet.network import Network
 from scratchnet.sound import SoundSettings
 from scratchnet.training.config import resolve
+from scratchnet.training.files import read_json, write_json
 from scratchnet.training.inputs import Normalisation
 from scratchnet.training.loop import Interrupted, Listener, Stop, Trainer, stop_on_signal
 from scratchnet.training.tasks import Classification
@@ -145,6 +146,25 @@ def test_patience_ends_a_phase_that_gets_no_better():
     made.run(Stop())
     assert [row["epoch"] for row in listener.rows] == [1, 2, 3, 4]
     assert made.state.best_epoch == 1
+
+
+def test_a_validation_loss_that_is_no_number_is_the_worst_and_can_be_gone_on_from(tmp_path):
+    losses = [math.inf, math.nan, 1.0, math.inf]
+    made, whole = trainer(Rows(), epochs=4), trainer(Rows(), epochs=4)
+    for each in (made, whole):
+        left = iter(losses)
+        each.task.score = lambda valid, left=left: (-next(left),)
+    stop, listener = Stop(), made.listener
+    listener.stop, listener.stop_after = stop, 1 + made.task.steps
+    with pytest.raises(Interrupted):
+        made.run(stop)
+    arrays, state = listener.stored
+    write_json(tmp_path / "state.json", state)
+    made.restore(arrays, read_json(tmp_path / "state.json"))
+    made.run(Stop())
+    whole.run(Stop())
+    assert made.state.best_epoch == whole.state.best_epoch == 3
+    assert made.state.best_score == (-1.0,)
 
 
 def test_frozen_layers_stay_as_they_are_and_are_not_stored():

@@ -40,6 +40,16 @@ def test_log_mel(host, n, n_fft, hop, how):
     assert_within(actual, expected, 4.35 * (n_fft + 4) * 2.0**-24 + 4 * 160 * 2.0**-24)
 
 
+@pytest.mark.parametrize("top_db", [None, 80.0])
+def test_a_sample_that_is_no_number_is_not_taken_for_silence(host, top_db):
+    x, filters, window = draw((2, 300)), mel_filters(22050, 64, 5), fft_window("hann", 64)
+    x[1, 150] = np.nan
+    actual = cuda.log_mel(x, filters, window, 32, center=True, top_db=top_db)
+    expected = [log_melspectrogram(row, 22050, n_fft=64, hop_length=32, n_mels=5, top_db=top_db) for row in x]
+    np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected))
+    assert np.isnan(actual[1]).any() and not np.isnan(actual[0]).any()
+
+
 @REALS
 @pytest.mark.parametrize("place", [0, 40, 255, 256, 599])
 def test_what_lies_under_the_peak_is_lifted_wherever_the_peak_is(host, dtype, place):

@@ -46,6 +46,14 @@ def test_logits_of_any_size(host, dtype):
     np.testing.assert_array_equal(p, np.eye(65, 70))
 
 
+def test_the_loss_of_a_sure_answer_is_not_rounded_to_the_size_of_its_logit(host):
+    logits = np.array([[1000, 990, 985], [1e4, 1e4 - 14, 1e4 - 15]], np.float32)
+    losses = [cuda.softmax_cross_entropy_forward(row[None], np.array([0]))[0] for row in logits]
+    exact = [np.log(np.exp(row.astype(np.float64) - row[0]).sum()) for row in logits]
+    # 1 + 1e-6 in float32 holds its last part to half a unit of 2^-23, and so does its logarithm
+    np.testing.assert_allclose(losses, exact, rtol=0, atol=2.0**-23)
+
+
 def test_no_such_class(host):
     """A GPU cannot raise: the loss says NaN, and nothing is read out of bounds."""
     for target in (-1, 3):
