@@ -222,20 +222,23 @@ Step = Plain | ConvBlock | NormBlock | DenseBlock
 
 
 def fuse(layers: list[Layer], fused: bool) -> list[Step]:
-    """The steps in which to run `layers`: blocks where they fit, else one layer after the other."""
+    """The steps in which to run `layers`: blocks where they fit, else one layer after the other.
+
+    A subclass of a layer may do something else, and runs by itself.
+    """
     steps: list[Step] = []
     rest = list(layers)
 
     def follows(*kinds: type[Layer]) -> Any:
-        return rest.pop(0) if rest and isinstance(rest[0], kinds) and _fits(rest[0]) else None
+        return rest.pop(0) if rest and type(rest[0]) in kinds and _fits(rest[0]) else None
 
     while rest:
-        layer = rest.pop(0)
-        if fused and isinstance(layer, Conv1D | Conv2D):
+        layer: Any = rest.pop(0)
+        if fused and type(layer) in (Conv1D, Conv2D):
             norm: Any = rest.pop(0) if rest and _normalises(layer, rest[0]) else None
             rest_of_it = follows(ReLU), follows(MaxPool1D, MaxPool2D)
             steps.append(NormBlock(layer, norm, *rest_of_it) if norm else ConvBlock(layer, *rest_of_it))
-        elif fused and isinstance(layer, Dense) and (relu := follows(ReLU)):
+        elif fused and type(layer) is Dense and (relu := follows(ReLU)):
             steps.append(DenseBlock(layer, relu, follows(Dropout)))
         else:
             steps.append(Plain(layer))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from scratchnet import backend as backends
 from scratchnet.fusion import ConvBlock, DenseBlock, NormBlock, Plain, fuse
+from scratchnet.gradcheck import suite
 from scratchnet.layers import (
     BatchNorm1D,
     BatchNorm2D,
@@ -15,6 +16,7 @@ from scratchnet.layers import (
     Conv2D,
     Dense,
     Dropout,
+    Flatten,
     MaxPool1D,
     MaxPool2D,
     ReLU,
@@ -341,6 +343,27 @@ def test_a_network_leaves_its_layers_as_it_found_them(backend):
     net.forward(x, training=True)
     assert net.backward(dy) is None
     assert layer.need_dx and layer.backward(dy).shape == x.shape
+
+
+@pytest.mark.parametrize("kind", [Conv1D, ReLU, MaxPool1D, Dense, Dropout])
+def test_a_subclass_runs_by_itself(kind):
+    """It may do something else than the kernel of its base."""
+    own = type("Own", (kind,), {})
+    layers = [Conv1D(1, 2, 3), ReLU(), MaxPool1D(2), Flatten(), Dense(8, 4), ReLU(), Dropout(0.5)]
+    at = next(i for i, layer in enumerate(layers) if type(layer) is kind)
+    layers[at].__class__ = own
+    steps = fuse(layers, fused=True)
+    assert [layer for step in steps for layer in step.layers] == layers
+    assert next(type(step) for step in steps if layers[at] in step.layers) is Plain
+
+
+def test_a_layer_whose_file_was_changed_is_found_out(monkeypatch, capsys):
+    """The network goes on with the kernel; the gradient check says so."""
+    monkeypatch.setattr(ReLU, "forward", lambda relu, x, training=False: x * (1 - 0.9 * (x < 0)))
+    assert suite.main(["sbcnn", "--backend", "cpu"]) == 1
+    assert suite.OTHERWISE in capsys.readouterr().out
+    monkeypatch.undo()
+    assert suite.main(["sbcnn", "--backend", "cpu"]) == 0
 
 
 def test_what_becomes_a_block():

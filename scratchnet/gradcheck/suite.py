@@ -21,6 +21,12 @@ from scratchnet.training import config as configuration
 from scratchnet.training.mixup import Mixture, MixtureCrossEntropy
 
 FLOAT64: dict[str, Any] = {"dtype": "float64"}
+ROUNDING = 1e-9  # of a network's logits in float64, whatever the order of its sums
+OTHERWISE = (
+    "the network computes something else than its layers one by one: where you have changed a layer's file,\n"
+    "scratchnet/fusion.py still runs the kernel of before; change that too, make a subclass of the layer, or set\n"
+    "net.fused = False"
+)
 
 
 class Draw(NamedTuple):
@@ -217,6 +223,20 @@ def check(name: str, seed: int = 0) -> tuple[GradcheckResult, str, float]:
     return *worst, time.perf_counter() - start
 
 
+def beside_its_layers(name: str, seed: int = 0) -> float:
+    """How far a network's logits are from those of its layers run one by one, over the largest of these.
+
+    Networks run some layers in one pass (`scratchnet.fusion`): a change to such a layer's file does not reach them.
+    """
+    rng = np.random.default_rng(seed)
+    (draw,) = _net(rng, name)
+    net, x = draw.subject.to(backend.current()), backend.asarray(draw.x)
+    fused = backend.to_numpy(net.forward(x)).copy()
+    net.fused = False
+    plain = backend.to_numpy(net.forward(x))
+    return float(np.abs(fused - plain).max() / np.abs(plain).max())
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print the table.  → 0 if every gradient is right, 1 if one is wrong, 2 for bad options"""
     return guard(lambda: _main(argv))
@@ -246,6 +266,9 @@ def _main(argv: list[str] | None) -> int:
         if not result.ok:
             wrong.append(name)
             print(f"\n{result}\n")
+        elif (name in nets.NETS or name in nets.RIVALS) and not beside_its_layers(name, seed) < ROUNDING:
+            wrong.append(name)
+            print(f"\n{OTHERWISE}\n")
     total = f"{len(names)} checked in {time.perf_counter() - start:.1f} s"
     print(f"\n{total}: " + (f"WRONG: {', '.join(wrong)}" if wrong else "every gradient is right"))
     return 1 if wrong else 0

@@ -13,6 +13,8 @@ import numpy as np
 
 from scratchnet.errors import InputError
 
+METADATA = "scratchnet"
+
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` beside `path`, then rename."""
@@ -63,14 +65,17 @@ def _plain(value: Any) -> Any:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
-    """A safetensors file of `arrays`; each value of `metadata` is stored as JSON."""
+    """A safetensors file of `arrays`, and `metadata` as JSON: of the same arrays and metadata the same bytes.
+
+    The library shuffles the entries of a file's metadata, so that all are one entry.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        strings = {name: json.dumps(_plain(value), allow_nan=False) for name, value in metadata.items()}
-        save_file({name: np.asarray(a, order="C") for name, a in arrays.items()}, draft, metadata=strings)
+        entry = {METADATA: json.dumps(_plain(metadata), allow_nan=False)}
+        save_file({name: np.asarray(a, order="C") for name, a in arrays.items()}, draft, metadata=entry)
         draft.chmod(path.parent.stat().st_mode & 0o666)  # the library's own files are the owner's alone
         draft.replace(path)
     except SafetensorError as error:  # a full disk, for one
@@ -85,7 +90,8 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+            entries = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+            metadata = entries.get(METADATA, entries)  # files of before have an entry for each
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None

@@ -157,7 +157,8 @@ def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
 
 def _run(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:
     try:
-        return _train(config, folder, source, screen, used)
+        with folder.held():
+            return _train(config, folder, source, screen, used)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: {_resume(folder)}") from None
     except OSError as error:

@@ -15,10 +15,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,28 @@ class RunFolder:
         write_text(self.path / CONFIG, json_page(_described(config, **about)))
         write_text(self.path / READINGS, readings.page(config))
         self.checkpoint.mkdir(exist_ok=True)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else trains here meanwhile: a lock of the system on the folder, which falls with its process.
+
+        Raises `InputError` where another process holds it. Where the system has no such locks, there is none.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # a file system without locks
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise InputError(f"{self.path}: another process trains here; wait for it, or stop it") from None
+            yield
+        finally:
+            os.close(handle)
 
     def about(self, name: str) -> Any:
         """An entry of config.json that is no setting, or None."""

@@ -103,6 +103,18 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(trained, capsys):
     assert (trained / "result.json").read_bytes() == before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs the locks of POSIX")
+def test_a_run_that_another_process_trains_is_left_alone(trained, tree, tmp_path, capsys):
+    out = tmp_path / "run"
+    shutil.copytree(trained, out)
+    (out / "result.json").unlink()
+    before = (out / "metrics.jsonl").read_bytes()
+    with run.RunFolder(out).held():
+        fails(capsys, train.main, ["--resume", out, "--quiet"], out, "another process trains here")
+    assert (out / "metrics.jsonl").read_bytes() == before
+    assert train.main(["--resume", str(out), "--quiet"]) == 0
+
+
 def test_a_run_whose_data_has_changed_is_not_gone_on_with(trained, tree, tmp_path, capsys):
     out, moved = tmp_path / "run", tmp_path / "moved"
     out.mkdir()
