@@ -48,7 +48,7 @@ def model_lines(path: Path) -> dict[str, Any]:
     phases: dict[str, list[Row]] = {}
     for line in folder.metrics():
         phases.setdefault(str(line["phase"]), []).append(line)
-    tested = (folder.result() or {})["phases"]
+    tested = folder.finished()["phases"]
     made: dict[str, Any] = {}
     for name, lines in phases.items():
         made |= phase_lines(name, lines, tested.get(name))
@@ -105,7 +105,7 @@ def _main(argv: Sequence[str] | None) -> int:
     options = parser.parse(argv)
     groups: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
     for path in find(options.paths):
-        name, fold = name_of(path), (RunFolder(path).result() or {})["test_fold"]
+        name, fold = name_of(path), RunFolder(path).finished()["test_fold"]
         models = groups.setdefault((name, RunFolder(path).about("layout") or ""), {})
         if fold in models:
             raise InputError(f"{path}: a second run of {name} on fold {fold}; name one of them")

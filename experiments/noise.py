@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -31,7 +33,7 @@ from scratchnet.training import config as configuration
 from scratchnet.training import metrics, run
 from scratchnet.training.evaluation import BATCH
 from scratchnet.training.files import read_json, write_json, write_text
-from scratchnet.training.runfolder import MODEL, RESULT, RunFolder
+from scratchnet.training.runfolder import MODEL, RunFolder
 from scratchnet.training.screen import Screen
 
 NOISES = ("white", "pink", "background")
@@ -92,7 +94,7 @@ class Recordings:
         if RunFolder(run).about("data_name") != source.name or tuple(source.classes) != model.classes:
             raise InputError(f"{run}: {source.root} is not the data that it was trained on; name that with --data")
         least = settings.segment_length if settings.short == "drop" else 0
-        key = read_json(run / RESULT)["test_fold"], settings.sample_rate, least
+        key = RunFolder(run).finished()["test_fold"], settings.sample_rate, least
         if self._last[0] != key:
             self._last = key, dict(self._read(*key))
         clips = self._last[1]
@@ -144,16 +146,24 @@ def rows_of(folder: Path, recordings: Recordings, screen: Screen, seed: int = 0)
     """The rows of one trained model, made now or found in its folder."""
     data = digest(recordings.source)
     about = {"seed": seed, "snrs": list(SNRS), "model": sha256(folder / MODEL), "data": data}
-    if (folder / KEPT).is_file():
-        found = read_json(folder / KEPT)
-        if {name: found.get(name) for name in about} == about:
-            return found["rows"]
-    fold = read_json(folder / RESULT)["test_fold"]
+    with suppress(InputError):  # not there, of another test, or damaged: made now
+        return read_json(folder / KEPT, lambda found: _is_kept(found, about))["rows"]
+    fold = RunFolder(folder).finished()["test_fold"]
     screen.say(f"noise    {folder}: fold {fold}, {len(NOISES)} noises at {', '.join(map(str, SNRS))} dB")
     model = load(folder)
     rows = measure(model, recordings.of(folder, model), seed)
     write_json(folder / KEPT, {**about, "rows": rows})
     return rows
+
+
+def _is_kept(found: Any, about: Row) -> bool:
+    """Whether these are all rows of the test that `about` describes."""
+    if not isinstance(found, dict) or {name: found.get(name) for name in about} != about:
+        return False
+    rows, names = found.get("rows"), {"noise", "snr", *SCORES}
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and names <= row.keys() for row in rows):
+        return False
+    return [(row["noise"], row["snr"]) for row in rows] == [("none", None), *product(NOISES, SNRS)]
 
 
 class Heard(NamedTuple):
@@ -167,7 +177,7 @@ class Heard(NamedTuple):
 
 def hear(system: str, folder: Path, recordings: Recordings, screen: Screen, seed: int = 0) -> Heard:
     """Test the model in a run folder, or find that it has been tested; `seed` is the noise's."""
-    result = read_json(folder / RESULT)
+    result = RunFolder(folder).finished()
     return Heard(system, result["test_fold"], result["seed"], rows_of(folder, recordings, screen, seed))
 
 

@@ -9,6 +9,7 @@ the folds' accuracies. With several seeds, the folds' means over the seeds are t
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ import numpy as np
 from experiments.table import SCORES, TITLES, find, markdown, percent, row_of
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
-from scratchnet.training.runfolder import PREDICTIONS
+from scratchnet.training.files import damaged
+from scratchnet.training.runfolder import COLUMNS, PREDICTIONS, RunFolder
 
 VOTES = {"clip_accuracy_majority": "majority", "clip_accuracy_probability": "probability"}
 Row = dict[str, Any]
@@ -65,12 +67,30 @@ def differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def predictions(path: Path) -> list[dict[str, str]]:
-    """A row for each test clip of the run in this folder. Raises `InputError` where it keeps no predictions."""
+    """A row for each test clip of the run in this folder.
+
+    Raises `InputError` where the run is not finished, keeps no predictions, or they are damaged.
+    """
+    file, test = path / PREDICTIONS, RunFolder(path).finished()["test"]
+    classes = test["classes"]
+    columns = [*COLUMNS, *(f"p({name})" for name in classes)]
     try:
-        with open(path / PREDICTIONS, newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        text = file.read_bytes().decode()
+        head, *rows = csv.reader(io.StringIO(text, newline=""))
+        whole = text.endswith("\n") and head == columns and all(_whole(row, classes) for row in rows)
     except OSError:
         raise InputError(f"{path}: keeps no {PREDICTIONS}; train it again") from None
+    except (ValueError, csv.Error):  # no text, no table, or a probability that is no number
+        whole = False
+    if not whole or not len(rows) == len({row[0] for row in rows}) == test["clips"]:
+        raise damaged(file)
+    return [dict(zip(columns, row)) for row in rows]
+
+
+def _whole(row: Sequence[str], classes: Sequence[str]) -> bool:
+    """Whether label and votes of a clip are classes, and each class has a probability. ValueError: it is no number."""
+    votes, shares = row[1 : len(COLUMNS)], row[len(COLUMNS) :]
+    return len(shares) == len(classes) and {*votes} <= {*classes} and all(0 <= float(share) <= 1 for share in shares)
 
 
 def right(path: Path, vote: str) -> dict[str, bool]:

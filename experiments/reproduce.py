@@ -29,7 +29,7 @@ from scratchnet.training import run
 from scratchnet.training.config import Config
 from scratchnet.training.files import read_json, write_json
 from scratchnet.training.phase0 import stands_for
-from scratchnet.training.runfolder import CONFIG, RESULT, RunFolder
+from scratchnet.training.runfolder import CONFIG, RunFolder
 from scratchnet.training.screen import Screen
 
 ABOUT = "experiments.json"  # in OUT: what its runs have in common
@@ -105,13 +105,16 @@ class Reproduction:
         self.about = {"scale": options.scale, "split": plan[0].config.split, "data": digest(self.source)}
 
     def claim(self, make: bool = True) -> None:
-        """See that the folder is ours, and make it. Raises `InputError` where it holds experiments of another sort."""
+        """See that the folder is ours, and make it. Raises `InputError` where it holds experiments of another sort, or
+        what says so is damaged.
+        """
         file = self.out / ABOUT
         if file.is_file():
-            there = read_json(file)
+            way_out = "if the runs there are this command's, remove it, else name another --out"
+            there = read_json(file, lambda it: isinstance(it, dict) and self.about.keys() <= it.keys(), way_out)
             for name, value in self.about.items():
-                if there.get(name) != value:
-                    what = "other data" if name == "data" else f"--{name} {there.get(name)}"
+                if there[name] != value:
+                    what = "other data" if name == "data" else f"--{name} {there[name]}"
                     raise InputError(f"--out {self.out}: holds experiments with {what}; name another folder")
         if file.is_file() or not make:
             return
@@ -126,16 +129,18 @@ class Reproduction:
         return self.out / "runs" / job.name
 
     def finished(self, job: Job) -> bool:
-        """Whether the run is done. Raises `InputError` where its folder holds a run with other settings."""
+        """Whether the run is done. Raises `InputError` where its folder holds a run with other settings, or a damaged
+        one.
+        """
         path = self.path(job)
         if not (path / CONFIG).is_file():
             return False
-        _, there = RunFolder.open(path)
+        folder, there = RunFolder.open(path)
         ours, theirs = (settings(config) for config in (job.config, there))
         other = [name for name in ours if ours[name] != theirs[name]]
         if other:
             raise InputError(f"{path}: holds a run with another {configuration.option(other[0])}; move it away")
-        return (path / RESULT).is_file()
+        return folder.result() is not None
 
     def trained(self) -> set[str]:
         """The back ends whose runs are finished, with the settings that they should have."""
@@ -168,12 +173,12 @@ class Reproduction:
             (path / FAILED).unlink(missing_ok=True)
             for weights in [] if job.keep else path.rglob("checkpoint/phase-*.safetensors"):
                 weights.unlink()
-        return read_json(path / RESULT)
+        return RunFolder(path).finished()
 
     def given(self, job: Job) -> float:
         """Seconds of its training that were another run's."""
         begun = self.beginning(job, self.trained())
-        return read_json(self.path(begun) / RESULT)["training_seconds"] if begun is not None else 0.0
+        return RunFolder(self.path(begun)).finished()["training_seconds"] if begun is not None else 0.0
 
 
 def default_out(data: str, scale: str, split: str) -> str:

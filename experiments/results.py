@@ -18,7 +18,7 @@ import numpy as np
 
 from experiments import noise
 from experiments.figures import tables
-from experiments.paired import Runs, compare, comparison_markdown
+from experiments.paired import Runs, compare, comparison_markdown, predictions
 from experiments.studies import (
     FIVE,
     HEURINET,
@@ -33,9 +33,9 @@ from experiments.studies import (
 )
 from experiments.table import HEADS, Row, figures_of, find, markdown, row_of, summary, write_csv
 from scratchnet.errors import InputError
-from scratchnet.training.files import read_json, write_text
+from scratchnet.training.files import write_text
 from scratchnet.training.readings import readings_markdown
-from scratchnet.training.runfolder import RESULT, RunFolder
+from scratchnet.training.runfolder import RunFolder
 
 if TYPE_CHECKING:
     from experiments.reproduce import Reproduction
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 def write(work: Reproduction) -> dict[str, str]:
     """Write all of it; returns what could not be made, and why."""
     done = Finished(work)
-    failed: dict[str, str] = {}
+    failed = done.failed
     if not done.rows:
         return failed
     write_csv(work.out / "runs.csv", [row for rows in done.rows.values() for row in rows])
@@ -66,20 +66,24 @@ def write(work: Reproduction) -> dict[str, str]:
 
 
 class Finished:
-    """The finished runs of a reproduction, by system and seed."""
+    """The finished runs of a reproduction, by system and seed; `failed`: those with damaged files, and which."""
 
     def __init__(self, work: Reproduction) -> None:
         self.work = work
         self.rows: dict[str, list[Row]] = {}
+        self.failed: dict[str, str] = {}
         for planned in work.plan:
-            path = work.path(planned)
             try:
-                finished = work.finished(planned)
-            except InputError:  # a run with other settings: the reproduction has named it
-                continue
-            if finished:
-                made = [row_of(folder) for folder in find([path])]
-                self.rows[planned.name] = [{**row, "run": str(Path(row["run"]).relative_to(work.out))} for row in made]
+                if work.finished(planned):
+                    self.rows[planned.name] = [self._row(folder) for folder in find([work.path(planned)])]
+            except InputError as error:
+                self.failed[planned.name] = str(error)
+
+    def _row(self, folder: Path) -> Row:
+        """The row of one trained model, all of whose files are whole: tables and figures read them again."""
+        predictions(folder)
+        RunFolder(folder).metrics()
+        return {**row_of(folder), "run": str(folder.relative_to(self.work.out))}
 
     def name(self, system: System, seed: int) -> str:
         """The run's folder name."""
@@ -300,7 +304,7 @@ def _draw(figure: Figure, paths: list[Path], done: Finished) -> int:
     if figure.data:
         arguments += ["--backend", done.work.used]
         arguments += ["--data", done.work.changes["data"]] if "data" in done.work.changes else []
-        tested = np.sum(read_json(runs[0] / RESULT)["test"]["confusion"], axis=1)
+        tested = np.sum(RunFolder(runs[0]).finished()["test"]["confusion"], axis=1)
         arguments += ["--classes", *(str(place) for place, count in enumerate(tested, 1) if count)]
     status = import_module(f"experiments.figures.{figure.module}").main(arguments)
     if status == 130:

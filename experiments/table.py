@@ -21,7 +21,7 @@ from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.training import config as configuration
 from scratchnet.training.config import Config
-from scratchnet.training.files import read_json, write_text
+from scratchnet.training.files import damaged, read_json, write_text
 from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder
 
 SCORES = ("segment_accuracy", "segment_balanced_accuracy", "clip_accuracy_majority", "clip_accuracy_probability")
@@ -89,10 +89,15 @@ def identity(folder: RunFolder, config: Config) -> Row:
 
 
 def row_of(path: Path, *, hashed: bool = True) -> Row:
-    """One trained model: what it is, its figures on its test fold, what made it; `hashed`: and its weights' SHA-256."""
+    """One trained model: what it is, its figures on its test fold, what made it; `hashed`: and its weights' SHA-256.
+
+    Raises `InputError` where the run is not finished, or config.json or result.json is damaged.
+    """
     folder, config = RunFolder.open(path)
-    result = read_json(path / RESULT)
-    versions = folder.about("versions")
+    result = folder.finished()
+    versions, backend = folder.about("versions"), folder.about("used_backend")
+    if backend is None or folder.about("data_name") is None:  # every run that has trained says so
+        raise damaged(path / CONFIG)
     return {
         "source": data_of(folder, config),
         **identity(folder, config),
@@ -100,7 +105,7 @@ def row_of(path: Path, *, hashed: bool = True) -> Row:
         "fold": result["test_fold"],
         **{score: result["test"][score] for score in SCORES},
         "training_seconds": result["training_seconds"],
-        "backend": folder.about("used_backend"),
+        "backend": backend,
         "threads": folder.about("used_threads"),
         "processor": folder.about("used_gpu") or versions.get("processor", ""),
         "commit": versions.get("commit", ""),

@@ -51,7 +51,7 @@ def _main(argv: Sequence[str] | None) -> int:
     if options.json:
         print(json.dumps(figures, indent=1))
     else:
-        title = run.title(config) + ("" if folder.result() else " (not finished)")
+        title = run.title(config) + ("" if (folder.path / RESULT).is_file() else " (not finished)")
         print(f"{title}: {run.line(figures)}")
         print(confusion_text(figures, segments.codes))
     return 0

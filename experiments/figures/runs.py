@@ -47,11 +47,8 @@ class Run(NamedTuple):
         return f"{name}, {INITS[config.init]}"
 
     def result(self) -> dict[str, Any]:
-        """result.json. Raises `InputError` where the run is not finished."""
-        result = self.folder.result()
-        if result is None:
-            raise InputError(f"{self.path}: not finished; go on with python -m scratchnet.train --resume {self.path}")
-        return result
+        """result.json. Raises `InputError` where the run is not finished, or the file damaged."""
+        return self.folder.finished()
 
     def labels(self) -> list[str]:
         """The classes as pictures call them: the paper's two-letter codes where they are the paper's classes."""

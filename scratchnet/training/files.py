@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,25 @@ def json_page(value: Any) -> str:
     return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read_json(path: Path) -> Any:
-    """What `write_json` wrote. Raises `InputError` naming the file where it is missing or damaged."""
+TRAIN_AGAIN = "move the run away and train it again"
+
+
+def read_json(path: Path, whole: Callable[[Any], bool] = lambda value: True, way_out: str = TRAIN_AGAIN) -> Any:
+    """What `write_json` wrote. Raises `InputError` where it is missing, or damaged: no JSON, or not `whole`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
+    except (ValueError, RecursionError):
+        raise damaged(path, way_out) from None
+    if not whole(value):
+        raise damaged(path, way_out)
+    return value
+
+
+def damaged(path: Path, way_out: str = TRAIN_AGAIN) -> InputError:
+    """What to say of a file that is not as it was written."""
+    return InputError(f"{path}: damaged; {way_out}")
 
 
 def json_line(row: Mapping[str, Any]) -> str:

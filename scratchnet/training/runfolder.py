@@ -29,9 +29,18 @@ import numpy as np
 from scratchnet import __version__
 from scratchnet.errors import InputError
 from scratchnet.training import config as configuration
-from scratchnet.training import readings
+from scratchnet.training import metrics, readings
 from scratchnet.training.config import Config
-from scratchnet.training.files import json_line, json_page, read_arrays, read_json, write_arrays, write_json, write_text
+from scratchnet.training.files import (
+    damaged,
+    json_line,
+    json_page,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_json,
+    write_text,
+)
 from scratchnet.training.host import processor
 from scratchnet.training.phases import FRESH, Phase, PhaseName, source, trains
 
@@ -53,6 +62,7 @@ ABOUT = (
     "used_threads",
     "used_gpu",
 )  # in config.json beside the settings
+COLUMNS = ("clip", "label", "majority", "probability")  # in predictions.csv before the classes' probabilities
 
 
 class RunFolder:
@@ -85,12 +95,10 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> tuple[RunFolder, Config]:
-        """An existing run's folder and its settings. Raises `InputError` where there is none."""
+        """An existing run's folder and its settings. Raises `InputError` where there is none, or they are damaged."""
         if not (path / CONFIG).is_file():
             raise InputError(f"{path}: no run folder (it has no {CONFIG})")
-        table = read_json(path / CONFIG)
-        if not isinstance(table, dict):
-            raise InputError(f"{path / CONFIG}: holds no settings")
+        table = read_json(path / CONFIG, _is_config)
         settings = {k: v for k, v in table.items() if k not in ABOUT}
         return cls(path), configuration.from_dict(settings, where=str(path / CONFIG))
 
@@ -133,8 +141,8 @@ class RunFolder:
             os.close(handle)
 
     def about(self, name: str) -> Any:
-        """An entry of config.json that is no setting, or None."""
-        return read_json(self.path / CONFIG).get(name)
+        """An entry of config.json that is no setting, or None. Raises `InputError` where that is damaged."""
+        return read_json(self.path / CONFIG, _is_config).get(name)
 
     # -- metrics.jsonl
 
@@ -144,14 +152,19 @@ class RunFolder:
             file.write(json_line(row))
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All whole lines."""
-        rows = []
-        if (self.path / METRICS).is_file():
-            for line in (self.path / METRICS).read_text(encoding="utf-8").splitlines():
-                try:
-                    rows.append(json.loads(line))
-                except ValueError:
-                    break  # the last line of a killed run
+        """All whole lines; the last may be torn. Raises `InputError` where another is damaged."""
+        file = self.path / METRICS
+        if not file.is_file():
+            return []
+        try:
+            *lines, last = file.read_text(encoding="utf-8").split("\n")
+            rows = [json.loads(line) for line in lines]
+        except ValueError:
+            raise damaged(file) from None
+        with suppress(ValueError):  # nothing, or what a killed run has left
+            rows.append(json.loads(last))
+        if not all(isinstance(row, dict) and {"phase", "epoch"} <= row.keys() for row in rows):
+            raise damaged(file)
         return rows
 
     def cut_metrics(self, phase: PhaseName, epochs: int) -> None:
@@ -228,15 +241,15 @@ class RunFolder:
         write_json(self.checkpoint / f"phase-{phase}.json", figures)
 
     def load_figures(self, phase: PhaseName) -> dict[str, Any] | None:
-        """What `save_figures` stored, or None."""
+        """What `save_figures` stored, or None. Raises `InputError` where it is damaged."""
         path = self.checkpoint / f"phase-{phase}.json"
-        return read_json(path) if path.is_file() else None
+        return read_json(path, _are_figures) if path.is_file() else None
 
     def save_predictions(self, classes: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """predictions.csv: rows (clip, true class, its class by majority, by mean probability, the probabilities)."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(["clip", "label", "majority", "probability", *(f"p({name})" for name in classes)])
+        table.writerow([*COLUMNS, *(f"p({name})" for name in classes)])
         table.writerows(rows)
         write_text(self.path / PREDICTIONS, text.getvalue())
 
@@ -245,12 +258,45 @@ class RunFolder:
         write_json(self.path / RESULT, result)
 
     def result(self) -> dict[str, Any] | None:
-        """result.json, or None."""
-        return read_json(self.path / RESULT) if (self.path / RESULT).is_file() else None
+        """result.json, or None. Raises `InputError` where it is damaged."""
+        return read_json(self.path / RESULT, _is_result) if (self.path / RESULT).is_file() else None
+
+    def finished(self) -> dict[str, Any]:
+        """result.json. Raises `InputError` where the run is not finished, or the file damaged."""
+        result = self.result()
+        if result is None:
+            raise InputError(f"{self.path}: not finished; go on with python -m scratchnet.train --resume {self.path}")
+        return result
 
     def fold(self, number: int) -> Path:
         """The folder of one fold of a cross-validation."""
         return self.path / f"fold{number}"
+
+
+def _is_config(value: Any) -> bool:
+    """Whether this is what `describe` wrote; in one of an older version other settings may be missing: the defaults."""
+    known = {"scratchnet", "python", "platform"}
+    return {"net", "versions"} <= _keys(value) and known <= _keys(value["versions"])
+
+
+def _is_result(value: Any) -> bool:
+    """Whether this is the result.json of a run on one split, or on all folds in turn."""
+    split = {"test_fold", "valid_fold"} <= _keys(value) or "folds" in _keys(value)
+    if not split or not {"net", "seed", "test", "phases", "training_seconds"} <= value.keys():
+        return False
+    return isinstance(value["phases"], dict) and all(map(_are_figures, [value["test"], *value["phases"].values()]))
+
+
+def _are_figures(value: Any) -> bool:
+    """Whether these are `metrics.figures`, of one fold or gathered."""
+    if not {*metrics.SCORES, "clips", "confusion", "confusion_clips", "classes"} <= _keys(value):
+        return False
+    return all(isinstance(value[score], int | float) for score in metrics.SCORES)
+
+
+def _keys(value: Any) -> set[str]:
+    """Those of a table; none of what is no table."""
+    return set(value) if isinstance(value, dict) else set()
 
 
 def _described(config: Config, **about: Any) -> dict[str, Any]:

@@ -210,4 +210,4 @@ def test_a_process_runs_the_code_of_its_checkout(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     child = beside.Child(run, {})
     child.wait()
-    assert child.error() == f"{run / 'config.json'}: holds no settings"
+    assert child.error() == f"{run / 'config.json'}: damaged; move the run away and train it again"

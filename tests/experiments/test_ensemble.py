@@ -1,9 +1,10 @@
 """Several systems as one, against means worked out by hand."""
 
+import numpy as np
 import pytest
 
 from experiments import ensemble
-from scratchnet.training import config
+from scratchnet.training import config, metrics
 from scratchnet.training.runfolder import RunFolder
 
 LABELS = {"1.wav": "a", "2.wav": "b", "3.wav": "b"}
@@ -14,10 +15,13 @@ def system(path, folds):
     for fold, probabilities in folds.items():
         settings = config.resolve(({"net": "sbcnn", "test_fold": fold}, None))
         run = RunFolder.create(path / f"fold{fold}", settings)
+        run.describe(settings, data_name="tones", used_backend="cpu")
         rows = [[clip, LABELS[clip], "a", "a", p, 1 - p] for clip, p in zip(LABELS, probabilities)]
         run.save_predictions(["a", "b"], rows)
-        names = ("segment_accuracy", "segment_balanced_accuracy", "clip_accuracy_majority", "clip_accuracy_probability")
-        run.save_result({"test": dict.fromkeys(names, 0.0), "test_fold": fold, "training_seconds": 1.0})
+        shares = np.array([[p, 1 - p] for p in probabilities])  # one segment a clip
+        test = metrics.figures(shares, np.array([0, 1, 1]), np.arange(3), ("a", "b"))
+        result = {"net": "sbcnn", "seed": 0, "test_fold": fold, "valid_fold": fold + 1, "training_seconds": 1.0}
+        run.save_result({**result, "test": test, "phases": {"0": test}})
     return str(path)
 
 

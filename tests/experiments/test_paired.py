@@ -7,7 +7,7 @@ import pytest
 
 from experiments import paired
 from scratchnet.errors import InputError
-from scratchnet.training import config
+from scratchnet.training import config, metrics
 from scratchnet.training.runfolder import RunFolder
 
 
@@ -54,11 +54,12 @@ def folder(path, seed, folds, net="piczaknet"):
         settings = config.resolve(({"net": net, "seed": seed, "test_fold": fold}, None))
         run = RunFolder.create(path / f"fold{fold}", settings)
         run.describe(settings, data_name="tones", used_backend="cpu")
-        share = float(np.mean(right))
-        names = ("segment_accuracy", "segment_balanced_accuracy", "clip_accuracy_majority", "clip_accuracy_probability")
         rows = [[f"{fold}-{i}.wav", "a", "a" if r else "b", "a" if r else "b", 0.5, 0.5] for i, r in enumerate(right)]
         run.save_predictions(["a", "b"], rows)
-        run.save_result({"test": dict.fromkeys(names, share), "test_fold": fold, "training_seconds": 1.0})
+        shares = np.array([[r, 1 - r] for r in right])  # one segment a clip
+        test = metrics.figures(shares, np.zeros(len(right), int), np.arange(len(right)), ("a", "b"))
+        result = {"net": net, "seed": seed, "test_fold": fold, "valid_fold": fold + 1, "training_seconds": 1.0}
+        run.save_result({**result, "test": test, "phases": {"0": test}})
     return path
 
 

@@ -16,6 +16,7 @@ from scratchnet.errors import InputError
 from scratchnet.training import run
 from scratchnet.training.files import read_arrays
 from scratchnet.training.icebreaker import IceBreaker
+from scratchnet.training.runfolder import versions
 from scratchnet.training.screen import Screen
 
 TINY = ["--scale", "tiny", "--backend", "cpu", "--quiet"]
@@ -112,7 +113,9 @@ def test_the_estimate_counts_recordings_not_their_variants(monkeypatch):
 
 def test_a_run_with_other_settings_enters_no_table(tmp_path):
     planned = job(STUDIES["piczak2015"].systems[0], "tiny", 0)
-    (tmp_path / "config.json").write_text(json.dumps(planned.config.with_(batch_size=7).to_dict()))
+    (tmp_path / "config.json").write_text(
+        json.dumps({**planned.config.with_(batch_size=7).to_dict(), "versions": versions()})
+    )
     (tmp_path / "result.json").write_text("{}")
     work = SimpleNamespace(plan=[planned], out=tmp_path, path=lambda planned: tmp_path)
     work.finished = lambda planned: reproduce.Reproduction.finished(work, planned)
@@ -306,7 +309,7 @@ def test_a_folder_with_another_run_is_left_alone(tones, tmp_path, capsys):
     path = tmp_path / "runs" / "piczaknet-seed0"
     path.mkdir(parents=True)
     config = job(STUDIES["piczak2015"].systems[0], "tiny", 0).config.with_(batch_size=7)
-    (path / "config.json").write_text(json.dumps(config.to_dict()))
+    (path / "config.json").write_text(json.dumps({**config.to_dict(), "versions": versions()}))
     assert reproduce.main(given) == 1
     assert "piczaknet-seed0: holds a run with another --batch-size" in capsys.readouterr().out
     assert [file.name for file in path.iterdir()] == ["config.json", "checkpoint"] or not (
