@@ -90,7 +90,8 @@ def predictions(path: Path) -> list[dict[str, str]]:
 def _whole(row: Sequence[str], classes: Sequence[str]) -> bool:
     """Whether label and votes of a clip are classes, and each class has a probability. ValueError: it is no number."""
     votes, shares = row[1 : len(COLUMNS)], row[len(COLUMNS) :]
-    return len(shares) == len(classes) and {*votes} <= {*classes} and all(0 <= float(share) <= 1 for share in shares)
+    within = all(0 <= float(share) <= 1 + 1e-6 for share in shares)  # 1 and its rounding, in float32
+    return len(shares) == len(classes) and {*votes} <= {*classes} and within
 
 
 def right(path: Path, vote: str) -> dict[str, bool]:
