@@ -87,10 +87,10 @@ class Batches:
         return x, self.segments.label[indices]
 
     def _buffer(self) -> np.ndarray:
-        settings = self.segments.settings
+        settings, count = self.segments.settings, min(self.batch_size, self._count)
         if self.feature == "waveform":
-            return self.empty((self.batch_size, 1, settings.segment_length), np.float32)
-        return self.empty((self.batch_size, settings.channels, settings.n_mels, settings.n_frames), np.float32)
+            return self.empty((count, 1, settings.segment_length), np.float32)
+        return self.empty((count, settings.channels, settings.n_mels, settings.n_frames), np.float32)
 
     def __iter__(self) -> Iterator[Batch]:
         """One epoch. An exception of the background thread comes out here; leaving early ends the thread."""

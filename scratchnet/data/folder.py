@@ -11,8 +11,9 @@ from collections import Counter, defaultdict
 from hashlib import sha256
 from pathlib import Path
 
-from scratchnet.data.source import Clip, Source, check_names, make_source, sounds_below
-from scratchnet.errors import InputError
+from scratchnet.data.source import AUDIO, FOREIGN, Clip, Source, make_source, sounds_below
+from scratchnet.errors import InputError, check_utf8
+from scratchnet.sound.io import unreadable
 
 FOLDS = 5
 # Names of ESC-50 (FOLD-FREESOUNDID-TAKE[-TARGET]) and UrbanSound8K (FREESOUNDID-CLASS-OCCURRENCE-SLICE).
@@ -73,23 +74,34 @@ def make_folds(clips: list[tuple[str, int, str]], folds: int = FOLDS) -> dict[st
     return result
 
 
+def holds_runs(folder: Path) -> bool:
+    """Whether a folder is a run's, or one is at any depth in it: who trains in the data's folder has runs/ there."""
+    return any((config.parent / "checkpoint").is_dir() for config in folder.rglob("config.json"))
+
+
 def read(root: Path, folds: int = FOLDS) -> Source:
     """Read the sub-folders as classes, sounds at any depth in them. Raises `InputError` as `make_source`.
 
-    Hidden files and files of other kinds are passed over.
+    Hidden files, files of other kinds and folders of runs are passed over; sounds of formats that libsndfile does not
+    read are among the `unusable`.
     """
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
-    if not folders:
+    sounds = {folder: sounds_below(folder) for folder in folders}
+    sounds = {folder: paths for folder, paths in sounds.items() if paths or not holds_runs(folder)}
+    if not sounds:
         raise InputError(f"{root} has no sub-folder: put the sound files of each class into a folder of its own there")
     names: dict[str, list[str]] = {}
-    for folder in folders:
-        paths = sounds_below(folder)
-        if not paths:
-            raise InputError(f"{folder} is a class without a sound file: add some, or remove the folder")
-        names[folder.name] = [path.relative_to(root).as_posix() for path in paths]
-        check_names(names[folder.name], root)
+    unusable = []
+    for folder, paths in sounds.items():
+        local = [path.relative_to(root).as_posix() for path in paths]
+        check_utf8(local, root)
+        names[folder.name] = [name for name in local if Path(name).suffix.lower() in AUDIO]
+        if not names[folder.name]:
+            what = f"a sound file that libsndfile reads: convert {paths[0].name}" if paths else "a sound file: add some"
+            raise InputError(f"{folder} is a class without {what}, or remove the folder")
+        unusable += [(name, unreadable(name)) for name in local if Path(name).suffix.lower() in FOREIGN]
     recording = recordings(names, folds)
     labelled = [(path, label, recording[path]) for label, paths in enumerate(names.values()) for path in paths]
     fold = make_folds(labelled, folds)
     clips = [Clip(path, label, fold[recording], recording) for path, label, recording in labelled]
-    return make_source("folder", root, list(names), clips)
+    return make_source("folder", root, list(names), clips, unusable)

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError, check_utf8
 
 # What libsndfile reads, by the names that such files usually have.
-AUDIO = {".wav", ".wave", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
-AUDIO |= {".w64", ".rf64", ".voc", ".sph", ".nist"}
+AUDIO = {".wav", ".wave", ".bwf", ".amb", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".mp2", ".mpga", ".aif", ".aiff"}
+AUDIO |= {".aifc", ".au", ".snd", ".caf", ".w64", ".rf64", ".voc", ".sph", ".nist", ".avr", ".htk", ".iff", ".svx"}
+AUDIO |= {".8svx", ".16sv", ".pvf", ".paf", ".fap", ".sf", ".ircam", ".xi", ".sds", ".sd2", ".wve", ".mpc", ".gsm"}
+AUDIO |= {".vox"}
+# Sound as well, which it does not read.
+FOREIGN = {".m4a", ".m4b", ".mp4", ".aac", ".alac", ".wma", ".ape", ".amr", ".mka", ".weba", ".webm", ".3gp", ".ac3"}
+FOREIGN |= {".dts", ".dsf", ".dff", ".wv", ".tta", ".tak", ".ra", ".rm", ".spx"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ def make_source(
     """
     if not clips:
         raise InputError(f"{root} names no sound file: put the {name} data set there, or name its folder")
-    check_names([*classes, *(clip.path for clip in clips)], root)
+    check_utf8([*classes, *(clip.path for clip in clips)], root)
     there = _files_below(root, {os.path.dirname(clip.path) for clip in clips})
     found = [clip for clip in clips if clip.path in there]
     absent = [(clip.path, f"{root / clip.path} is listed, but not there") for clip in clips if clip.path not in there]
@@ -75,19 +80,22 @@ def make_source(
 
 
 def sounds_below(folder: Path) -> list[Path]:
-    """The sound files at any depth in a folder, sorted; hidden files, and those in hidden folders, left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in AUDIO)
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    """The files at any depth in a folder that are sound by their names, `AUDIO` or `FOREIGN`, sorted.
 
-
-def check_names(names: Iterable[str], root: Path) -> None:
-    """Raise `InputError` for a name that is no UTF-8, as old archives leave them: no result could be written down."""
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-            raise InputError(f"{root}: the name {shown} is not UTF-8; rename it") from None
+    Hidden files, those in hidden folders, and pipes are left out. Links to folders are followed, to none twice.
+    """
+    found, seen = [], set(folder.resolve().parents)
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = Path(place).resolve()
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        # A folder itself before the links to it: its files keep their names when a link comes along.
+        below = sorted(Path(place, name) for name in folders if not name.startswith("."))
+        folders[:] = [path.name for path in sorted(below, key=Path.is_symlink)]
+        found += [Path(place, name) for name in files if not name.startswith(".")]
+    return sorted(path for path in found if path.suffix.lower() in AUDIO | FOREIGN and not path.is_fifo())
 
 
 def _files_below(root: Path, folders: Iterable[str]) -> set[str]:

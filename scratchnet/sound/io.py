@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from scratchnet.errors import InputError
 
+UNKNOWN = (1, 7)  # libsndfile's errors where it knows no format of the content, and where an .mp3 is none
 BLOCK = 1 << 20  # frames decoded at a time, so that an hour of 8-channel sound is never held with all its channels
 
 
 def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
     """Read a sound file: channels averaged, resampled with soxr's high quality, (n,) float32 in about [-1, 1].
 
-    Reads what libsndfile reads: WAV of every sort, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, ... The values are
-    `librosa.load`'s. Raises `InputError` naming the file where it is missing, cannot be decoded, holds fewer than two
-    samples, or holds a NaN or infinite sample.
+    Reads what libsndfile reads: WAV of every sort, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, ...; out of a pipe too, such as
+    /dev/stdin. The values are `librosa.load`'s. Raises `InputError` naming the file where it is missing, cannot be
+    decoded, holds fewer than two samples, or holds a NaN or infinite sample.
     """
     import soundfile  # here, so that a machine that trains from a prepared cache needs neither library
     import soxr
 
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder, not a sound file" if path.is_dir() else "does not exist"
+    if not (path.is_file() or path.is_fifo()):
+        what = "is a folder" if path.is_dir() else "is neither a file nor a pipe" if path.exists() else "does not exist"
         raise InputError(f"{path} {what}: name a sound file")
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(BytesIO(path.read_bytes()) if path.is_fifo() else path) as file:
             rate = file.samplerate
             blocks: list[np.ndarray] = []
             while not blocks or len(blocks[-1]) == BLOCK:  # a shorter block is the last one
                 blocks.append(_mean_of_channels(file.read(BLOCK, dtype="float32", always_2d=True)))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
         if isinstance(error, UnicodeEncodeError):  # the name was none when the file came out of its archive
             raise InputError(f"{path}: the name is not UTF-8; rename it") from error
-        raise InputError(f"{path} cannot be read as sound ({reason}): convert it to WAV, or remove it") from error
+        if getattr(error, "code", None) in UNKNOWN:
+            raise InputError(unreadable(path)) from error
+        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+        raise InputError(unreadable(path, reason)) from error
     x = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if rate != sample_rate and len(x) > 1:
         x = soxr.resample(x, rate, sample_rate, quality="HQ")
@@ -45,6 +49,11 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
     if not np.isfinite(_peak(x)):  # of the resampled sound, which is shorter as a rule: a filter passes NaN on
         raise InputError(f"{path} holds NaN or infinite samples: export it again, or remove it")
     return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def unreadable(path: str | Path, reason: str = "no format that libsndfile reads") -> str:
+    """What to say of a file that cannot be decoded."""
+    return f"{path} cannot be read as sound ({reason}): convert it, say to FLAC, or remove it"
 
 
 def load_clip(path: str | Path, sample_rate: int = 22050, peak: bool = True) -> np.ndarray:

@@ -126,3 +126,15 @@ def test_bad_arguments(segments):
             Batches(segments, [0], 1, **bad)
     with pytest.raises(ValueError):
         Batches(segments, [0], 0)
+
+
+def test_buffers_are_no_larger_than_an_epoch(segments):
+    made = []
+
+    def empty(shape, dtype):
+        made.append(shape)
+        return np.empty(shape, dtype)
+
+    for feature in ("waveform", "logmel"):
+        assert [len(y) for _, y in Batches(segments, [3, 1, 2], 10**12, feature=feature, empty=empty)] == [3]
+    assert [shape[0] for shape in made] == [3, 3]

@@ -1,13 +1,16 @@
-"""Folds made for a plain folder: parts of one recording stay together, the classes are spread evenly."""
+"""A plain folder: what in it is a sound, and folds that keep parts of one recording together, the classes even."""
 
+import os
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scratchnet.data import open_source
 from scratchnet.data.folder import freesound_id, make_folds, recordings, without_part
 from scratchnet.data.source import sounds_below
+from scratchnet.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -64,3 +67,58 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path):
         (tmp_path / ".hidden" / name).write_bytes(b"")
     found = sounds_below(tmp_path / ".hidden")  # asked for by name, it may be hidden itself
     assert [path.relative_to(tmp_path / ".hidden").as_posix() for path in found] == ["a.wav", "deep/b.FLAC"]
+
+
+def test_links_to_folders_are_followed_and_none_twice(tmp_path, write_wav):
+    for name in ("root/dogs/a.wav", "root/dogs/deep/b.wav", "root/cats/c.wav", "elsewhere/d.wav", "pool/e.wav"):
+        write_wav(tmp_path / name)
+    dogs = tmp_path / "root" / "dogs"
+    for link, target in {"more": tmp_path / "elsewhere", "again": dogs / "deep", "up": "..", "deep/self": ".."}.items():
+        (dogs / link).symlink_to(target, target_is_directory=True)
+    (dogs.parent / "birds").symlink_to(tmp_path / "pool", target_is_directory=True)
+    found = {path.relative_to(tmp_path / "root").as_posix() for path in sounds_below(dogs)}
+    assert found == {"dogs/a.wav", "dogs/deep/b.wav", "dogs/more/d.wav"}
+    source = open_source(tmp_path / "root")
+    assert {clip.path for clip in source.clips} == found | {"birds/e.wav", "cats/c.wav"} and not source.unusable
+
+
+def test_what_only_has_the_name_of_a_sound_is_none(folder):
+    (folder / "dogs" / "x.wav").mkdir()
+    os.mkfifo(folder / "dogs" / "pipe.wav")
+    source = open_source(folder)
+    assert len(source.clips) == 24 and not source.unusable
+
+
+def test_a_run_among_the_recordings_is_no_class(folder, write_wav):
+    before = open_source(folder)
+    for run in (folder / "one", folder / "runs" / "deep" / "two"):
+        (run / "checkpoint").mkdir(parents=True)
+        (run / "config.json").touch()
+    assert open_source(folder) == before
+    (folder / "settings").mkdir()
+    (folder / "settings" / "config.json").touch()  # of something else
+    with pytest.raises(InputError, match="settings is a class without a sound file: add some"):
+        open_source(folder)
+    write_wav(folder / "settings" / "a.wav")
+    write_wav(folder / "one" / "a.wav")
+    assert open_source(folder).classes == ("cats", "dogs", "one", "settings")
+
+
+def test_sounds_that_libsndfile_does_not_read_are_named_and_take_no_part_in_the_folds(folder):
+    before = open_source(folder)
+    for name in ("cats/deep/x.M4A", "dogs/y.webm", "dogs/cover.jpg", "dogs/notes.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+    source = open_source(folder)
+    assert source.clips == before.clips
+    assert source.unusable == tuple(
+        (
+            name,
+            f"{name} cannot be read as sound (no format that libsndfile reads): convert it, say to FLAC, or remove it",
+        )
+        for name in ("cats/deep/x.M4A", "dogs/y.webm")
+    )
+    (folder / "frogs").mkdir()
+    (folder / "frogs" / "z.wma").touch()
+    with pytest.raises(InputError, match=r"frogs is a class without .* libsndfile reads: convert z.wma, or remove"):
+        open_source(folder)

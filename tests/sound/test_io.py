@@ -1,11 +1,15 @@
 """Reading: every format to the same mono samples, and one clear line for every file that cannot be used."""
 
+import os
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from scratchnet.data.source import sounds_below
 from scratchnet.errors import InputError
 from scratchnet.sound import load, load_clip, normalize_peak
 
@@ -168,3 +172,40 @@ def test_normalize_peak(x):
     peak = np.abs(x).max(axis=-1)
     np.testing.assert_array_equal(np.abs(y).max(axis=-1), np.where(peak > 0, 1, 0))
     np.testing.assert_array_equal(np.sign(y[np.abs(y) > 0]), np.sign(x[np.abs(y) > 0]))
+
+
+@pytest.mark.parametrize(
+    "kind, ending",
+    [
+        ("AVR", "avr"), ("HTK", "htk"), ("SVX", "iff"), ("MPC2K", "mpc"), ("PAF", "paf"), ("PVF", "pvf"),
+        ("SDS", "sds"), ("IRCAM", "sf"), ("WVE", "wve"), ("XI", "xi"), ("MP3", "mp2"), ("RF64", "bwf"), ("NIST", "sph"),
+        ("W64", "w64"), ("VOC", "voc"), ("CAF", "caf"), ("AU", "au"), ("RAW", "gsm"), ("RAW", "vox"),
+    ],
+)  # fmt: skip
+def test_every_format_of_libsndfile_is_sound_by_its_usual_name(tmp_path, kind, ending):
+    """But for those of Matlab, which may hold anything, and RAW, which says nothing of itself."""
+    path = tmp_path / f"x.{ending.upper()}"
+    subtype = {"WVE": "ALAW", "gsm": "GSM610", "vox": "VOX_ADPCM"}.get(kind if kind != "RAW" else ending)
+    soundfile.write(path, tone(rate=8000), 8000, format=kind, subtype=subtype)
+    assert sounds_below(tmp_path) == [path]
+    assert np.abs(load(path)).max() > 0.1
+
+
+@pytest.mark.parametrize("name", ["text.mp3", "text.wav", "text.m4a"])
+def test_a_file_that_is_there_is_not_said_to_be_missing(tmp_path, name):
+    (tmp_path / name).write_text("this is no sound at all" * 100)
+    with pytest.raises(InputError, match=rf"{name} cannot be .* \(no format that libsndfile reads\): convert"):
+        load(tmp_path / name)
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path):
+    soundfile.write(tmp_path / "x.wav", tone(), RATE, subtype="FLOAT")
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(
+        target=lambda: (tmp_path / "pipe").write_bytes((tmp_path / "x.wav").read_bytes()), daemon=True
+    )
+    writer.start()
+    np.testing.assert_array_equal(load(tmp_path / "pipe"), load(tmp_path / "x.wav"))
+    writer.join()
+    with pytest.raises(InputError, match="/dev/null is neither a file nor a pipe"):
+        load("/dev/null")
