@@ -67,7 +67,13 @@ def guard(command: Callable[[], int]) -> int:
         silence()
         return 0
     except MemoryError as error:
-        return _fail(f"not enough memory ({error}): take a smaller --batch-size", 2)
+        words = "close other programs, or take less at a time: a smaller --batch-size in training, shorter recordings"
+        return _fail(f"not enough memory ({error}): {words}", 2)
+    except UnicodeEncodeError as error:
+        if not "\udc80" <= error.object[error.start] <= "\udcff":  # what Python makes of bytes that are no UTF-8
+            raise
+        around = error.object[max(0, error.start - 40) : error.end + 10]
+        return _fail(f"a name is not UTF-8 (in {around!r}); rename it", 2)
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise

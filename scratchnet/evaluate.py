@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from scratchnet.cli import Parser, guard
+from scratchnet.data.source import codes
 from scratchnet.errors import InputError
 from scratchnet.model import load, unfinished
 from scratchnet.training import metrics, run
-from scratchnet.training.runfolder import RESULT, RunFolder
+from scratchnet.training.config import convert
+from scratchnet.training.runfolder import RESULT, RunFolder, resume_command
 from scratchnet.training.screen import Screen
 
 
@@ -27,11 +29,13 @@ def _main(argv: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m scratchnet.evaluate", description="Test a trained network again.")
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("--data", metavar="FOLDER", help="other recordings of the same classes, or the data moved")
+    parser.add_argument("--subset", metavar="esc10|none", help="part of the data set (default: the run's)")
     parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     options = parser.parse(argv)
     folder, config = RunFolder.open(Path(options.run))
-    config = config.with_(backend=options.backend, data=options.data or config.data, augment=0)
+    subset = config.subset if options.subset is None else convert("subset", options.subset)
+    config = config.with_(backend=options.backend, data=options.data or config.data, subset=subset, augment=0)
     screen = Screen(quiet=options.json)
     run.choose_backend(config)
     segments = run.prepare_data(config, run.open_data(config, screen), screen)
@@ -53,7 +57,7 @@ def _main(argv: Sequence[str] | None) -> int:
     else:
         title = run.title(config) + ("" if (folder.path / RESULT).is_file() else " (not finished)")
         print(f"{title}: {run.line(figures)}")
-        print(confusion_text(figures, segments.codes))
+        print(confusion_text(figures, codes(figures["classes"])))
     return 0
 
 
@@ -62,7 +66,7 @@ def _finished(folder: RunFolder, segments: Any) -> list[int]:
     done = [k for k in folds if (folder.fold(k) / RESULT).is_file()]
     if len(done) < len(folds):
         left, path = ", ".join(str(k) for k in folds if k not in done), folder.path
-        words = f"{path}: not finished, without fold {left}; go on with python -m scratchnet.train --resume {path}"
+        words = f"{path}: not finished, without fold {left}; go on with {resume_command(path)}"
         if not done:
             raise InputError(words)
         print(f"scratchnet: {words}", file=sys.stderr)
@@ -74,7 +78,7 @@ def _figures(folder: RunFolder, segments: Any, test_fold: int | None, screen: Sc
     model = load(folder.path, as_trained=True)
     if (words := unfinished(folder.path, model)) is not None:
         print(f"scratchnet: {words}", file=sys.stderr)
-    if model.classes != tuple(segments.classes):
+    if sorted(model.classes) != sorted(segments.classes):
         raise InputError(
             f"the data's classes ({', '.join(segments.classes)}) are not those of "
             f"{folder.path} ({', '.join(model.classes)})"
@@ -86,7 +90,8 @@ def _figures(folder: RunFolder, segments: Any, test_fold: int | None, screen: Sc
     if screen.quiet and test_fold is None:
         print(f"scratchnet: {said}", file=sys.stderr)
     probs = model.probabilities(segments, indices)
-    return metrics.figures(probs, segments.label[indices], segments.clip[indices], segments.classes)
+    number = np.array([model.classes.index(name) for name in segments.classes])  # other data may have another order
+    return metrics.figures(probs, number[segments.label[indices]], segments.clip[indices], model.classes)
 
 
 def confusion_text(figures: dict[str, Any], codes: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from scratchnet.network import Network
 from scratchnet.training.evaluation import BATCH, probabilities, softmax
 from scratchnet.training.files import read_arrays
 from scratchnet.training.inputs import Normalisation
-from scratchnet.training.runfolder import MODEL, RESULT, RunFolder
+from scratchnet.training.runfolder import MODEL, RESULT, RunFolder, resume_command
 
 if TYPE_CHECKING:
     from scratchnet.data import Segments
@@ -189,7 +189,7 @@ def unfinished(path: str | Path, model: Model) -> str | None:
     if not Path(path).is_dir() or (Path(path) / RESULT).is_file():
         return None
     what = f"that of phase {model.about['phase']}, {model.about['network']['name']}"
-    return f"{path}: not finished, its model is {what}; go on with python -m scratchnet.train --resume {path}"
+    return f"{path}: not finished, its model is {what}; go on with {resume_command(path)}"
 
 
 def load(path: str | Path, *, as_trained: bool = False) -> Model:

@@ -6,11 +6,12 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from scratchnet import backend
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
-from scratchnet.model import Prediction, load, unfinished
+from scratchnet.model import Model, Prediction, load, unfinished
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m scratchnet.predict", description="Say what sounds in audio files, and when.")
     parser.add_argument("run", metavar="RUN", help="run folder or model.safetensors")
-    parser.add_argument("files", metavar="FILE", nargs="+", help="sound files, or folders of them")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="sound files, or folders of them; /dev/stdin: a pipe")
     parser.add_argument("--json", action="store_true", help="one JSON array for machines")
     parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
     options = parser.parse(argv)
@@ -29,26 +30,34 @@ def _main(argv: Sequence[str] | None) -> int:
     model = load(options.run)
     if (words := unfinished(options.run, model)) is not None:
         print(f"scratchnet: {words}", file=sys.stderr)
-    answers, bad = [], 0
-    for name in options.files:
+    answers: list[dict[str, Any]] = []
+    try:
+        for answer in _answers(model, options.files, as_text=not options.json):
+            answers.append(answer)
+    finally:  # Ctrl-C, for one
+        if options.json:
+            print(json.dumps(answers, indent=1), flush=True)
+    bad = sum("error" in answer for answer in answers)
+    if bad and bad < len(answers):
+        print(f"scratchnet: {bad} of {len(answers)} files could not be used", file=sys.stderr)
+    return 2 if bad else 0
+
+
+def _answers(model: Model, names: Sequence[str], *, as_text: bool) -> Iterator[dict[str, Any]]:
+    """What is heard in each file, or why nothing is, ready for JSON; printed at once where it is wanted as text."""
+    for name in names:
         for path in _sound_files(Path(name)):
             try:
                 if isinstance(path, InputError):
                     raise path
                 prediction = model.predict(path)
             except InputError as error:
-                bad += 1
                 print(f"scratchnet: {error}", file=sys.stderr)
-                answers.append({"file": name if isinstance(path, InputError) else str(path), "error": str(error)})
+                yield {"file": name if isinstance(path, InputError) else str(path), "error": str(error)}
                 continue
-            answers.append({"file": str(path), **prediction.to_dict()})
-            if not options.json:
+            if as_text:
                 print(_text(path, prediction), flush=True)
-    if options.json:
-        print(json.dumps(answers, indent=1))
-    if bad and bad < len(answers):
-        print(f"scratchnet: {bad} of {len(answers)} files could not be used", file=sys.stderr)
-    return 2 if bad else 0
+            yield {"file": str(path), **prediction.to_dict()}
 
 
 def _sound_files(path: Path) -> Iterator[Path | InputError]:

@@ -37,7 +37,7 @@ def open_source(
     else:
         source = _read(_checked(Path(path)), subset)
     if subset is not None and source.name != subset:
-        raise InputError(f"{source.root} holds {source.name}, which has no subset {subset!r}: leave it out")
+        raise InputError(f"{source.root} holds {source.name}, which has no subset {subset!r}: take --subset none")
     return source
 
 

@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError, check_utf8
 from scratchnet.nets import BACK_ENDS, NET_OF, NETS, RIVALS
 from scratchnet.nets.heurinet import frames
+from scratchnet.training.phases import FORCED, phases_for
 from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
 
 Check = tuple[Callable[[Any], bool], str]
@@ -239,6 +240,8 @@ def convert(name: str, value: Any, *, where: str | None = None) -> Any:
     if result is None:
         words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
         raise InputError(f"{label}: {value!r} is not {words}" + (" or none" if optional else ""))
+    if kind is str:
+        check_utf8([result], label)
     if meta["choices"] and result not in meta["choices"]:
         hint = nearest(str(result), meta["choices"])
         raise InputError(f"{label}: unknown value {result!r}{hint} (one of {', '.join(meta['choices'])})")
@@ -310,8 +313,11 @@ def resolve(*differences: tuple[Mapping[str, Any], str | None]) -> Config:
         settings["back_end"] = net
     config = Config(**(settings | given))
     check(config)
-    if "lr_final" in given and config.lr_final is not None and config.lr is not None and config.lr_final > config.lr:
-        raise InputError(f"--lr-final {config.lr_final}: above the rate it decays from, --lr {config.lr}")
+    for phase in phases_for(config) if given.get("lr_final") is not None else ():
+        rate, name = config.lr_of(phase.name), "lr" if config.lr is not None else _phase_key("lr", phase.name)
+        if phase.name != FORCED and given["lr_final"] > rate:
+            words = f"above the rate it decays from, {option(name)} {rate}; take at most that"
+            raise InputError(f"--lr-final {config.lr_final}: {words}")
     return config
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from scratchnet.errors import InputError
@@ -88,7 +89,7 @@ def find(config: Config, layout: str, folders: Mapping[tuple[int, int], RunFolde
         if whole.about("layout") not in (layout, None):
             raise InputError(f"{label}: was trained on other data")
         if result is None:
-            raise InputError(f"{label}: not finished; first go on with it: --resume {config.phase0}")
+            raise InputError(f"{label}: not finished; first go on with it: --resume {quote(str(config.phase0))}")
         if (result["test_fold"], result["valid_fold"]) != split:
             folds = "tested on fold {} and validated on {}"
             was, own = folds.format(result["test_fold"], result["valid_fold"]), folds.format(*split)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from scratchnet import backend
 from scratchnet.errors import InputError
 from scratchnet.nets import NET_OF
 from scratchnet.training import metrics, phase0
-from scratchnet.training.config import Config
+from scratchnet.training.config import Config, convert
 from scratchnet.training.files import read_arrays
 from scratchnet.training.icebreaker import IceBreaker
 from scratchnet.training.phases import phases_for
-from scratchnet.training.runfolder import CONFIG, MODEL, READINGS, RunFolder, default_path
+from scratchnet.training.runfolder import CONFIG, MODEL, READINGS, RunFolder, default_path, resume_command
 from scratchnet.training.screen import Screen
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def start(config: Config) -> dict[str, Any]:
 def _new_folder(config: Config, data: str) -> RunFolder:
     """That of --out, or the next one under runs/ that no other run, begun at the same moment, takes first."""
     if config.out:
+        if config.data is not None and Path(config.out).resolve() == Path(config.data):
+            inside = quote(str(Path(config.out) / "runs" / "1"))
+            raise InputError(
+                f"--out {config.out}: is the data's folder; keep runs apart from its classes, say with --out {inside}"
+            )
         return RunFolder.create(Path(config.out), config)
     while True:
         path = default_path(config.net, data)
@@ -77,7 +83,7 @@ def resume(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
 def _from_anywhere(config: Config) -> Config:
     """With whole paths, so that --resume works from any folder."""
     paths = {name: getattr(config, name) for name in ("data", "phase0")}
-    return config.with_(**{name: str(Path(path).resolve()) for name, path in paths.items() if path is not None})
+    return config.with_(**{name: convert(name, str(Path(p).resolve())) for name, p in paths.items() if p is not None})
 
 
 # Another back end rounds differently, and is written down; the others change no bit of the result.
@@ -155,21 +161,23 @@ def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
     return pairs
 
 
+def untrained(segments: Segments, splits: list[tuple[int, int]]) -> list[str]:
+    """The classes that some split (test fold, validation fold) has no clip of in training."""
+    learned = [set(segments.clip_label[~np.isin(segments.clip_fold, split)].tolist()) for split in splits]
+    return [name for label, name in enumerate(segments.classes) if not all(label in labels for labels in learned)]
+
+
 def _run(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:
     try:
         with folder.held():
             return _train(config, folder, source, screen, used)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; go on with: {_resume(folder)}") from None
+        raise KeyboardInterrupt(f"interrupted; go on with: {resume_command(folder.path)}") from None
     except OSError as error:
-        where = error.filename or folder.path
-        raise InputError(f"{where}: {error.strerror or error}; that mended, go on with: {_resume(folder)}") from None
+        where, words = error.filename or folder.path, f"that mended, go on with: {resume_command(folder.path)}"
+        raise InputError(f"{where}: {error.strerror or error}; {words}") from None
     finally:
         screen.close()
-
-
-def _resume(folder: RunFolder) -> str:
-    return f"python -m scratchnet.train --resume {folder.path}"
 
 
 def _train(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:
@@ -282,6 +290,9 @@ def _announce(
         how = "an epoch draws one of each clip" if config.augment_epoch == "draw" else "an epoch has them all"
         screen.say(f"augment  {config.augment} variants of every training clip besides the recording; {how}")
     screen.say(f"folds    test on {test}, validate on {valid}, train on the others")
+    if names := untrained(segments, splits):
+        where = "training on some fold" if config.cv else "training"
+        screen.say(f"classes  without a clip in {where}: {', '.join(names)}; to be learned, they need more recordings")
     screen.say(f"network  {title(config)}, {'random' if config.is_back_end else config.init} initialisation, on {used}")
     if config.phase0 is not None:
         screen.say(f"phase 0  from {config.phase0}")
@@ -352,4 +363,4 @@ def report(config: Config, folder: RunFolder, result: dict[str, Any], screen: Sc
     screen.say(f"{title(config)}: {line(result['test'])}", always=True)
     screen.say(f"results, model and pictures: {folder.path}")
     if not config.cv:
-        screen.say(f"try:  python -m scratchnet.predict {folder.path} FILE")
+        screen.say(f"try:  python -m scratchnet.predict {quote(str(folder.path))} FILE")

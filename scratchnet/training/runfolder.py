@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ CONFIG, READINGS, METRICS, MODEL, PREDICTIONS, RESULT, CHECKPOINT = (
     "result.json",
     "checkpoint",
 )
+RUNS = Path("runs")  # where runs go unasked
 ABOUT = (
     "versions",
     "fingerprint",
@@ -107,7 +109,10 @@ class RunFolder:
         if any(self.checkpoint.glob("*")) or (self.path / METRICS).exists() or any(self.path.glob("fold*")):
             return
         config, page = self.path / CONFIG, self.path / READINGS
-        for remove in (config.unlink, page.unlink, self.checkpoint.rmdir, self.path.rmdir):
+        removals = [config.unlink, page.unlink, self.checkpoint.rmdir, self.path.rmdir]
+        if self.path.parent == RUNS:  # left empty among recordings, it would be a class
+            removals.append(RUNS.rmdir)
+        for remove in removals:
             with suppress(OSError):
                 remove()
 
@@ -265,7 +270,7 @@ class RunFolder:
         """result.json. Raises `InputError` where the run is not finished, or the file damaged."""
         result = self.result()
         if result is None:
-            raise InputError(f"{self.path}: not finished; go on with python -m scratchnet.train --resume {self.path}")
+            raise InputError(f"{self.path}: not finished; go on with {resume_command(self.path)}")
         return result
 
     def fold(self, number: int) -> Path:
@@ -304,14 +309,21 @@ def _described(config: Config, **about: Any) -> dict[str, Any]:
 
 
 def _taken(path: Path) -> InputError:
-    return InputError(f"--out {path}: holds a run already; go on with --resume {path}, or name another folder")
+    return InputError(
+        f"--out {path}: holds a run already; go on with --resume {quote(str(path))}, or name another folder"
+    )
+
+
+def resume_command(path: str | Path) -> str:
+    """What to type to go on with the run in a folder."""
+    return f"python -m scratchnet.train --resume {quote(str(path))}"
 
 
 def default_path(net: str, data: str) -> Path:
     """runs/NET-DATA-N with the next free N."""
     stem = f"{net}-{data}-"
-    taken = [p.name.removeprefix(stem) for p in Path("runs").glob(f"{stem}*")]
-    return Path("runs") / f"{stem}{1 + max((int(n) for n in taken if n.isdecimal()), default=0)}"
+    taken = [p.name.removeprefix(stem) for p in RUNS.glob(f"{stem}*")]
+    return RUNS / f"{stem}{1 + max((int(n) for n in taken if n.isdecimal()), default=0)}"
 
 
 @cache

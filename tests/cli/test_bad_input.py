@@ -1,12 +1,14 @@
 """Bad input gets one line and leaves nothing behind."""
 
 import json
+import os
 import shutil
+import sys
 
 import pytest
 
 from scratchnet import evaluate, predict, train
-from tests.cli.conftest import QUICK, fails
+from tests.cli.conftest import QUICK, fails, write_tree
 
 
 @pytest.mark.parametrize(
@@ -80,3 +82,23 @@ def test_what_is_no_run_is_named(main, tmp_path, capsys):
     files = [tmp_path / "file.wav"] if main is predict.main else []
     fails(capsys, main, [tmp_path / "absent", *files, "--backend", "cpu"], tmp_path / "absent")
     fails(capsys, main, [tmp_path, *files, "--backend", "cpu"], tmp_path)
+
+
+def test_the_data_folder_is_no_run_folder(tmp_path, monkeypatch, capsys):
+    before = sorted(write_tree(tmp_path, 1).iterdir())
+    monkeypatch.chdir(tmp_path)
+    for out in (".", tmp_path):
+        given = [*QUICK, "--data", ".", "--out", out, "--quiet"]
+        fails(capsys, train.main, given, f"--out {out}: ", "the data's folder", "runs/1")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no folder can have such a name")
+def test_a_folder_whose_name_is_no_text_is_named(tree, tmp_path, monkeypatch, capsys):
+    data = tmp_path / os.fsdecode(b"t\xf6ne")
+    shutil.copytree(tree, data)
+    given = [*QUICK, "--out", tmp_path / "run"]
+    fails(capsys, train.main, [*given, "--data", data], "--data", r"t\xf6ne", "rename")
+    monkeypatch.chdir(data)
+    fails(capsys, train.main, [*given, "--data", "."], "--data", r"t\xf6ne", "rename")
+    assert not (tmp_path / "run").exists()

@@ -34,3 +34,27 @@ def test_a_process_of_its_own_leaves_with_the_status(tmp_path):
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.count("\n") == 1
         assert str(tmp_path) in done.stderr
+
+
+def raises(error):
+    def main(argv):
+        def command():
+            raise error
+
+        return cli.guard(command)
+
+    return main
+
+
+def test_too_little_memory_has_advice_for_every_command(capsys):
+    fails(capsys, raises(MemoryError("of 9 GiB")), [], "of 9 GiB", "in training", "shorter recordings")
+
+
+def test_a_name_that_is_no_text_is_told_from_a_fault(capsys):
+    with pytest.raises(UnicodeEncodeError) as name:
+        ("x" * 1000 + "/caf\udce9.wav" + "y" * 1000).encode()
+    fails(capsys, raises(name.value), [], "caf", "not UTF-8", "rename")
+    with pytest.raises(UnicodeEncodeError) as fault:
+        "é".encode("ascii")
+    with pytest.raises(UnicodeEncodeError):
+        raises(fault.value)([])

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from scratchnet import train
+from scratchnet import evaluate, train
 from scratchnet.training import run
 from scratchnet.training.files import read_arrays
 from scratchnet.training.screen import Screen
@@ -156,3 +156,37 @@ def test_a_run_that_goes_on_elsewhere_says_so(monkeypatch, before, used, after):
     segments = SimpleNamespace(fingerprint="", name="tones")
     about = run._about(SimpleNamespace(about={"used_backend": before}.get), segments, used)
     assert about["used_backend"] == after
+
+
+def test_a_run_among_its_recordings_goes_on_and_another_begins(tmp_path, capsys, monkeypatch):
+    data = write_tree(tmp_path / "birds", 3)
+    monkeypatch.chdir(data)
+    given = [*QUICK, "--epochs", "1", "--data", ".", "--quiet"]
+    fails(capsys, train.main, [*given, "--test-fold", "9"], "--test-fold 9")
+    assert not (data / "runs").exists()
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 1)
+        fails(capsys, train.main, given, "--resume runs/piczaknet-folder-1", status=130)
+    assert train.main(["--resume", "runs/piczaknet-folder-1"]) == 0
+    assert train.main(given) == 0
+    same_run(data / "runs" / "piczaknet-folder-1", data / "runs" / "piczaknet-folder-2")
+    capsys.readouterr()
+    assert evaluate.main(["runs/piczaknet-folder-1", "--backend", "cpu"]) == 0
+    assert "folder: test fold" in capsys.readouterr().out
+
+
+def test_commands_to_copy_are_quoted(trained, tree, tmp_path, capsys, monkeypatch):
+    out, options = tmp_path / "my run", ["--backend", "cpu"]
+    shutil.copytree(trained, out)
+    assert train.main(["--resume", str(out), "--no-quiet"]) == 0
+    assert f"python -m scratchnet.predict '{out}' FILE" in capsys.readouterr().out
+    fails(capsys, train.main, [*QUICK, "--data", tree, "--out", out], f"--resume '{out}'")
+    (out / "result.json").unlink()
+    go_on = f"python -m scratchnet.train --resume '{out}'"
+    assert evaluate.main([str(out), *options]) == 0
+    assert go_on in capsys.readouterr().err
+    fails(capsys, train.main, [*ALL_PHASES, "--data", tree, "--phase0", out, *QUICK[4:]], f"--resume '{out}'")
+    shutil.rmtree(out)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 1)
+        fails(capsys, train.main, [*QUICK, "--data", tree, "--out", out, "--quiet"], go_on, status=130)

@@ -2,14 +2,17 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from scratchnet import evaluate, predict, train
+from scratchnet.data import open_source
+from scratchnet.training import run
 from scratchnet.training.files import read_arrays
-from tests.cli.conftest import QUICK, RATE, SAID, fails, tone
+from tests.cli.conftest import QUICK, RATE, SAID, fails, tone, write_tree
 
 
 def test_a_run_folder_holds_what_the_contract_says(trained, tree):
@@ -48,6 +51,26 @@ def test_the_screen_says_what_happens_and_what_to_do_next(trained):
     for words in (counts, "piczaknet", "phase 0 epoch 2/2: loss", "balanced accuracy", str(trained)):
         assert words in said
     assert f"python -m scratchnet.predict {trained} FILE" in said
+
+
+def test_classes_that_cannot_be_learned_are_named_before(tmp_path, capsys):
+    """One recording a class, each in a fold of its own: the third fold tests, the second validates."""
+    data = write_tree(tmp_path / "data", 1)
+    assert train.main([*QUICK, "--epochs", "1", "--data", str(data), "--out", str(tmp_path / "run")]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("classes  ")]
+    assert "without a clip in training: " in line and "more recordings" in line
+    trained = {"high", "low", "middle"} - set(line.partition(": ")[2].partition(";")[0].split(", "))
+    assert trained == {path.split("/")[0] for path, fold in folds_of(data).items() if fold == 1} and len(trained) == 1
+    segments = SimpleNamespace(classes=("a", "b"), clip_label=np.array([0, 0, 1, 1]), clip_fold=np.array([1, 2, 1, 3]))
+    assert run.untrained(segments, [(3, 2)]) == [] and run.untrained(segments, [(3, 2), (1, 3)]) == ["b"]
+
+
+def folds_of(data):
+    return {clip.path: clip.fold for clip in open_source(data).clips}
+
+
+def test_all_classes_are_learned_and_no_word_is_lost_on_it(trained):
+    assert "classes  " not in SAID[trained]
 
 
 def test_quiet_prints_the_result_alone(icebroken):

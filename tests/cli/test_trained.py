@@ -1,7 +1,9 @@
 """Evaluating a trained model and predicting with it."""
 
 import json
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,9 @@ import pytest
 import soundfile
 
 from scratchnet import evaluate, predict
+from scratchnet.model import Model
+from scratchnet.model import load as model_of
+from scratchnet.training.files import read_arrays, write_arrays
 from tests.cli.conftest import RATE, fails, write_tree
 
 
@@ -36,6 +41,31 @@ def test_evaluate_on_a_copy_takes_the_test_fold_and_on_other_recordings_everythi
     assert json.loads(printed.out)["segments"] == 36 and "all of it, it is not the data of the run" in printed.err
     (other / "low").rename(other / "deep")
     fails(capsys, evaluate.main, [trained, "--data", other, "--backend", "cpu", "--json"], "classes", "deep")
+
+
+def test_evaluate_on_a_plain_folder_of_a_subsets_classes(trained, tree, tmp_path, capsys):
+    """The model of a subset whose classes come in another order than the folder's names."""
+    run, data = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(trained, run)
+    config = json.loads((run / "config.json").read_text()) | {"subset": "esc10"}
+    (run / "config.json").write_text(json.dumps(config))
+    arrays, about = read_arrays(run / "model.safetensors")
+    write_arrays(run / "model.safetensors", arrays, about | {"classes": ["low", "middle", "high"]})
+    # What the model calls low is what it heard in high: so the folder calls it.
+    for name, new in {"high": "low", "low": "middle", "middle": "high"}.items():
+        (data / new).mkdir(parents=True)
+        shutil.copy(tree / name / f"{name}-a.wav", data / new)
+    given = [str(run), "--data", str(data), "--backend", "cpu"]
+    fails(capsys, evaluate.main, given, data, "no subset 'esc10'", "--subset none")
+    fails(capsys, evaluate.main, [*given, "--subset", "esc11"], "--subset", "did you mean esc10?")
+    assert evaluate.main([*given, "--subset", "none", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["classes"] == ["low", "middle", "high"] and figures["segments"] == 6
+    mine = [model_of(trained).predict(tree / name / f"{name}-a.wav") for name in ("high", "low", "middle")]
+    heard = [[int(p.argmax()) for p in one.segment_probabilities] for one in mine]
+    assert figures["confusion"] == [[row.count(k) for k in range(3)] for row in heard]
+    assert evaluate.main([*given, "--subset", "none"]) == 0
+    assert capsys.readouterr().out.splitlines()[-3].endswith("   low")
 
 
 def test_predict_names_class_probability_and_time_line(trained, tree, capsys):
@@ -71,3 +101,30 @@ def test_predict_names_bad_files_and_answers_for_the_others(trained, tree, tmp_p
     lines = said.err.splitlines()
     assert [any(name in line for line in lines) for name in ("text.wav", "silent.wav", "absent.wav")] == [True] * 3
     assert "3 of 4" in lines[-1]
+
+
+def test_predict_that_is_interrupted_prints_what_it_knows_as_json(trained, tree, capsys, monkeypatch):
+    hear, heard = Model.predict, []
+
+    def interrupted(model, path):
+        if heard:
+            raise KeyboardInterrupt
+        heard.append(path)
+        return hear(model, path)
+
+    monkeypatch.setattr(Model, "predict", interrupted)
+    assert predict.main([str(trained), str(tree / "low"), "--json", "--backend", "cpu"]) == 130
+    said = capsys.readouterr()
+    assert [answer["file"] for answer in json.loads(said.out)] == list(map(str, heard))
+    assert said.err == "scratchnet: interrupted\n"
+
+
+def test_predict_hears_what_is_piped_into_it(trained, tree, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    sound = tree / "low" / "low-a.wav"
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(sound.read_bytes()), daemon=True)
+    writer.start()
+    assert predict.main([str(trained), str(tmp_path / "pipe"), str(sound), "--json", "--backend", "cpu"]) == 0
+    writer.join()
+    piped, read = json.loads(capsys.readouterr().out)
+    assert {**piped, "file": str(sound)} == read

@@ -172,7 +172,11 @@ def test_a_missing_toml_file_is_named(tmp_path):
         ({"n_mels": "40"}, ["--n-mels", "60"]),
         ({"split": "cv", "test_fold": "3"}, ["--cv", "--test-fold"]),
         ({"test_fold": "3", "valid_fold": "3"}, ["--valid-fold 3"]),
-        ({"lr": "0.01", "lr_final": "0.1"}, ["--lr-final"]),
+        ({"lr": "0.01", "lr_final": "0.1"}, ["--lr-final 0.1", "--lr 0.01"]),
+        ({"lr_final": "0.5"}, ["--lr-final 0.5", "--lr-phase0 0.01"]),
+        ({"lr_final": "0.02", "lr_phase0": "0.1", "lr_phase1": "0.1", "lr_phase2": "0.1"}, ["--lr-phase3 0.01"]),
+        ({"lr_final": "0.02", "init": "random"}, ["--lr-final 0.02", "--lr-random 0.01"]),
+        ({"out": "caf\udce9"}, ["--out", r"caf\xe9", "not UTF-8"]),
         ({"mel_power": "3"}, ["--mel-power"]),
         ({"conv1_kernel": "2048"}, ["--conv1-kernel 2048", "37 frames", "from 1 to 332 fit"]),
         ({"conv1_kernel": "99999"}, ["--conv1-kernel 99999", "0 frames"]),
@@ -213,3 +217,9 @@ def test_every_setting_has_words_for_help_and_a_checked_default():
 def test_configuration_of_another_version_is_refused():
     with pytest.raises(InputError, match=r"config.json.*telepathy"):
         from_dict({"telepathy": 1})
+
+
+def test_the_final_rate_is_that_of_the_phases_that_there_are():
+    assert resolve(({"lr_final": "0.02", "net": "piczaknet", "lr_phase0": "0.1"}, None)).lr_final == 0.02
+    assert resolve(({"lr_final": "5e-3", "net": "mstnet"}, None)).lr_final == 5e-3  # forcing, at 1e-3, has its own
+    assert resolve(({"lr": "1e-4"}, None)).lr_final == 1e-3  # the preset's gives way
