@@ -41,9 +41,11 @@ def gradcheck(
     layer     anything with `forward(x, training=False)` and `backward(dy)`; its `params` and `grads` dictionaries,
               where it has them, are checked too. A loss has `forward(prediction, target)` and `backward()`.
               A gradient that backward does not give is wrong, but for parameters of a layer that is `frozen`, and
-              for the input of one whose `need_dx` is False.
+              for the input of one whose `need_dx` is False. So is one that adds to what the last pass left in `grads`:
+              nothing clears that in training. A backward may write into arrays that lie in `grads` from the start.
               float32 parameters, and those that do not lie where the backend in use computes (NumPy's on a GPU), are
-              checked in a float64 copy that does. float64 ones there are moved and put back, bit for bit.
+              checked in a float64 copy that does, in which whatever refers to an array of `params`, `buffers` or
+              `grads` refers to its copy. float64 ones there are moved and put back, bit for bit.
     x         the input, any shape; taken as float64. Keep it off kinks: beside one there is no derivative to check.
               It and `target` are brought to the backend in use.
     training  passed to `forward`. One input must give one output: a layer that draws random numbers is rewound by its
@@ -52,14 +54,15 @@ def gradcheck(
     tolerance the largest relative error that is right.
     seed      of the output gradient, the coordinates and the directions.
 
-    Raises ValueError where there is nothing to compare: an output that is not float64, not finite, or not repeatable.
+    Raises ValueError where there is nothing to compare: an input or an output without elements, an output that is not
+    float64, not finite, or not repeatable.
     """
     rng = np.random.default_rng(seed)
     subject = _Subject(layer, x, target, training)
     y = subject.forward()
     subject.demand_repeatable(y)
     r = rng.standard_normal(y.shape) if target is None else np.ones(y.shape)
-    gradients = subject.backward(r)
+    gradients, accumulating = subject.gradients(r, tolerance)
     result = GradcheckResult(type(layer).__name__, tolerance)
     for name, array in subject.arrays.items():
         if name not in gradients and not subject.owes(name):
@@ -69,11 +72,16 @@ def gradcheck(
         if name not in gradients:
             report.complaint = "backward gives no gradient"
             continue
-        gradient = backend.to_numpy(gradients[name])
+        gradient = gradients[name]
         if gradient.shape != report.shape:
             report.complaint = f"its gradient has shape {gradient.shape}"
         elif not np.isfinite(gradient).all():
             report.complaint = f"its gradient is not finite at {np.argwhere(~np.isfinite(gradient))[0].tolist()}"
+        elif name in accumulating:
+            report.complaint = (
+                "the second of two equal passes gives another gradient: backward must assign it, not add to the last "
+                "one, which nothing clears"
+            )
         elif gradient.size:
             _check_array(report, subject, array, gradient, y, r, samples, rng)
     for name in gradients.keys() - subject.arrays.keys():
@@ -150,7 +158,7 @@ class _Subject:
     def __init__(self, layer: Any, x: Any, target: Any, training: bool) -> None:
         self.target, self.training = backend.asarray(target) if hasattr(target, "dtype") else target, training
         self.layer = _ready(layer)
-        self.x = backend.asarray(np.array(backend.to_numpy(x), dtype=np.float64))
+        self.x = _double(x)
         self.arrays = {"input": self.x, **getattr(self.layer, "params", {})}
 
     def forward(self) -> np.ndarray:
@@ -170,25 +178,60 @@ class _Subject:
         owner = getattr(self.layer, "layers", {}).get(name.rpartition(".")[0], self.layer)
         return not getattr(owner, "frozen", False)
 
-    def backward(self, r: np.ndarray) -> dict[str, Any]:
-        """The gradients by array name, copied: a layer may reuse its buffers in the next pass.
+    def gradients(self, r: np.ndarray, tolerance: float) -> tuple[dict[str, np.ndarray], set[str]]:
+        """The gradients by array name, and the names of those that a second pass does not give again.
 
-        Those of an earlier pass are forgotten first, so that they cannot stand in for one that is not given.
+        The arrays in `grads` are full of zeros before the first pass, of NaN before the second: where backward writes
+        nothing both stay, where it adds to them the NaN shows.
         """
+        first, second = self._backward(r, 0.0), self._backward(r, np.nan)
+        given, accumulating = {}, set()
+        for name in first.keys() & second.keys():
+            gradient, again = first[name], second[name]
+            if again.size and not gradient.any() and np.isnan(again).all():
+                continue
+            given[name] = gradient
+            told = np.isfinite(gradient) & (gradient != 0)
+            slack = tolerance * np.abs(gradient[told]).max(initial=0)
+            if again.shape != gradient.shape or not (np.abs(again[told] - gradient[told]) <= slack).all():
+                accumulating.add(name)
+        return given, accumulating
+
+    def _backward(self, r: np.ndarray, fill: float) -> dict[str, np.ndarray]:
+        """One pass, the arrays that lie in `grads` full of `fill` before it and put back after it.
+
+        The gradients are copies: a layer may reuse its buffers in the next pass.
+        """
+        held = []
         for part in getattr(self.layer, "layers", {"": self.layer}).values():
-            getattr(part, "grads", {}).clear()
+            grads = getattr(part, "grads", {})
+            for name, array in list(grads.items()):
+                before = copy.copy(array)
+                try:
+                    array[...] = fill
+                    held.append((array, before))
+                except (TypeError, ValueError):  # a number, or a view to read only: not what backward writes into
+                    grads[name] = None if array is None else backend.asarray(np.full(array.shape, fill))
+        self.forward()
+        dy = backend.asarray(r.copy())  # a gradient may be dy itself, and is filled in the next pass
         if self.target is not None:
             dx = self.layer.backward()
         elif "need_dx" in inspect.signature(self.layer.backward).parameters:  # a network, which else saves the work
-            dx = self.layer.backward(backend.asarray(r), need_dx=True)
+            dx = self.layer.backward(dy, need_dx=True)
         else:
-            dx = self.layer.backward(backend.asarray(r))
+            dx = self.layer.backward(dy)
         gradients = {"input": dx, **getattr(self.layer, "grads", {})}
-        return {name: gradient.copy() for name, gradient in gradients.items() if gradient is not None}
+        copies = {name: np.array(backend.to_numpy(a)) for name, a in gradients.items() if a is not None}
+        for array, before in reversed(held):  # two may share their memory
+            array[...] = before
+        return copies
 
     def demand_repeatable(self, y: np.ndarray) -> None:
         """Raise ValueError where y, the output, is nothing that differences could be taken of."""
         name = type(self.layer).__name__
+        if not (self.x.size and y.size):
+            shapes = f"an output of shape {y.shape} for an input of shape {tuple(self.x.shape)}"
+            raise ValueError(f"{name} gives {shapes}: there is nothing to compare")
         if y.dtype != np.float64:
             raise ValueError(f"{name} answers float64 in {y.dtype}: give it float64 parameters, and no float32 inside")
         if not np.isfinite(y).all():
@@ -213,8 +256,12 @@ def _ready(layer: Any) -> Any:
     there = all(backend.xp(value) is library for value in (*params.values(), *buffers.values()))
     if there and all(value.dtype == np.float64 for value in params.values()):
         return layer
-    layer = copy.deepcopy(layer)
-    for part in getattr(layer, "layers", {"": layer}).values():
-        part.params = {name: backend.asarray(value, "float64") for name, value in part.params.items()}
-        part.buffers = {name: backend.asarray(value, "float64") for name, value in getattr(part, "buffers", {}).items()}
-    return layer
+    grads = [value for value in getattr(layer, "grads", {}).values() if hasattr(value, "dtype")]
+    arrays = [*params.values(), *buffers.values(), *grads]
+    # The memo of what is copied already: wherever the layer holds one of these arrays, its copy holds the new one.
+    return copy.deepcopy(layer, {id(value): _double(value) for value in arrays})
+
+
+def _double(x: Any) -> Any:
+    """A copy in float64 where the backend in use computes."""
+    return backend.asarray(np.array(backend.to_numpy(x), dtype=np.float64))
