@@ -11,7 +11,7 @@ from typing import Any
 
 from scratchnet.backend import as_type, kernels_of
 from scratchnet.layers import BatchNorm1D, BatchNorm2D, Conv1D, Conv2D, Dense, Dropout, MaxPool1D, MaxPool2D, ReLU
-from scratchnet.layers.layer import Array, Layer
+from scratchnet.layers.layer import Array, Layer, check_gradient
 
 
 class Plain:
@@ -58,9 +58,12 @@ class ConvBlock:
         image, window = self._take(x)
         y = self._run(image, window, training)
         y = y[:, :, 0] if self._1d else y
-        return self._apart.forward(y) if self._apart else y
+        y = self._apart.forward(y) if self._apart else y
+        self._y_shape = y.shape
+        return y
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self.layers[-1], dy, self._y_shape)
         dy = self._apart.backward(dy) if self._apart else dy
         dy = as_type(dy, self._conv.params["weight"].dtype)
         dx = self._back(dy[:, :, None] if self._1d else dy)
@@ -206,6 +209,7 @@ class DenseBlock:
         return self._y
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self.layers[-1], dy, self._y.shape)
         dense, weight = self._dense, self._dense.params["weight"]
         dense.grads.clear()  # large: where nobody else holds them, their memory is used again
         dx, dweight, dbias = kernels_of(dy).dense_block_backward(

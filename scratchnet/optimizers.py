@@ -11,7 +11,8 @@ from scratchnet.layers.layer import Array
 class Optimizer:
     """Base: `step(params, grads)` changes, in place, those params that have a gradient.
 
-    Raises `ValueError` for a negative `lr`, `KeyError` where a gradient has no parameter of its name.
+    Raises `ValueError` for a negative `lr`, and where a gradient, or what was kept for it and loaded, is not of its
+    parameter's shape; `KeyError` where a gradient has no parameter of its name. No parameter has moved then.
     """
 
     slots: tuple[str, ...] = ()  # the arrays kept for each parameter
@@ -26,12 +27,16 @@ class Optimizer:
 
     def step(self, params: dict[str, Array], grads: dict[str, Array]) -> None:
         """One step, in place."""
-        self.steps += 1
         moved = {name: params[name] for name in grads}
         for state in self._state.values():
             for name, param in moved.items():
                 if name not in state:
                     state[name] = param * 0
+        for kind, arrays in {"gradient": grads, **self._state}.items():
+            for name, param in moved.items():
+                if arrays[name].shape != param.shape:
+                    raise ValueError(f"{name} has shape {tuple(param.shape)}, its {kind} {tuple(arrays[name].shape)}")
+        self.steps += 1
         if moved:
             state_lists = ([state[name] for name in moved] for state in self._state.values())
             self._update(list(moved.values()), list(grads.values()), *state_lists)

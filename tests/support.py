@@ -253,6 +253,15 @@ def run(layer, x, dy=None):
     return np.array(backend.to_numpy(y)), np.array(backend.to_numpy(dx)), grads
 
 
+def other_shapes(shape):
+    """Shapes of a dy that do not fit a y of this shape: another batch size, one or all axes of size 1 (which would
+    broadcast), the axes in another order, one axis more, one less."""
+    n, *rest = shape
+    batches = [(n + 1, *rest), (4 * n, *rest), (1, *rest)]
+    ones = [(*shape[:i], 1, *shape[i + 1 :]) for i in range(len(shape))]
+    return {*batches, *ones, (1,) * len(shape), (1,), shape[::-1], (*shape, 1), shape[:-1]} - {shape}
+
+
 class poisoned:  # noqa: N801 - used as a function
     """In here numpy.empty and numpy.empty_like give memory full of NaN (integers: of a value far out of range), bytes
     too, of which the CPU's kernels make the rooms that they use again; those that they have are forgotten."""

@@ -1,6 +1,8 @@
 """Layers in one pass give what they give one by one: convolution (+ normalisation) + ReLU + max-pool, dense + ReLU +
 dropout."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,7 +25,7 @@ from scratchnet.layers import (
     Tanh,
 )
 from scratchnet.network import Network
-from tests.support import assert_within, awkward, on_backend, poisoned, rounding, seeds
+from tests.support import assert_within, awkward, on_backend, other_shapes, poisoned, rounding, seeds
 
 
 @st.composite
@@ -276,6 +278,31 @@ def test_wrong_inputs_are_refused(layers, shape, fused):
     with pytest.raises(ValueError, match="takes"):
         for step in fuse(layers, fused):
             x = step.forward(x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "layers, shape",
+    [
+        ([Conv1D(1, 4, 3)], (2, 1, 9)),
+        ([Conv1D(1, 4, 3), ReLU(), MaxPool1D(2)], (2, 1, 9)),
+        ([Conv1D(1, 4, 3), MaxPool1D(2, ceil_mode=True)], (2, 1, 9)),
+        ([Conv2D(1, 4, 3), BatchNorm2D(4), ReLU()], (2, 1, 9, 7)),
+        ([Conv2D(1, 4, 3), BatchNorm2D(4), ReLU(), MaxPool2D(2)], (2, 1, 9, 7)),
+        ([Dense(5, 4), ReLU()], (2, 5)),
+        ([Dense(5, 4), ReLU(), Dropout(0.5)], (2, 5)),
+    ],
+)
+def test_gradients_of_another_shape_are_refused(backend, layers, shape, training):
+    for layer in layers:
+        layer.grads = {}
+    (step,) = fuse([on_backend(layer) for layer in layers], True)
+    y = step.forward(backends.asarray(np.ones(shape, "float32")), training)
+    for other in other_shapes(y.shape):
+        with pytest.raises(ValueError, match=re.escape(f"{layers[-1]!r} takes dy of shape {y.shape}, not {other}")):
+            step.backward(backends.asarray(np.ones(other, "float32")))
+    assert all(layer.grads == {} for layer in layers)
+    assert step.backward(y).shape == shape
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import pytest
 
 from scratchnet import backend as backends
 from scratchnet.gradcheck import gradcheck
-from scratchnet.layers import Conv1D, Dense, Dropout, Flatten, MaxPool1D, ReLU
+from scratchnet.layers import Conv1D, Dense, Dropout, Flatten, Layer, MaxPool1D, ReLU
 from scratchnet.network import Network
-from tests.support import off_zero
+from tests.support import off_zero, other_shapes
 
 X = off_zero(np.random.default_rng(1), (3, 2, 40))
 DY = np.random.default_rng(2).standard_normal((3, 4))
@@ -133,6 +133,30 @@ def test_nothing_runs_below_the_last_layer_that_trains(part, lowest):
         net.layers[name].backward = watched
     gradients(net)
     assert given[lowest] is None and given["back.output"] is not None
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_gradients_of_another_shape_are_refused(backend, fused):
+    """From the caller, and from a layer of one's own above the convolutions."""
+
+    class Careless(Layer):
+        def forward(self, x, training=False):
+            return x
+
+        def backward(self, dy):
+            return dy[:, :, :-1]
+
+    net = small(fused=fused)
+    net.forward(backends.asarray(X), training=True)
+    for shape in other_shapes(DY.shape):
+        with pytest.raises(ValueError, match=r"Dense\(6, 4\) takes dy of shape \(3, 4\), not "):
+            net.backward(backends.asarray(np.ones(shape)))
+    assert net.grads == {} and set(gradients(net)[0]) == set(NAMES)
+    front, back = net.groups["front"], net.groups["back"]
+    net = Network([("front", [*front, ("careless", Careless())]), ("back", back)], fused=fused)
+    net.forward(backends.asarray(X), training=True)
+    with pytest.raises(ValueError, match=r"ReLU\(\) takes dy of shape \(3, 3, 9\), not \(3, 3, 8\)"):
+        net.backward(backends.asarray(DY))
 
 
 def test_seeds_wrap_at_63_bits():

@@ -1,5 +1,7 @@
 """Nesterov SGD and Adam: their published recurrences over 50 random steps, on every backend."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -110,6 +112,26 @@ def test_strided_parameters_move_in_place(backend, make):
     make().step({"w": large[:, 1:4]}, {"w": backends.asarray(np.ones((4, 3)))})
     moved = backends.to_numpy(large)
     assert (moved[:, 1:4] < 1).all() and (moved[:, [0, 4, 5]] == 1).all()
+
+
+@pytest.mark.parametrize("make", [lambda: NesterovSGD(0.1), lambda: Adam(0.1)])
+@pytest.mark.parametrize("shape", [(1,), (4,), (4, 3), (3, 1), (1, 4), (12,), (3, 4, 1), (5, 4)])
+def test_gradients_of_another_shape_are_refused(backend, make, shape):
+    optimizer = make()
+    params = {name: backends.asarray(np.ones((3, 4), "float32")) for name in "ab"}
+    grads = {"a": backends.asarray(np.ones((3, 4), "float32")), "b": backends.asarray(np.ones(shape, "float32"))}
+    with pytest.raises(ValueError, match=re.escape(f"b has shape (3, 4), its gradient {shape}")):
+        optimizer.step(params, grads)
+    assert optimizer.steps == 0 and all((backends.to_numpy(param) == 1).all() for param in params.values())
+
+
+def test_so_is_the_state_of_another_network(backend):
+    small, large = ({"w": backends.asarray(np.ones(n, "float32"))} for n in (2, 4096))
+    other, optimizer = NesterovSGD(0.1), NesterovSGD(0.1)
+    other.step(small, small)
+    optimizer.load_state_dict(other.state_dict())
+    with pytest.raises(ValueError, match=r"w has shape \(4096,\), its velocity \(2,\)"):
+        optimizer.step(large, large)
 
 
 def test_wrong_settings_are_refused():

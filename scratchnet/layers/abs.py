@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scratchnet.backend import kernels_of
-from scratchnet.layers.layer import Array, Layer
+from scratchnet.layers.layer import Array, Layer, check_gradient
 
 
 class Abs(Layer):
@@ -14,4 +14,5 @@ class Abs(Layer):
         return kernels_of(x).abs_forward(x)
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self, dy, self._x.shape)
         return kernels_of(dy).abs_backward(dy, self._x)

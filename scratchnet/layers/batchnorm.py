@@ -6,7 +6,7 @@ import numpy as np
 
 from scratchnet.backend import as_type, kernels_of
 from scratchnet.layers.geometry import positive
-from scratchnet.layers.layer import Array, Layer
+from scratchnet.layers.layer import Array, Layer, check_gradient
 
 
 class BatchNorm1D(Layer):
@@ -64,6 +64,7 @@ class BatchNorm1D(Layer):
 
     def backward(self, dy: Array) -> Array:
         x, mean, var = self._saved
+        check_gradient(self, dy, x.shape)
         weight = self.params["weight"]
         dx, dweight, dbias = kernels_of(dy).batchnorm_backward(
             as_type(dy, weight.dtype), x, weight, mean, var, self.eps,

@@ -7,7 +7,7 @@ import numpy as np
 from scratchnet.backend import as_type, kernels_of
 from scratchnet.initializers import xavier_uniform
 from scratchnet.layers.geometry import Padding, Pair, check_padding, pad_2d, pair, positive
-from scratchnet.layers.layer import Array, Layer, check_shape
+from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
 
 
 class Conv2D(Layer):
@@ -51,9 +51,12 @@ class Conv2D(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self._x, self._pad = x, padding = self.take(x)
-        return kernels_of(x).conv2d_forward(x, self.params["weight"], self.params.get("bias"), self.stride, padding)
+        y = kernels_of(x).conv2d_forward(x, self.params["weight"], self.params.get("bias"), self.stride, padding)
+        self._y_shape = y.shape
+        return y
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self, dy, self._y_shape)
         x, weight, kernels = self._x, self.params["weight"], kernels_of(dy)
         dy = as_type(dy, weight.dtype)
         if not self.frozen:

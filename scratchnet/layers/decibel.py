@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from scratchnet.backend import xp
-from scratchnet.layers.layer import Array, Layer
+from scratchnet.layers.layer import Array, Layer, check_gradient
 
 
 class Decibel(Layer):
@@ -34,6 +34,7 @@ class Decibel(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self, dy, self._x.shape)
         np, x = xp(dy), self._x
         if self.top_db is not None:
             rows = dy.reshape(len(dy), -1)

@@ -7,7 +7,7 @@ import numpy as np
 from scratchnet.backend import as_type, kernels_of
 from scratchnet.initializers import xavier_uniform
 from scratchnet.layers.geometry import positive
-from scratchnet.layers.layer import Array, Layer, check_shape
+from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
 
 
 class Dense(Layer):
@@ -42,6 +42,7 @@ class Dense(Layer):
         return kernels_of(x).dense_forward(self._x, self.params["weight"], self.params.get("bias"))
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self, dy, (len(self._x), self.out_features))
         weight, kernels = self.params["weight"], kernels_of(dy)
         dy = as_type(dy, weight.dtype)
         if not self.frozen:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from scratchnet.layers.layer import Array, Layer
+from scratchnet.layers.layer import Array, Layer, check_gradient
 
 
 class Flatten(Layer):
     """x (N, …) → y (N, product of the rest), in C order: channels first, as in PyTorch."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._shape = x.shape
-        return x.reshape(len(x), -1)
+        y = x.reshape(len(x), -1)
+        self._shape, self._y_shape = x.shape, y.shape
+        return y
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self, dy, self._y_shape)
         return dy.reshape(self._shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scratchnet.backend import kernels_of
-from scratchnet.layers.layer import Array, Layer, check_shape
+from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
 
 
 class GlobalAveragePool2D(Layer):
@@ -14,8 +14,9 @@ class GlobalAveragePool2D(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         check_shape(self, x, 4, shape="(N, C, H, W)")
-        self._size = x.shape[2:]
+        self._shape = x.shape
         return kernels_of(x).global_avgpool2d_forward(x)
 
     def backward(self, dy: Array) -> Array:
-        return kernels_of(dy).global_avgpool2d_backward(dy, self._size)
+        check_gradient(self, dy, self._shape[:2])
+        return kernels_of(dy).global_avgpool2d_backward(dy, self._shape[2:])

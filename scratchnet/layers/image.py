@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scratchnet.layers.layer import Array, Layer, check_shape
+from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
 
 
 class Image(Layer):
@@ -13,7 +13,10 @@ class Image(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         check_shape(self, x, 3, shape="(N, H, W)")
-        return x[:, None]
+        y = x[:, None]
+        self._y_shape = y.shape
+        return y
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self, dy, self._y_shape)
         return dy[:, 0]

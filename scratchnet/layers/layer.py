@@ -28,7 +28,10 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, dy: Array) -> Array:
-        """The gradient with respect to the last forward's x, given dy, the one with respect to its y."""
+        """The gradient with respect to the last forward's x, given dy, the one with respect to its y.
+
+        Raises ValueError for a dy of another shape than y's.
+        """
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -43,3 +46,9 @@ def check_shape(layer: Layer, x: Array, ndim: int, channels: int | None = None, 
     """Raise a ValueError that says which shape `layer` takes, where x does not have it."""
     if x.ndim != ndim or (channels is not None and x.shape[1] != channels):
         raise ValueError(f"{layer!r} takes x of shape {shape}, not {tuple(x.shape)}")
+
+
+def check_gradient(layer: Layer, dy: Array, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError where dy is not of `shape`, that of the y which `layer` gave: a kernel would read past it."""
+    if dy.shape != shape:
+        raise ValueError(f"{layer!r} takes dy of shape {tuple(shape)}, not {tuple(dy.shape)}")

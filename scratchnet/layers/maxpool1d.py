@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scratchnet.backend import kernels_of
 from scratchnet.layers.geometry import Padding, check_padding, check_pool_padding, pad_1d, positive
-from scratchnet.layers.layer import Array, Layer, check_shape
+from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
 
 
 class MaxPool1D(Layer):
@@ -38,6 +38,7 @@ class MaxPool1D(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self, dy, self._argmax.shape)
         return kernels_of(dy).maxpool1d_backward(dy, self._argmax, self._length)
 
     def extra_repr(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scratchnet.backend import kernels_of
 from scratchnet.layers.geometry import Padding, Pair, check_padding, check_pool_padding, pad_2d, pair
-from scratchnet.layers.layer import Array, Layer, check_shape
+from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
 
 
 class MaxPool2D(Layer):
@@ -44,6 +44,7 @@ class MaxPool2D(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self, dy, self._argmax.shape)
         return kernels_of(dy).maxpool2d_backward(dy, self._argmax, self._size)
 
     def extra_repr(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scratchnet.backend import xp
-from scratchnet.layers.layer import Array, Layer, check_shape
+from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
 
 
 class Modulus(Layer):
@@ -29,6 +29,7 @@ class Modulus(Layer):
         return self._y
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self, dy, self._y.shape)
         np = xp(dy)
         if self.power == 2:
             scale = 2 * dy

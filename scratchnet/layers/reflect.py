@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scratchnet.backend import xp
-from scratchnet.layers.layer import Array, Layer, check_shape
+from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
 
 
 class ReflectPad1D(Layer):
@@ -20,11 +20,12 @@ class ReflectPad1D(Layer):
         check_shape(self, x, 3, shape="(N, C, T)")
         if x.shape[2] <= max(self.left, self.right):
             raise ValueError(f"{self!r} takes more than {max(self.left, self.right)} samples, not {x.shape[2]}")
-        self._length = x.shape[2]
+        self._shape = x.shape
         return xp(x).pad(x, ((0, 0), (0, 0), (self.left, self.right)), mode="reflect")
 
     def backward(self, dy: Array) -> Array:
-        left, right, length = self.left, self.right, self._length
+        left, right, (*others, length) = self.left, self.right, self._shape
+        check_gradient(self, dy, (*others, left + length + right))
         dx = dy[:, :, left : left + length].copy()
         if left:
             dx[:, :, 1 : left + 1] += dy[:, :, :left][:, :, ::-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scratchnet.layers.layer import Array, Layer
+from scratchnet.layers.layer import Array, Layer, check_gradient
 
 
 class Standardize(Layer):
@@ -15,9 +15,11 @@ class Standardize(Layer):
         self.mean, self.std = mean, std
 
     def forward(self, x: Array, training: bool = False) -> Array:
+        self._shape = x.shape
         return (x - x.dtype.type(self.mean)) * x.dtype.type(1 / self.std)
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self, dy, self._shape)
         return dy * dy.dtype.type(1 / self.std)
 
     def extra_repr(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scratchnet.backend import kernels_of
-from scratchnet.layers.layer import Array, Layer
+from scratchnet.layers.layer import Array, Layer, check_gradient
 
 
 class Tanh(Layer):
@@ -14,4 +14,5 @@ class Tanh(Layer):
         return self._y
 
     def backward(self, dy: Array) -> Array:
+        check_gradient(self, dy, self._y.shape)
         return kernels_of(dy).tanh_backward(dy, self._y)

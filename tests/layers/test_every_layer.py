@@ -1,13 +1,16 @@
 """What holds for every layer on every backend: right gradients, any memory layout, outputs written in full."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scratchnet import backend as backends
 from scratchnet import layers
 from scratchnet.gradcheck import gradcheck
-from tests.support import AWKWARD, LAYERS, assert_within, awkward, on_backend, poisoned, rounding, run
+from tests.support import AWKWARD, LAYERS, assert_within, awkward, on_backend, other_shapes, poisoned, rounding, run
 
 every_layer = pytest.mark.parametrize("name", LAYERS)
 
@@ -133,3 +136,15 @@ def test_frozen_layers_compute_no_parameter_gradients(name, backend, data):
     assert grads == {}
     if not name.startswith("BatchNorm"):  # which goes by its running statistics when it is frozen: test_batchnorm.py
         assert np.array_equal(dx_frozen, dx)
+
+
+@every_layer
+@given(data=st.data())
+def test_a_gradient_of_another_shape_is_refused(name, backend, data):
+    case = data.draw(LAYERS[name])
+    layer = on_backend(case.make())
+    shape = layer.forward(backends.asarray(case.x), training=True).shape
+    for other in other_shapes(shape):
+        with pytest.raises(ValueError, match=re.escape(f"{layer!r} takes dy of shape {shape}, not {other}")):
+            layer.backward(backends.asarray(np.ones(other)))
+    assert layer.grads == {} and run(layer, case.x)[1].shape == case.x.shape
