@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.backend import asarray, kernels_of, to_numpy
+from scratchnet import backend
 from scratchnet.layers.layer import Array
 
 
@@ -47,8 +47,8 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that a later `load_state_dict` needs to go on, as host arrays of its own."""
-        arrays = {f"{slot}.{name}": to_numpy(a).copy() for slot in self.slots for name, a in self._state[slot].items()}
-        return {"steps": np.array(self.steps), **arrays}
+        kept = {f"{slot}.{name}": a for slot in self.slots for name, a in self._state[slot].items()}
+        return {"steps": np.array(self.steps), **{name: backend.to_numpy(a).copy() for name, a in kept.items()}}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Go on from what `state_dict` gave."""
@@ -56,7 +56,7 @@ class Optimizer:
         for slot in self.slots:
             prefix = f"{slot}."
             self._state[slot] = {
-                k.removeprefix(prefix): asarray(a.copy()) for k, a in state.items() if k.startswith(prefix)
+                k.removeprefix(prefix): backend.asarray(a.copy()) for k, a in state.items() if k.startswith(prefix)
             }
 
 
@@ -73,7 +73,7 @@ class NesterovSGD(Optimizer):
         self.momentum = momentum
 
     def _update(self, params: list[Array], grads: list[Array], *state: list[Array]) -> None:
-        kernels_of(params[0]).nesterov_steps(params, grads, *state, self.lr, self.momentum, self.weight_decay)
+        backend.kernels_of(params[0]).nesterov_steps(params, grads, *state, self.lr, self.momentum, self.weight_decay)
 
 
 class Adam(Optimizer):
@@ -97,6 +97,6 @@ class Adam(Optimizer):
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
 
     def _update(self, params: list[Array], grads: list[Array], *state: list[Array]) -> None:
-        kernels_of(params[0]).adam_steps(
+        backend.kernels_of(params[0]).adam_steps(
             params, grads, *state, self.steps, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay
         )
