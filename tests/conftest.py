@@ -23,6 +23,23 @@ CHOSEN = os.environ.get("SCRATCHNET_TEST_BACKENDS", "reference cpu cuda").split(
 BACKENDS = [pytest.param(name, marks=pytest.mark.gpu if name == "cuda" else ()) for name in CHOSEN]
 
 
+# Their tests share trained runs, which every worker would have to train.
+TOGETHER = ("tests/cli", "tests/experiments/figures")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A module's tests go to one worker, and so do those of a folder of `TOGETHER`."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            folder = nodeid.partition("::")[0].rpartition("/")[0]
+            return folder if folder in TOGETHER else super()._split_scope(nodeid)
+
+    return ByFolder(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request):
     """Runs the test on every backend that is there; its value is the backend's name."""
