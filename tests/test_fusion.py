@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from scratchnet import backend as backends
 from scratchnet.fusion import ConvBlock, DenseBlock, NormBlock, Plain, fuse
-from scratchnet.gradcheck import suite
 from scratchnet.layers import (
     BatchNorm1D,
     BatchNorm2D,
@@ -24,7 +23,6 @@ from scratchnet.layers import (
     ReLU,
     Tanh,
 )
-from scratchnet.network import Network
 from tests.support import assert_within, awkward, on_backend, other_shapes, poisoned, rounding, seeds
 
 
@@ -360,18 +358,6 @@ def test_a_ceiling_pool_is_part_of_the_pass_where_no_window_hangs_over(backend, 
     assert apart or y.shape == (1, 2, 1, 12)
 
 
-def test_a_network_leaves_its_layers_as_it_found_them(backend):
-    """Its lowest layer computes no gradient of the input for the network; asked by itself, it does."""
-    layer = Dense(3, 2, rng=np.random.default_rng(0))
-    net = Network([("all", [("one", layer)])])
-    net.fused = False
-    net.to(backends.current())
-    x, dy = (backends.asarray(np.ones(shape, np.float32)) for shape in ((4, 3), (4, 2)))
-    net.forward(x, training=True)
-    assert net.backward(dy) is None
-    assert layer.need_dx and layer.backward(dy).shape == x.shape
-
-
 @pytest.mark.parametrize("kind", [Conv1D, ReLU, MaxPool1D, Dense, Dropout])
 def test_a_subclass_runs_by_itself(kind):
     """It may do something else than the kernel of its base."""
@@ -382,15 +368,6 @@ def test_a_subclass_runs_by_itself(kind):
     steps = fuse(layers, fused=True)
     assert [layer for step in steps for layer in step.layers] == layers
     assert next(type(step) for step in steps if layers[at] in step.layers) is Plain
-
-
-def test_a_layer_whose_file_was_changed_is_found_out(monkeypatch, capsys):
-    """The network goes on with the kernel; the gradient check says so."""
-    monkeypatch.setattr(ReLU, "forward", lambda relu, x, training=False: x * (1 - 0.9 * (x < 0)))
-    assert suite.main(["sbcnn", "--backend", "cpu"]) == 1
-    assert suite.OTHERWISE in capsys.readouterr().out
-    monkeypatch.undo()
-    assert suite.main(["sbcnn", "--backend", "cpu"]) == 0
 
 
 def test_what_becomes_a_block():

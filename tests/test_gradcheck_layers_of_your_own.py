@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from scratchnet.gradcheck import gradcheck
-from scratchnet.layers import Dense
+from scratchnet.gradcheck import gradcheck, suite
+from scratchnet.layers import Dense, ReLU
 from scratchnet.network import Network
 
 X = np.random.default_rng(0).standard_normal((3, 4))
@@ -221,3 +221,12 @@ def test_so_is_an_output_without_elements():
         gradcheck(Nothing(), X)
     with pytest.raises(ValueError, match="there is nothing to compare"):
         gradcheck(Dense(4, 2), np.zeros((0, 4)))
+
+
+def test_a_layer_whose_file_was_changed_is_found_out(monkeypatch, capsys):
+    """The network goes on with the kernel; the gradient check says so."""
+    monkeypatch.setattr(ReLU, "forward", lambda relu, x, training=False: x * (1 - 0.9 * (x < 0)))
+    assert suite.main(["sbcnn", "--backend", "cpu"]) == 1
+    assert suite.OTHERWISE in capsys.readouterr().out
+    monkeypatch.undo()
+    assert suite.main(["sbcnn", "--backend", "cpu"]) == 0

@@ -245,3 +245,15 @@ def test_batches_without_training_do_not_depend_on_each_other(backend):
 def test_it_prints_what_it_is():
     text = repr(small())
     assert "front.conv1" in text and "Conv1D(2, 4, kernel_size=5, stride=2)" in text
+
+
+def test_a_network_leaves_its_layers_as_it_found_them(backend):
+    """Its lowest layer computes no gradient of the input for the network; asked by itself, it does."""
+    layer = Dense(3, 2, rng=np.random.default_rng(0))
+    net = Network([("all", [("one", layer)])])
+    net.fused = False
+    net.to(backends.current())
+    x, dy = (backends.asarray(np.ones(shape, np.float32)) for shape in ((4, 3), (4, 2)))
+    net.forward(x, training=True)
+    assert net.backward(dy) is None
+    assert layer.need_dx and layer.backward(dy).shape == x.shape
