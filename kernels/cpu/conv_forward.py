@@ -9,11 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from scratchnet.kernels.cpu import lowering, parallel, winograd
+from scratchnet.kernels.cpu import kept, lowering, parallel, winograd
 from scratchnet.kernels.cpu.panels import Panels
 from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.processor import BYTES
-from scratchnet.kernels.cpu.vectors import exceeds, load, splat_int, store, where
+from scratchnet.kernels.cpu.vectors import exceeds, lanes_of, load, splat_int, store, where
+
+SHARE = 2_000_000  # multiplications from which a sample's channels are a thread's work
 
 
 def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=None, keep=True):
@@ -23,41 +25,58 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
     `mask`, x counts where that is not 0 or less. With `keep`, what is made of the weights is kept for the next call.
     """
     n, channels, height, width = x.shape
-    out_channels, _, kh, kw = weight.shape
-    geometry = lowering.lower(channels, (height, width), (kh, kw), stride, padding)
-    y = parallel.empty((n, *pool_shape((geometry.rows, geometry.columns), pool), out_channels), x.dtype)
+    geometry = lowering.lower(channels, (height, width), weight.shape[2:], stride, padding)
+    size = n, *pool_shape((geometry.rows, geometry.columns), pool)
     place_type = np.int16 if geometry.positions <= np.iinfo(np.int16).max else np.int32
-    argmax = parallel.empty(y.shape if pool else (0, *y.shape[1:]), place_type)
     window = pool_window(geometry.columns, pool, relu, turned)
-    pairs = pool is None and winograd.pays(geometry, n, out_channels, stride, relu)
-    pieces, columns = geometry.pieces(n, 2 if pairs else 1), geometry.columns
-    samples = max(part.stop - part.start for part in pieces)
-    if pairs:
-        columns += columns % 2
-        to_map = winograd.Pairs(geometry, samples, weight, bias, stride, keep)
-    else:
-        to_map = _Windows(geometry, samples, weight, bias)
+    pairs = pool is None and winograd.pays(geometry, n, len(weight), stride, relu)
+    pieces, columns = geometry.pieces(n, 2 if pairs else 1), geometry.columns + (pairs and geometry.columns % 2)
+    samples, way = max(part.stop - part.start for part in pieces), winograd.Pairs if pairs else _Windows
+    shares = _shares(n, geometry, weight)
+
+    def made():
+        return [way.arrange(weight[share], None if bias is None else bias[share], stride) for share in shares]
+
+    panels = kept.of([weight, bias], (pairs, stride, len(shares)), made) if keep else made()
+    to_maps = [way(geometry, samples, of_share, stride) for of_share in panels]
+    ys = [parallel.empty((*size, share.stop - share.start), x.dtype) for share in shares]
+    argmaxes = [parallel.empty(y.shape if pool else (0, *y.shape[1:]), place_type) for y in ys]
 
     def piece(i: int) -> None:
-        part = pieces[i]
+        part, share = pieces[i // len(shares)], i % len(shares)
+        y, argmax = ys[share], argmaxes[share]
         buffer = geometry.buffer(samples, x.dtype)
         geometry.fill(buffer, x[part] if mask is None else np.where(mask[part] <= 0, 0, x[part]))
-        conv_map = to_map(buffer, len(y[part]))
+        conv_map = to_maps[share](buffer, len(y[part]))
         if pool:
             pool_maps(conv_map, geometry.positions, window, y[part], argmax[part])
         else:
             _copy(conv_map, columns, relu, y[part])
 
-    parallel.run(piece, len(pieces))
+    parallel.run(piece, len(pieces) * len(shares))
+    y, argmax = (of[0] if len(of) == 1 else np.concatenate(of, axis=-1) for of in (ys, argmaxes))
     return y.transpose(0, 3, 1, 2), argmax.transpose(0, 3, 1, 2)
+
+
+def _shares(n, geometry, weight):
+    """All output channels; or, where there are fewer samples than threads, whole vectors of them for each thread."""
+    vectors = -(-len(weight) // lanes_of(weight.dtype))
+    most = n * geometry.positions * weight.size // SHARE
+    count = max(1, min(parallel.threads() // max(1, n), vectors, most))
+    edges = [min(len(weight), i * vectors // count * lanes_of(weight.dtype)) for i in range(count + 1)]
+    return [slice(begin, end) for begin, end in zip(edges, edges[1:])]
 
 
 class _Windows:
     """The convolution as it is written: every output the product of its window with the weights."""
 
-    def __init__(self, geometry, samples, weight, bias):
-        self.geometry, self.offsets = geometry, geometry.offsets_of(samples)
-        self.panels = Panels(lowering.rows_of(weight), bias, geometry.runs)
+    def __init__(self, geometry, samples, panels, stride):
+        self.geometry, self.panels, self.offsets = geometry, panels, geometry.offsets_of(samples)
+
+    @staticmethod
+    def arrange(weight, bias, stride):
+        """The weights as the register kernel reads them."""
+        return Panels(lowering.rows_of(weight), bias, weight.shape[2])
 
     def __call__(self, buffer, samples):
         """The map of some samples, (positions, channels and more)."""

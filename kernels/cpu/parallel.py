@@ -30,7 +30,7 @@ LINE = 64  # bytes of a cache line
 _rooms: list[np.ndarray] = []
 _count: int | None = None
 _pool: ThreadPoolExecutor | None = None
-_callers, _limit = 0, None  # how many callers want BLAS on one thread, and what it had before
+_callers, _before = 0, []  # how many callers want BLAS on one thread, and what each library had before
 _lock = threading.Lock()
 _inside = threading.local()
 
@@ -87,10 +87,12 @@ def run(task: Callable[[int], Any], pieces: int) -> None:
 @contextmanager
 def _one_blas_thread() -> Iterator[None]:
     """BLAS works on one thread in each of ours; when the last of several callers leaves, on as many as before."""
-    global _callers, _limit
+    global _callers, _before
     with _lock:
         if _callers == 0:
-            _limit = _blas().limit(limits=1, user_api="blas")
+            _before = [library.get_num_threads() for library in _blas().lib_controllers]
+            for library in _blas().lib_controllers:
+                library.set_num_threads(1)
         _callers += 1
     try:
         yield
@@ -98,7 +100,8 @@ def _one_blas_thread() -> Iterator[None]:
         with _lock:
             _callers -= 1
             if _callers == 0:
-                _limit.restore_original_limits()
+                for library, count in zip(_blas().lib_controllers, _before):
+                    library.set_num_threads(count)
 
 
 def part(index: int, length: int, parts: int = PARTS) -> tuple[int, int]:
@@ -172,7 +175,7 @@ def _blas():
     """Handles of the BLAS libraries in this process, found once: looking for them takes milliseconds."""
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _executor() -> ThreadPoolExecutor:

@@ -16,12 +16,10 @@ the plain convolution does: those of three blocks hardly more, those of two √1
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 from numba import njit
 
-from scratchnet.kernels.cpu import kept, lowering
+from scratchnet.kernels.cpu import lowering
 from scratchnet.kernels.cpu.panels import Panels
 from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.processor import BYTES
@@ -46,14 +44,24 @@ def pays(geometry, n, out_channels, stride, two) -> bool:
 class Pairs:
     """The maps of such a convolution, two outputs of a row at a time."""
 
-    def __init__(self, geometry, samples, weight, bias, stride, keep):
-        self.geometry, self.samples = geometry, samples
+    def __init__(self, geometry, samples, panels, stride):
+        self.geometry, self.samples, self.panels = geometry, samples, panels
         block, size = stride[1] * geometry.channels, (geometry.height, -(-geometry.columns // 2))
         self.terms = lowering.lower(block, size, (geometry.runs, 1), (stride[0], 1), ((0, 0), (0, 0)))  # one a pair
-        what = "pairs", geometry.runs, block
-        made = partial(_panels, weight, bias, geometry.runs, block)
-        self.panels = kept.of([weight, bias], what, made) if keep else made()
         self.offsets = self.terms.offsets_of(samples)
+
+    @staticmethod
+    def arrange(weight, bias, stride):
+        """The weights of the products, as the register kernel reads them; the first has the bias."""
+        runs, block = weight.shape[2], stride[1] * weight.shape[1]
+        g = np.moveaxis(lowering.rows_of(weight).reshape(len(weight), runs, -1, block), 2, 0)
+        half = g.dtype.type(0.5)
+        if len(g) == 2:
+            kernels = [g[0] + g[1], g[0], g[1]]
+        else:
+            kernels = [(g[0] + g[1] + g[2]) * half, (g[0] - g[1] + g[2]) * half, g[0], g[2]]
+        rows = [kernel.reshape(len(weight), -1) for kernel in kernels]
+        return [Panels(row, bias if i == 0 else None, runs) for i, row in enumerate(rows)]
 
     def __call__(self, buffer, samples):
         """The map of some samples, (positions, channels and more), a row filled up to an even number of positions."""
@@ -78,18 +86,6 @@ class Pairs:
         multiply(-2, even)
         multiply(-1, odd)
         return conv_map.reshape(-1, channels)
-
-
-def _panels(weight, bias, runs, block):
-    """The weights of the products; the first has the bias."""
-    g = np.moveaxis(lowering.rows_of(weight).reshape(len(weight), runs, -1, block), 2, 0)
-    half = g.dtype.type(0.5)
-    if len(g) == 2:
-        kernels = [g[0] + g[1], g[0], g[1]]
-    else:
-        kernels = [(g[0] + g[1] + g[2]) * half, (g[0] - g[1] + g[2]) * half, g[0], g[2]]
-    rows = [kernel.reshape(len(weight), -1) for kernel in kernels]
-    return [Panels(row, bias if i == 0 else None, runs) for i, row in enumerate(rows)]
 
 
 def _combine(image, block, terms, row_step):
