@@ -133,6 +133,7 @@ class NormBlock(ConvBlock):
         super().__init__(conv, relu, pool)
         self.layers.insert(1, norm)
         self._norm = norm
+        self._folded: list[Array] = []  # weights and bias with the normalisation in them
 
     def forget(self) -> None:
         super().forget()
@@ -153,8 +154,12 @@ class NormBlock(ConvBlock):
         self._inverse = 1 / (var + norm.eps) ** 0.5
         self._scale = gamma * self._inverse
         self._away = -mean if bias is None else bias - mean
-        shift = self._away * self._scale + beta
-        return self._convolve(image, _times(weight, self._scale), shift, self._activation, window)
+        folded = [_times(weight, self._scale), self._away * self._scale + beta]
+        if [(type(a), a.dtype) for a in self._folded] != [(type(a), a.dtype) for a in folded]:
+            self._folded = folded  # the first, or on another backend
+        for place, new in zip(self._folded, folded):
+            place[...] = new  # where they were: the kernels keep what they make of weights that are the same
+        return self._convolve(image, self._folded[0], self._folded[1], self._activation, window)
 
     def _back(self, dy: Array) -> Array:
         back = self._through_weights if self._batch is None else self._through_statistics

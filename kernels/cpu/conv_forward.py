@@ -15,7 +15,7 @@ from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.processor import BYTES
 from scratchnet.kernels.cpu.vectors import exceeds, lanes_of, load, splat_int, store, where
 
-SHARE = 2_000_000  # multiplications from which a sample's channels are a thread's work
+SHARE = 2_000_000  # multiplications from which some of the channels are a thread's work
 
 
 def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=None, keep=True):
@@ -59,10 +59,13 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
 
 
 def _shares(n, geometry, weight):
-    """All output channels; or, where there are fewer samples than threads, whole vectors of them for each thread."""
+    """All output channels; or, where there are several threads for each sample, whole vectors of them for each.
+
+    Two vectors at least, where there are more: a panel has no fewer.
+    """
     vectors = -(-len(weight) // lanes_of(weight.dtype))
     most = n * geometry.positions * weight.size // SHARE
-    count = max(1, min(parallel.threads() // max(1, n), vectors, most))
+    count = max(1, min(parallel.threads() // max(1, n), -(-vectors // 2), most))
     edges = [min(len(weight), i * vectors // count * lanes_of(weight.dtype)) for i in range(count + 1)]
     return [slice(begin, end) for begin, end in zip(edges, edges[1:])]
 

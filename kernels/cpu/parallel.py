@@ -1,9 +1,9 @@
 """Pieces of work on a few threads, none of which fights with BLAS.
 
 Each thread runs Numba code and BLAS products that release the GIL, and BLAS itself gets one thread: two pools of
-threads that spin against each other cost a factor of three. What a piece computes never depends on which thread takes
-it, nor on how many there are; sums over pieces are added in a fixed order. So a result is the same, bit for bit, on any
-number of threads.
+threads that spin against each other cost a factor of three. No number depends on which thread takes a piece, nor on how
+many threads there are; sums over pieces are added in a fixed order. So a result is the same, bit for bit, on any number
+of threads.
 """
 
 from __future__ import annotations
@@ -91,8 +91,7 @@ def _one_blas_thread() -> Iterator[None]:
     with _lock:
         if _callers == 0:
             _before = [library.get_num_threads() for library in _blas().lib_controllers]
-            for library in _blas().lib_controllers:
-                library.set_num_threads(1)
+            _set_blas([1] * len(_before))
         _callers += 1
     try:
         yield
@@ -100,8 +99,20 @@ def _one_blas_thread() -> Iterator[None]:
         with _lock:
             _callers -= 1
             if _callers == 0:
-                for library, count in zip(_blas().lib_controllers, _before):
-                    library.set_num_threads(count)
+                _set_blas(_before)
+
+
+def _set_blas(counts: list[int]) -> None:
+    """Give each BLAS library so many threads, whoever has set them before.
+
+    From version 3.8, threadpoolctl lets the thread that sets OpenBLAS's number first be the only one that can, until it
+    lets go: the last of several callers might be another than the first, and the caller's program wants its turn, too.
+    """
+    for library, count in zip(_blas().lib_controllers, counts):
+        let_go = getattr(library, "clear_controlling_thread", lambda force: None)
+        let_go(force=True)
+        library.set_num_threads(count)
+        let_go(force=True)
 
 
 def part(index: int, length: int, parts: int = PARTS) -> tuple[int, int]:

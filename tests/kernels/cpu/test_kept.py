@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from scratchnet import nets
 from scratchnet.kernels import cpu, reference
-from scratchnet.kernels.cpu import kept
+from scratchnet.kernels.cpu import conv_forward, kept, winograd
+from scratchnet.kernels.cpu.panels import Panels
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +34,43 @@ def test_made_once_and_again_after_any_change():
     assert kept.of([weight, None], ("a",), make) == 6
 
 
-def test_strided_weights_and_no_more_than_so_many():
+def test_strided_weights_and_no_more_than_so_many_bytes(monkeypatch):
     whole = np.arange(24, dtype=np.float64).reshape(4, 6)
-    for k in range(kept.LAYERS + 3):
+    monkeypatch.setattr(kept, "MOST", 5 * whole[:, ::2].nbytes)
+    for k in range(8):
         assert kept.of([whole[:, ::2]], (k,), lambda k=k: k) == k
-    assert len(kept._made) == kept.LAYERS
-    assert kept.of([whole[:, ::2]], (5,), lambda: "anew") == 5
+    assert len(kept._made) == 5
+    assert kept.of([whole[:, ::2]], (3,), lambda: "anew") == 3
     assert kept.of([whole[:, ::2]], (2,), lambda: "anew") == "anew"
+    assert kept.of([np.zeros(61)], (), lambda: "too large to be kept") == "too large to be kept" and not kept._made
+
+
+@pytest.mark.parametrize("length", [1, 2, kept.BLOCK - 1, kept.BLOCK, kept.BLOCK + 1, 3 * kept.BLOCK + 5])
+def test_one_bit_anywhere_is_a_difference(length):
+    numbers = np.random.default_rng(0).integers(0, 1 << 32, length, np.uint32)
+    assert kept._same(numbers, numbers.copy())
+    for place in {0, length // 2, length - 1}:
+        for bit in (0, 31):
+            other = numbers.copy()
+            other[place] ^= np.uint32(1 << bit)
+            assert not kept._same(numbers, other)
+
+
+@pytest.mark.parametrize("name", [*nets.NETS, *nets.RIVALS])
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_second_prediction_arranges_no_weights(name, n, monkeypatch):
+    made = []
+    for module in (conv_forward, winograd):
+        monkeypatch.setattr(module, "Panels", lambda *given: made.append(1) or Panels(*given))
+    net = nets.build(name, 3, rng=np.random.default_rng(0))
+    shape = (20992,) if name in ("heurinet", "mstnet", "melnet") else (60, 41)
+    x = np.random.default_rng(1).standard_normal((n, 1, *shape), np.float32)
+    first = net.forward(x)
+    assert made
+    made.clear()
+    assert np.array_equal(net.forward(x), first) and not made
+    next(iter(net.params.values()))[...] *= 2
+    assert not np.array_equal(net.forward(x), first) and made
 
 
 def test_layers_of_one_shape_do_not_disturb_each_other():

@@ -111,6 +111,34 @@ def test_blas_gets_its_threads_back_from_the_last_caller():
         assert blas_threads() == before
 
 
+def test_blas_gets_its_threads_back_whichever_thread_comes_and_goes_first():
+    """Two threads at a time, one after the other; and nobody is left the only one that may set BLAS's number."""
+    within = []
+
+    def second(step):
+        with parallel._one_blas_thread():
+            within.append(blas_threads())
+            step.wait()  # the first has come,
+            step.wait()  # and gone
+
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        for _ in range(2):
+            step = threading.Barrier(2, timeout=5)
+            other = threading.Thread(target=second, args=(step,))
+            with parallel._one_blas_thread():
+                other.start()
+                step.wait()
+            step.wait()
+            other.join()
+            assert blas_threads() == before and within[-1] == [1] * len(before)
+        found = []
+        other = threading.Thread(target=lambda: parallel.run(lambda piece: found.append(blas_threads()), 1))
+        other.start()
+        other.join()
+        assert found == [[1] * len(before)] and blas_threads() == before
+
+
 def test_a_wrong_number_of_threads():
     with pytest.raises(ValueError, match="at least 1, not 0"):
         parallel.threads(0)

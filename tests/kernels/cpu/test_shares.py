@@ -1,4 +1,4 @@
-"""Where there are fewer samples than threads, each thread computes some of the channels: the same numbers."""
+"""Where there are several threads for each sample, each computes some of the channels: the same numbers."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_one_sample_is_the_same_bit_for_bit_on_one_thread(block, with_bias, thre
         assert np.array_equal(y, one) and y.strides == one.strides
         assert (saved is None) == (saved_one is None) and (saved is None or np.array_equal(saved, saved_one))
     several, alone = shares[0], shares[1]
-    assert len(alone) == 1 and (len(several) > 1 or out_channels < 16)
+    assert len(alone) == 1 and (len(several) > 1 or out_channels < 32)
 
 
 def test_channels_are_shared_by_whole_vectors(threads, monkeypatch):
@@ -69,11 +69,13 @@ def test_channels_are_shared_by_whole_vectors(threads, monkeypatch):
             shares = conv_forward._shares(n, geometry, weight)
             assert [c for share in shares for c in range(share.start, share.stop)] == list(range(out_channels))
             assert all(share.start % lanes == 0 and share.start < share.stop for share in shares)
-            assert n == 0 or len(shares) == max(1, min(threads // n, -(-out_channels // lanes)))
-    work = 46 * weight.size
-    for share, count in ((work, 1), (work // 2, 2), (work // 2 + 1, 1)):
-        monkeypatch.setattr(conv_forward, "SHARE", share)
-        assert len(conv_forward._shares(1, geometry, weight)) == count
+            assert n == 0 or len(shares) == max(1, min(threads // n, -(-out_channels // (2 * lanes))))
+    for n in (1, 3):
+        work = 46 * weight.size * n
+        parallel.threads(2 * n)
+        for share, count in ((work, 1), (work // 2, 2), (work // 2 + 1, 1)):
+            monkeypatch.setattr(conv_forward, "SHARE", share)
+            assert len(conv_forward._shares(n, geometry, weight)) == count
 
 
 def test_what_is_kept_of_one_cut_is_not_taken_for_another(threads, monkeypatch):
