@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numba import config
 
 from scratchnet import nets
 from scratchnet.kernels import cpu, reference
@@ -56,6 +57,7 @@ def test_one_bit_anywhere_is_a_difference(length):
             assert not kept._same(numbers, other)
 
 
+@pytest.mark.skipif(config.DISABLE_JIT, reason="takes minutes without the compiler")
 @pytest.mark.parametrize("name", [*nets.NETS, *nets.RIVALS])
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_second_prediction_arranges_no_weights(name, n, monkeypatch):
