@@ -43,6 +43,8 @@ def test_strided_weights_and_no_more_than_so_many_bytes(monkeypatch):
     assert len(kept._made) == 5
     assert kept.of([whole[:, ::2]], (3,), lambda: "anew") == 3
     assert kept.of([whole[:, ::2]], (2,), lambda: "anew") == "anew"
+    monkeypatch.setattr(kept, "MOST", kept.MOST - 1)  # one byte too many
+    assert kept.of([whole[:, ::2]], (2,), lambda: "not made") == "anew" and len(kept._made) == 4
     assert kept.of([np.zeros(61)], (), lambda: "too large to be kept") == "too large to be kept" and not kept._made
 
 
