@@ -109,10 +109,10 @@ def _set_blas(counts: list[int]) -> None:
     lets go: the last of several callers might be another than the first, and the caller's program wants its turn, too.
     """
     for library, count in zip(_blas().lib_controllers, counts):
-        let_go = getattr(library, "clear_controlling_thread", lambda force: None)
+        let_go = getattr(library, "clear_controlling_thread", lambda force=False: None)
         let_go(force=True)
         library.set_num_threads(count)
-        let_go(force=True)
+        let_go()
 
 
 def part(index: int, length: int, parts: int = PARTS) -> tuple[int, int]:

@@ -139,6 +139,33 @@ def test_blas_gets_its_threads_back_whichever_thread_comes_and_goes_first():
         assert found == [[1] * len(before)] and blas_threads() == before
 
 
+def test_blas_obeys_and_is_let_go_whoever_else_sets_its_threads():
+    """A thread of the caller's program has set them and lives on; and after us others can set them, too."""
+    step, within = threading.Barrier(2, timeout=5), []
+
+    def another():
+        for library in parallel._blas().lib_controllers:
+            library.set_num_threads(2)
+        step.wait()
+        step.wait()
+
+    def later():
+        with threadpool_limits(1, user_api="blas"):
+            within.append(blas_threads())
+
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+    others = [threading.Thread(target=target) for target in (another, later)]
+    others[0].start()
+    step.wait()
+    parallel.run(lambda piece: within.append(blas_threads()), 1)
+    step.wait()
+    others[0].join()
+    others[1].start()
+    others[1].join()
+    assert within == [[1] * len(before)] * 2
+
+
 def test_a_wrong_number_of_threads():
     with pytest.raises(ValueError, match="at least 1, not 0"):
         parallel.threads(0)
