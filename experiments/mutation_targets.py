@@ -29,10 +29,7 @@ def _layer(name: str, test: str) -> Target:
 CHOICES = "_layout|fewest|_vectors|_turned|_density|_skips_zeros|_tall|pieces?|_prefetch.*"
 CPU_FILES = {
     "conv_dense": (CPU_TESTS, "blocks or conv"),
-    "conv_forward": (
-        f"{CPU_TESTS} tests/kernels/cpu/test_shares.py",
-        "blocks or nan or one_ or vectors",
-    ),
+    "conv_forward": (f"{CPU_TESTS} tests/kernels/cpu/test_shares.py", "blocks or nan or one_ or vectors"),
     "conv_sparse": (CPU_TESTS, "blocks"),
     "conv_weight": (CPU_TESTS, "blocks or conv"),
     "convolution": (CPU_TESTS, "blocks or conv or nan"),

@@ -61,7 +61,7 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
 def _shares(n, geometry, weight):
     """All output channels; or, where there are several threads for each sample, whole vectors of them for each.
 
-    Two vectors at least, where there are more: a panel has no fewer.
+    As many shares as there are pairs of vectors, at most: a panel has no fewer than two.
     """
     vectors = -(-len(weight) // lanes_of(weight.dtype))
     most = n * geometry.positions * weight.size // SHARE
