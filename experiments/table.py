@@ -38,12 +38,20 @@ Row = dict[str, Any]
 
 
 def folders(path: Path) -> Iterator[Path]:
-    """Every run folder at or below `path`; of a cross-validation, those of its folds."""
+    """Every run folder at or below `path`; of a cross-validation, those of its folds.
+
+    Raises `InputError` where a finished cross-validation is without a fold: its means would be of the others alone.
+    """
     if (path / CONFIG).is_file():
         settings = read_json(path / CONFIG)
         if not isinstance(settings, dict) or settings.get("split") != "cv":
             yield path
             return
+        whole = RunFolder(path)
+        folds = map(int, (whole.result() or {}).get("folds", ()))
+        missing = [fold for fold in folds if not (whole.fold(fold) / RESULT).is_file()]
+        if missing:
+            raise InputError(f"{path}: finished, but without fold {missing[0]}; put it back, or name the others")
     inside = [child for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")]
     for child in sorted(inside, key=_natural):
         yield from folders(child)

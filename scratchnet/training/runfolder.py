@@ -286,7 +286,8 @@ def _is_config(value: Any) -> bool:
 
 def _is_result(value: Any) -> bool:
     """Whether this is the result.json of a run on one split, or on all folds in turn."""
-    split = {"test_fold", "valid_fold"} <= _keys(value) or "folds" in _keys(value)
+    folds = _keys(value.get("folds")) if _keys(value) else ()
+    split = {"test_fold", "valid_fold"} <= _keys(value) or (folds and all(map(str.isdigit, folds)))
     if not split or not {"net", "seed", "test", "phases", "training_seconds"} <= value.keys():
         return False
     return isinstance(value["phases"], dict) and all(map(_are_figures, [value["test"], *value["phases"].values()]))

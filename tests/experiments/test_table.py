@@ -87,6 +87,16 @@ def test_what_holds_no_run_is_named(tmp_path, capsys):
         assert words in capsys.readouterr().err
 
 
+def test_a_finished_cross_validation_without_one_of_its_folds_is_named(runs, tmp_path, capsys):
+    shutil.copytree(runs / "cv", tmp_path / "cv")
+    shutil.rmtree(tmp_path / "cv" / "fold2")
+    assert table.main([str(tmp_path)]) == 2
+    assert "finished, but without fold 2" in capsys.readouterr().err
+    assert len(table.find([tmp_path / "cv" / "fold1", tmp_path / "cv" / "fold3"])) == 2  # the way out
+    (tmp_path / "cv" / "result.json").unlink()  # one that has yet to train a fold
+    assert len(table.find([tmp_path])) == 2
+
+
 def test_two_collections_are_two_systems(runs, tmp_path, capsys):
     """A run on a folder of sounds is one of that folder's, whatever other folders are called."""
     paths = []
