@@ -11,6 +11,7 @@ import pytest
 from experiments import table
 from experiments.figures.runs import Run, by_system
 from scratchnet import train
+from scratchnet.errors import InputError
 from scratchnet.training.config import resolve
 from scratchnet.training.runfolder import RunFolder
 
@@ -95,6 +96,15 @@ def test_a_finished_cross_validation_without_one_of_its_folds_is_named(runs, tmp
     assert len(table.find([tmp_path / "cv" / "fold1", tmp_path / "cv" / "fold3"])) == 2  # the way out
     (tmp_path / "cv" / "result.json").unlink()  # one that has yet to train a fold
     assert len(table.find([tmp_path])) == 2
+
+
+@pytest.mark.parametrize("folds", [None, 5, [1, 2, 3], {}, {"first": "fold1"}])
+def test_of_a_finished_cross_validation_the_folds_must_be_numbers(runs, tmp_path, folds):
+    shutil.copytree(runs / "cv", tmp_path / "cv")
+    result = tmp_path / "cv" / "result.json"
+    result.write_text(json.dumps({**json.loads(result.read_text()), "folds": folds}))
+    with pytest.raises(InputError, match="result.json: damaged"):
+        table.find([tmp_path])
 
 
 def test_two_collections_are_two_systems(runs, tmp_path, capsys):
