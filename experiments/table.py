@@ -51,7 +51,7 @@ def folders(path: Path) -> Iterator[Path]:
         folds = map(int, (whole.result() or {}).get("folds", ()))
         missing = [fold for fold in folds if not (whole.fold(fold) / RESULT).is_file()]
         if missing:
-            raise InputError(f"{path}: finished, but without fold {missing[0]}; put it back, or name the others")
+            raise InputError(f"{path}: finished, but without fold {missing[0]}; put it back, or name the other folds")
     inside = [child for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")]
     for child in sorted(inside, key=_natural):
         yield from folders(child)
