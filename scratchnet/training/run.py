@@ -135,8 +135,10 @@ class _Progress:
 
     def __call__(self, done: int, total: int) -> None:
         if not self.opened:
+            from scratchnet.data.cache import default_cache_dir
+
             self.opened = True
-            self.screen.say(f"{self.text}: {total} {self.unit}s, once")
+            self.screen.say(f"{self.text}: {total} {self.unit}s, once; kept in {default_cache_dir()}")
             self.screen.progress(self.text, total, self.unit)
         self.screen.advance(done, total)
 

@@ -11,7 +11,9 @@ import soundfile
 from scratchnet import evaluate, predict, train
 from scratchnet.data import open_source
 from scratchnet.training import run
+from scratchnet.training.config import resolve
 from scratchnet.training.files import read_arrays
+from scratchnet.training.screen import Screen
 from tests.cli.conftest import QUICK, RATE, SAID, fails, tone, write_tree
 
 
@@ -51,6 +53,16 @@ def test_the_screen_says_what_happens_and_what_to_do_next(trained):
     for words in (counts, "piczaknet", "phase 0 epoch 2/2: loss", "balanced accuracy", str(trained)):
         assert words in said
     assert f"python -m scratchnet.predict {trained} FILE" in said
+
+
+def test_where_what_is_prepared_is_kept_is_said_once(tmp_path, tree, monkeypatch, capsys):
+    monkeypatch.setenv("SCRATCHNET_CACHE", str(tmp_path / "kept"))
+    config, source = resolve(({"data": str(tree), "net": "piczaknet"}, None)), open_source(tree)
+    segments = run.prepare_data(config, source, Screen())
+    assert capsys.readouterr().out == f"preparing segments: 15 clips, once; kept in {tmp_path / 'kept'}\n"
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    assert run.prepare_data(config, source, Screen()).clips == segments.clips
+    assert capsys.readouterr().out == ""
 
 
 def test_classes_that_cannot_be_learned_are_named_before(tmp_path, capsys):
