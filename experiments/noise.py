@@ -320,7 +320,9 @@ def _main(argv: Sequence[str] | None) -> int:
     screen = Screen()
     systems = by_system(Run(*RunFolder.open(folder)) for folder in find(options.runs))
     config = next(iter(systems.values()))[0].config
-    recordings = Recordings(run.open_data(config.with_(data=options.data or config.data), screen))
+    if options.data is not None:
+        config = config.with_(data=configuration.convert("data", options.data))
+    recordings = Recordings(run.open_data(config, screen))
     models = [hear(name, one.path, recordings, screen, seed) for name, runs in systems.items() for one in runs]
     print(report(models))
     if options.out:

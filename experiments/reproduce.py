@@ -80,8 +80,8 @@ def _main(argv: Sequence[str] | None) -> int:
     studies = choose(options.only)
     asked = {name: getattr(options, name) for name in ("subset", "split", "backend", "threads")}
     changes = {name: value for name, value in asked.items() if value is not None}
-    if options.data is not None:
-        changes["data"] = str(Path(options.data).resolve())
+    if options.data is not None and (data := configuration.convert("data", options.data)) is not None:
+        changes["data"] = str(Path(data).resolve())
     plan = list(jobs(studies, options.scale, options.seeds, changes))
     try:
         return _reproduce(Reproduction(plan, studies, options, changes), options.plan)

@@ -37,11 +37,16 @@ APART |= {"net", "init", "back_end", "preset", "phase0", "grad_norms"}
 Row = dict[str, Any]
 
 
-def folders(path: Path) -> Iterator[Path]:
-    """Every run folder at or below `path`; of a cross-validation, those of its folds.
+def folders(path: Path, seen: set[Path] | None = None) -> Iterator[Path]:
+    """Every run folder at or below `path`; of a cross-validation, those of its folds. Links are followed, to none twice
+    (`seen`).
 
     Raises `InputError` where a finished cross-validation is without a fold: its means would be of the others alone.
     """
+    seen = set() if seen is None else seen
+    if (real := path.resolve()) in seen:
+        return
+    seen.add(real)
     if (path / CONFIG).is_file():
         settings = read_json(path / CONFIG)
         if not isinstance(settings, dict) or settings.get("split") != "cv":
@@ -54,12 +59,12 @@ def folders(path: Path) -> Iterator[Path]:
             raise InputError(f"{path}: finished, but without fold {missing[0]}; put it back, or name the other folds")
     inside = [child for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")]
     for child in sorted(inside, key=_natural):
-        yield from folders(child)
+        yield from folders(child, seen)
 
 
-def _natural(path: Path) -> list[tuple[str, int]]:
-    """A key that sorts fold2 before fold10."""
-    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", path.name)]
+def _natural(path: Path) -> tuple[bool, list[tuple[str, int]]]:
+    """A key that sorts fold2 before fold10, and links last: a run has the name of its folder."""
+    return path.is_symlink(), [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", path.name)]
 
 
 def find(paths: Iterable[str | Path]) -> list[Path]:
@@ -67,14 +72,16 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
 
     Raises `InputError` where a path is missing, or no run is finished.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for path in map(Path, paths):
         if not path.is_dir():
             raise InputError(f"{path}: no such folder; name run folders, or folders of them")
-        found |= dict.fromkeys(folder for folder in folders(path) if (folder / RESULT).is_file())
+        for folder in folders(path):
+            if (folder / RESULT).is_file():
+                found.setdefault(folder.resolve(), folder)  # once, whatever links lead there
     if not found:
         raise InputError(f"{', '.join(map(str, paths))}: no finished run here (no {RESULT})")
-    return list(found)
+    return list(found.values())
 
 
 def data_of(folder: RunFolder, config: Config) -> str:

@@ -5,6 +5,7 @@ NumPy arrays run on the CPU (`cpu`, or `reference`: the definitions), CuPy array
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -23,7 +24,8 @@ _of_cupy: ModuleType | None = None  # those of CuPy's
 def use(name: str) -> str:
     """Choose the backend; `auto` takes the GPU if there is one, else the CPU. Returns the one taken.
 
-    Raises InputError for an unknown name, or where `cuda` is asked for and there is no GPU that CuPy can use.
+    Raises InputError for an unknown name, where `cuda` is asked for and there is no GPU that CuPy can use, or for a
+    SCRATCHNET_THREADS in the environment that is no number.
     """
     global _current, _of_numpy
     if name not in BACKENDS:
@@ -33,6 +35,9 @@ def use(name: str) -> str:
         if not there and name == "cuda":
             raise InputError(f"--backend cuda: {reason}; --backend cpu runs without a GPU")
         name = "cuda" if there else "cpu"
+    told = os.environ.get("SCRATCHNET_THREADS", "")
+    if told and not told.isdecimal():
+        raise InputError(f"SCRATCHNET_THREADS is {told!r}: name a whole number of threads, or unset it")
     _current = name
     _of_numpy = None
     return name

@@ -78,10 +78,16 @@ def guard(command: Callable[[], int]) -> int:
         if error.filename is None and error.strerror is None:
             raise
         return _fail(f"{error.filename or 'the system'}: {error.strerror}", 2)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        words = "name a folder in the environment variable NUMBA_CACHE_DIR"
+        return _fail(f"Numba has no place for the kernels that it compiles: {words}", 2)
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"scratchnet: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    line = " ".join(part.strip() for part in message.splitlines())
+    print(f"scratchnet: {line}", file=sys.stderr, flush=True)
     return status
 
 

@@ -34,12 +34,12 @@ def _main(argv: Sequence[str] | None) -> int:
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     options = parser.parse(argv)
     folder, config = RunFolder.open(Path(options.run))
-    subset = config.subset if options.subset is None else convert("subset", options.subset)
-    config = config.with_(backend=options.backend, data=options.data or config.data, subset=subset, augment=0)
+    given = {name: convert(name, told) for name in ("data", "subset") if (told := getattr(options, name)) is not None}
+    config = config.with_(backend=options.backend, augment=0, **given)
     screen = Screen(quiet=options.json)
     run.choose_backend(config)
     segments = run.prepare_data(config, run.open_data(config, screen), screen)
-    known = run.layout(segments) == folder.about("layout")
+    known = folder.trained_on(segments)
     if config.cv:
         if not known:
             raise InputError(

@@ -88,6 +88,7 @@ def repeat(segments: Segments, times: int, folder: str | Path) -> Segments:
     about = json.loads((segments.folder / META).read_text(encoding="utf-8"))
     samples, clips = about["samples"], about["clips"]
     about |= {"samples": times * samples, "clips": [f"{i}/{clip}" for i in range(times) for clip in clips]}
+    about["contents"] *= times
     (folder / META).write_text(json.dumps(about), encoding="utf-8")
     with np.load(segments.folder / INDEX) as index:
         step = {"start": samples, "clip": len(clips)}

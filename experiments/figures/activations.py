@@ -111,12 +111,13 @@ def _draw(arguments: Namespace) -> None:
     run = one(arguments.runs[0])
     if run.config.is_back_end:
         raise InputError(f"{run.path}: {run.system} has no front end; name a run of HeuriNet, MSTNet or MelNet")
-    config = run.config.with_(backend=arguments.backend, data=arguments.data or run.config.data, augment=0)
+    data = run.config.data if arguments.data is None else configuration.convert("data", arguments.data)
+    config = run.config.with_(backend=arguments.backend, data=data, augment=0)
     training.choose_backend(config)
     screen = Screen(quiet=True)
     source = training.open_data(config, screen)
     segments = training.prepare_data(config, source, screen)
-    if training.layout(segments) != run.folder.about("layout"):
+    if not run.folder.trained_on(segments):
         raise InputError(f"{run.path}: was trained on other data; name them with --data")
     classes = chosen(arguments.classes, segments.classes, segments.codes)
     _, _, test = split(segments, *training.folds_of(segments, config)[0])

@@ -19,13 +19,17 @@ __all__ = ["Batches", "Clip", "Segments", "Source", "Variants", "open_cache", "o
 
 
 def open_source(
-    path: str | Path | None = None, *, subset: str | None = None, progress: Callable[[int, int], Any] | None = None
+    path: str | Path | None = None,
+    *,
+    subset: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], Any] | None = None,
 ) -> Source:
     """The data set in a folder, recognised by its layout; None: the synthetic one, which is made on first use.
 
     UrbanSound8K, ESC-10 as first published, ESC-50 as published today, else one sub-folder for each class. The layouts
     of the first three are also found one folder down, where an archive was unpacked. `subset="esc10"` keeps ESC-50's
-    ten classes of ESC-10. `progress(done, total)` reports the making of the synthetic set.
+    ten classes of ESC-10. `workers` threads (None: one a core) make the synthetic set, telling `progress(done, total)`.
     Raises `InputError` where the folder is missing, empty, or holds no data set.
     """
     if subset not in (None, "esc10"):
@@ -33,7 +37,8 @@ def open_source(
     if path is None:
         from scratchnet.data import synthetic
 
-        source = urbansound8k.read(synthetic.make(synthetic.default_root(), progress=progress), "synthetic")
+        root = synthetic.make(synthetic.default_root(), workers=workers, progress=progress)
+        source = urbansound8k.read(root, "synthetic")
     else:
         source = _read(_checked(Path(path)), subset)
     if subset is not None and source.name != subset:

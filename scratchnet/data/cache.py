@@ -1,19 +1,20 @@
 """From sound files to segments on disk, once: decode, resample, cut, transform, write; the next time, just open.
 
-A cache folder is named by what it was made from (the files' names, sizes and times, labels, folds, the settings), so a
-change of any makes a new one. It is written under another name and renamed when whole. With augmentation, every clip is
-followed by its variants: in a cross-validation every fold is a training fold once.
+A cache folder is named by what it was made from (place, names, sizes and times of the files, labels, folds, the
+settings), so a change of any makes a new one. It is written under another name and renamed when whole. With
+augmentation, every clip is followed by its variants: in a cross-validation every fold is a training fold once.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,7 +56,7 @@ def prepare(
     """
     settings = settings or SoundSettings()
     prints = fingerprint(source)
-    made_from: list[Any] = [VERSION, prints, settings.to_dict()]
+    made_from: list[Any] = [VERSION, prints, os.path.realpath(source.root), settings.to_dict()]
     if augmentation is not None:
         made_from += [VARIANTS_VERSION, augmentation.to_dict()]
     key = _digest(made_from)[:20]
@@ -78,11 +79,15 @@ def default_cache_dir() -> Path:
 
 
 def fingerprint(source: Source) -> str:
-    """What the data is: every file's path, size, time of change, label and fold. Equal for equal data, else not."""
+    """What the data is: every file's path, size, time of change, label and fold. Equal for equal data, else not.
+
+    A file that may not be read is another than the same when it may: it is tried again then.
+    """
     files = []
     for clip in source.clips:
-        stat = (source.root / clip.path).stat()
-        files.append([clip.path, stat.st_size, stat.st_mtime_ns, clip.label, clip.fold])
+        path = source.root / clip.path
+        stat, shut = path.stat(), [] if os.access(path, os.R_OK) else ["shut"]
+        files.append([clip.path, stat.st_size, stat.st_mtime_ns, clip.label, clip.fold, *shut])
     return _digest([source.name, source.classes, files, source.unusable])
 
 
@@ -164,6 +169,7 @@ def _write(
 ) -> dict[str, Any]:
     """Write waveforms, spectrograms and index; returns what belongs into the description."""
     clips: list[Clip] = []
+    contents: list[str] = []
     skipped = list(source.unusable)
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     owners: list[tuple[int, int]] = []  # number of the clip and of its variant, for each of the parts
@@ -173,7 +179,7 @@ def _write(
         open(draft / LOGMEL, "wb") as logmel,
         closing(_cut_all(source, settings, augmentation, workers, progress)) as cuts,
     ):
-        for clip, cut in cuts:
+        for clip, content, cut in cuts:
             if isinstance(cut, InputError):
                 if strict:
                     raise cut
@@ -187,6 +193,7 @@ def _write(
                 position += _append(waveform, x) // 4
                 _append(logmel, spectrograms)
             clips.append(clip)
+            contents.append(content)
     _check_classes(source, clips, skipped)
     counts = [len(starts) for starts, _ in parts]
     labels, folds = (np.array([getattr(clip, name) for clip in clips], np.int64) for name in ("label", "fold"))
@@ -204,7 +211,7 @@ def _write(
     if augmentation is not None:
         index[VARIANT] = variants
     np.savez(draft / INDEX, **index)  # type: ignore[arg-type]
-    return {"samples": position, "clips": [clip.path for clip in clips], "skipped": skipped}
+    return {"samples": position, "clips": [clip.path for clip in clips], "contents": contents, "skipped": skipped}
 
 
 def _append(file: BinaryIO, values: np.ndarray) -> int:
@@ -217,29 +224,31 @@ def _cut_all(
     augmentation: Augmentation | None,
     workers: int,
     progress: Progress | None,
-) -> Generator[tuple[Clip, list[Cut] | InputError], None, None]:
-    """Every clip with its segments and its variants', or with the reason why it has none, in the source's order."""
+) -> Generator[tuple[Clip, str, list[Cut] | InputError], None, None]:
+    """Every clip, its file's digest, and its segments and its variants', or the reason why it has none, in the source's
+    order."""
 
-    def cut(clip: Clip) -> list[Cut] | InputError:
+    def cut(clip: Clip) -> tuple[str, list[Cut] | InputError]:
         path = source.root / clip.path
         try:
             x = load_clip(path, settings.sample_rate, peak=False)
             cuts = [segment_clip(x, settings)]
         except InputError as error:
-            return error
+            return "", error
         if len(cuts[0][1]) == 0:
             seconds = settings.segment_length / settings.sample_rate
-            return InputError(f'{path} is shorter than a segment of {seconds:.2f} s: allow short="pad"')
+            return "", InputError(f'{path} is shorter than a segment of {seconds:.2f} s: allow short="pad"')
         if augmentation is not None:
             name, rate, length = source.classes[clip.label], settings.sample_rate, settings.segment_length
             for number in range(1, augmentation.variants + 1):
                 variant = make_variant(x, rate, name, clip.path, number, augmentation, length)
                 cuts.append(segment_clip(variant, settings))
-        return cuts
+        with open(path, "rb") as file:
+            return file_digest(file, "sha256").hexdigest()[:16], cuts
 
     with blas_single_threaded(), closing(ordered_map(cut, source.clips, workers)) as results:
-        for done, (clip, result) in enumerate(zip(source.clips, results), 1):
-            yield clip, result
+        for done, (clip, (content, result)) in enumerate(zip(source.clips, results), 1):
+            yield clip, content, result
             if progress is not None:
                 progress(done, len(source.clips))
 

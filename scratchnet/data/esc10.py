@@ -27,7 +27,7 @@ def recognise(root: Path) -> bool:
     """Whether `root` is laid out like this data set."""
     folders = _class_folders(root)
     named = [FILE.fullmatch(path.stem) is not None for folder in folders for path in _sounds(folder)]
-    return bool(folders) and 2 * sum(named) >= len(named)
+    return bool(named) and 2 * sum(named) >= len(named)
 
 
 def read(root: Path) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scratchnet.data.source import Clip, Source, make_source, read_table, whole_number
+from scratchnet.data.source import Clip, Source, class_names, make_source, read_table, whole_number
 from scratchnet.errors import InputError
 
 TABLE = Path("meta") / "esc50.csv"
@@ -23,15 +23,11 @@ def read(root: Path, esc10: bool = False) -> Source:
         rows = [row for row in rows if row["esc10"].strip().lower() == "true"]
         if not rows:
             raise InputError(f"{path} marks no file as part of ESC-10: leave the subset out")
-    names = {whole_number(row, "target", path): row["category"] for row in rows}
-    order = sorted(names)
+    targets = [whole_number(row, "target", path) for row in rows]
+    names = class_names(targets, (row["category"] for row in rows), path)
+    order = list(names)
     clips = [
-        Clip(
-            f"audio/{row['filename']}",
-            order.index(whole_number(row, "target", path)),
-            whole_number(row, "fold", path),
-            row["src_file"],
-        )
-        for row in rows
+        Clip(f"audio/{row['filename']}", order.index(target), whole_number(row, "fold", path), row["src_file"])
+        for row, target in zip(rows, targets)
     ]
-    return make_source("esc10" if esc10 else "esc50", root, [names[target] for target in order], clips)
+    return make_source("esc10" if esc10 else "esc50", root, list(names.values()), clips)

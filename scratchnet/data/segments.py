@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from scratchnet.sound.augmentation import Augmentation
 from scratchnet.sound.deltas import delta
 from scratchnet.sound.settings import SoundSettings
 
-VERSION = 2  # of the cache's files; raise it with every change of their meaning or of the numbers in them
+VERSION = 3  # of the cache's files; raise it with every change of their meaning or of the numbers in them
 WAVEFORM, LOGMEL, INDEX, META = "waveform.f32", "logmel.f32", "index.npz", "meta.json"
 ARRAYS = ("start", "scale", "label", "fold", "clip", "clip_label", "clip_fold")
 VARIANT = "variant"  # an array more, where there are augmented variants
@@ -28,8 +29,9 @@ class Segments:
     `waveform` (total_samples,) float32, memory-mapped; `start` (n,) the first sample of each segment; `scale` (n,) the
     factor to its final level (1 unless every segment has its own peak); `logmel` (n, n_mels, n_frames) float32,
     memory-mapped, in dB; `label`, `fold`, `clip` (n,); `clips` the files' paths, with `clip_label` and `clip_fold`;
-    `skipped` (path, reason) of the files that could not be used. `variant` (n,): 0 for a segment of the recording
-    itself, k for one of its k-th augmented variant, which has its clip, label and fold and is for training alone.
+    `contents` digests of the files; `skipped` (path, reason) of those that could not be used. `variant` (n,): 0 for a
+    segment of the recording itself, k for one of its k-th augmented variant, which has its clip, label and fold and is
+    for training alone.
     """
 
     waveform: np.ndarray
@@ -40,6 +42,7 @@ class Segments:
     fold: np.ndarray
     clip: np.ndarray
     clips: list[str]
+    contents: list[str]
     clip_label: np.ndarray
     clip_fold: np.ndarray
     skipped: list[tuple[str, str]]
@@ -54,6 +57,12 @@ class Segments:
 
     def __len__(self) -> int:
         return len(self.start)
+
+    @property
+    def layout(self) -> str:
+        """What the data is by names and contents; equal for a copy of the data elsewhere."""
+        clips = list(zip(self.clips, self.contents, self.clip_label.tolist(), self.clip_fold.tolist()))
+        return sha256(repr((self.classes, clips)).encode()).hexdigest()[:32]
 
     @property
     def originals(self) -> np.ndarray:
@@ -140,6 +149,7 @@ def open_cache(folder: str | Path) -> Segments:
             logmel=logmel,
             settings=settings,
             clips=list(meta["clips"]),
+            contents=list(meta["contents"]),
             skipped=[(path, reason) for path, reason in meta["skipped"]],
             fingerprint=meta["fingerprint"],
             classes=tuple(meta["classes"]),
@@ -170,6 +180,8 @@ def _check(
 ) -> None:
     """Nothing may point outside: a wrong index would hand out another clip's sound without a word."""
     n, clips = len(arrays["start"]), len(meta["clips"])
+    if len(meta["contents"]) != clips:
+        raise ValueError(f"{len(meta['contents'])} digests of {clips} files")
     per_clip = ("clip_label", "clip_fold")
     for name, values in arrays.items():
         if values.shape != ((clips,) if name in per_clip else (n,)):

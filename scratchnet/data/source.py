@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import NoReturn
 
 from scratchnet.errors import InputError, check_utf8
 
@@ -46,8 +48,8 @@ class Source:
 
 
 def digest(source: Source) -> str:
-    """What the data is by name: equal for a copy elsewhere."""
-    clips = [(clip.path, clip.label, clip.fold) for clip in source.clips]
+    """What the data is by names and sizes: equal for a copy elsewhere. No file is opened for it."""
+    clips = [(clip.path, clip.label, clip.fold, (source.root / clip.path).stat().st_size) for clip in source.clips]
     return sha256(json.dumps([source.name, source.classes, clips]).encode()).hexdigest()[:32]
 
 
@@ -56,11 +58,14 @@ def make_source(
 ) -> Source:
     """Put clips that may or may not be there into order, and sort the absent ones out.
 
-    Raises `InputError` where no clip is named, none is there, or fewer than two classes are.
+    Raises `InputError` where no clip is named, none is there, fewer than two classes are, or one is named twice.
     """
     if not clips:
         raise InputError(f"{root} names no sound file: put the {name} data set there, or name its folder")
     check_utf8([*classes, *(clip.path for clip in clips)], root)
+    for what, names in (("class", classes), ("sound file", [clip.path for clip in clips])):
+        if twice := [one for one, count in Counter(names).items() if count > 1]:
+            raise InputError(f"{root} has the {what} {twice[0]!r} twice: rename one, or leave it out")
     there = _files_below(root, {os.path.dirname(clip.path) for clip in clips})
     found = [clip for clip in clips if clip.path in there]
     absent = [(clip.path, f"{root / clip.path} is listed, but not there") for clip in clips if clip.path not in there]
@@ -83,9 +88,10 @@ def sounds_below(folder: Path) -> list[Path]:
     """The files at any depth in a folder that are sound by their names, `AUDIO` or `FOREIGN`, sorted.
 
     Hidden files, those in hidden folders, and pipes are left out. Links to folders are followed, to none twice.
+    Raises `InputError` for a folder that cannot be read.
     """
     found, seen = [], set(folder.resolve().parents)
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
         real = Path(place).resolve()
         if real in seen:
             folders.clear()
@@ -98,6 +104,10 @@ def sounds_below(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.suffix.lower() in AUDIO | FOREIGN and not path.is_fifo())
 
 
+def _unreadable(error: OSError) -> NoReturn:
+    raise InputError(f"{error.filename} cannot be read ({error.strerror}): see to its permissions") from error
+
+
 def _files_below(root: Path, folders: Iterable[str]) -> set[str]:
     """Paths, relative to root, of all files in these folders: one listing a folder instead of one look-up a file."""
     there: set[str] = set()
@@ -105,7 +115,9 @@ def _files_below(root: Path, folders: Iterable[str]) -> set[str]:
         try:
             with os.scandir(root / folder) as entries:
                 there.update(f"{folder}/{entry.name}" if folder else entry.name for entry in entries if entry.is_file())
-        except OSError:
+        except PermissionError as error:
+            _unreadable(error)
+        except (OSError, ValueError):  # not there, or no name of a folder
             continue
     return there
 
@@ -126,11 +138,22 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def whole_number(row: dict[str, str], column: str, path: Path) -> int:
-    """The integer in a row's column; `InputError` naming the table where there is none."""
+    """The integer in a row's column; `InputError` naming the table where there is none, or none of a fold or class."""
     try:
-        return int(row[column])
+        if abs(number := int(row[column])) < 2**31:
+            return number
     except ValueError:
-        raise InputError(f"{path}: {row[column]!r} in column {column!r} is no whole number: correct it") from None
+        pass
+    raise InputError(f"{path}: {row[column]!r} in column {column!r} is no whole number of 32 bits: correct it")
+
+
+def class_names(numbers: Iterable[int], names: Iterable[str], path: Path) -> dict[int, str]:
+    """Class number -> name, in the numbers' order; `InputError` naming the table where a number has two names."""
+    found: dict[int, str] = {}
+    for number, name in zip(numbers, names):
+        if found.setdefault(number, name) != name:
+            raise InputError(f"{path}: class {number} is called {found[number]!r} and {name!r}: correct it")
+    return dict(sorted(found.items()))
 
 
 # Appendix A of the paper

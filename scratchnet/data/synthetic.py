@@ -126,14 +126,20 @@ def version() -> str:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder; the environment variable SCRATCHNET_CACHE overrides it."""
-    if told := os.environ.get("SCRATCHNET_CACHE"):
-        return Path(told).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "scratchnet"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "scratchnet"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scratchnet"
+    """The user's cache folder; the environment variable SCRATCHNET_CACHE overrides it.
+
+    Raises `InputError` where the user has no home.
+    """
+    try:
+        if told := os.environ.get("SCRATCHNET_CACHE"):
+            return Path(told).expanduser()
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "scratchnet"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "scratchnet"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scratchnet"
+    except RuntimeError as error:
+        raise InputError(f"{error} name a folder for prepared data in SCRATCHNET_CACHE") from error
 
 
 def default_root(*, seed: int = 0, clips_per_class: int = CLIPS_PER_CLASS) -> Path:

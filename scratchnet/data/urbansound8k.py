@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scratchnet.data.source import Clip, Source, make_source, read_table, whole_number
-from scratchnet.errors import InputError
+from scratchnet.data.source import Clip, Source, class_names, make_source, read_table, whole_number
 
 TABLE = Path("metadata") / "UrbanSound8K.csv"
 
@@ -21,15 +20,12 @@ def recognise(root: Path) -> bool:
 def read(root: Path, name: str = "urbansound8k") -> Source:
     """Read the metadata table. Raises `InputError` as `make_source`, or for a table that is not in order."""
     path = root / TABLE
-    names: dict[int, str] = {}
-    rows = []
-    for row in read_table(path, ("slice_file_name", "fsID", "fold", "classID", "class")):
-        number = whole_number(row, "classID", path)
-        if names.setdefault(number, row["class"]) != row["class"]:
-            raise InputError(f"{path}: class {number} is called {names[number]!r} and {row['class']!r}: correct it")
-        rows.append((row["slice_file_name"], number, whole_number(row, "fold", path), row["fsID"]))
-    order = sorted(names)
+    rows = read_table(path, ("slice_file_name", "fsID", "fold", "classID", "class"))
+    numbers, folds = ([whole_number(row, column, path) for row in rows] for column in ("classID", "fold"))
+    names = class_names(numbers, (row["class"] for row in rows), path)
+    order = list(names)
     clips = [
-        Clip(f"audio/fold{fold}/{file}", order.index(number), fold, recording) for file, number, fold, recording in rows
+        Clip(f"audio/fold{fold}/{row['slice_file_name']}", order.index(number), fold, row["fsID"])
+        for row, number, fold in zip(rows, numbers, folds)
     ]
-    return make_source(name, root, [names[number] for number in order], clips)
+    return make_source(name, root, list(names.values()), clips)

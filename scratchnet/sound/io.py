@@ -28,6 +28,8 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
         what = "is a folder" if path.is_dir() else "is neither a file nor a pipe" if path.exists() else "does not exist"
         raise InputError(f"{path} {what}: name a sound file")
     try:
+        if path.is_file():
+            path.open("rb").close()  # of a file that may not be read libsndfile says "System error" alone
         with soundfile.SoundFile(BytesIO(path.read_bytes()) if path.is_fifo() else path) as file:
             rate = file.samplerate
             blocks: list[np.ndarray] = []
@@ -38,6 +40,8 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
             raise InputError(f"{path}: the name is not UTF-8; rename it") from error
         if getattr(error, "code", None) in UNKNOWN:
             raise InputError(unreadable(path)) from error
+        if isinstance(error, OSError) and error.strerror:
+            raise InputError(f"{path} cannot be read ({error.strerror}): see to it, or remove it") from error
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
         raise InputError(unreadable(path, reason)) from error
     x = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)

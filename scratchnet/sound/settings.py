@@ -14,6 +14,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "short": ("pad", "drop"),
     "deltas": (None, "savgol", "librosa031"),
 }
+SMALLEST = 2.0**-126  # of float32's normal numbers; the logarithm of 0 is none
 COUNTS = ("sample_rate", "segment_length", "segment_hop", "n_fft", "hop_length", "n_mels", "n_frames")
 
 
@@ -52,14 +53,14 @@ class SoundSettings:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
-        if not self.amin > 0:
-            raise InputError(f"amin must be above 0, not {self.amin!r}")
+        if not self.amin >= SMALLEST:
+            raise InputError(f"amin must be at least {SMALLEST:.3g}, float32's smallest, not {self.amin!r}")
         if self.top_db is not None and not self.top_db >= 0:
             raise InputError(f"top_db must be at least 0 or None, not {self.top_db!r}")
         if self.n_frames > self.frames_available:
             raise InputError(
                 f"n_frames {self.n_frames} is more than the {self.frames_available} frames of a segment of "
-                f"{self.segment_length} samples: lower n_frames or lengthen the segment"
+                f"{self.segment_length} samples: lower hop_length, now {self.hop_length}, or lengthen the segment"
             )
 
     @property

@@ -245,6 +245,9 @@ def convert(name: str, value: Any, *, where: str | None = None) -> Any:
     if meta["choices"] and result not in meta["choices"]:
         hint = nearest(str(result), meta["choices"])
         raise InputError(f"{label}: unknown value {result!r}{hint} (one of {', '.join(meta['choices'])})")
+    most = 2**63 if name == "seed" else 2**31
+    if kind is int and abs(result) >= most:
+        raise InputError(f"{label}: {value} must be under {most}")
     if meta["check"] and not meta["check"][0](result):
         raise InputError(f"{label}: {value} must be {meta['check'][1]}")
     return result
@@ -257,7 +260,7 @@ def _as(kind: type, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if kind is str:
-        return value if isinstance(value, str) and value else None
+        return value if isinstance(value, str) and value and "\0" not in value else None
     try:
         number = kind(value)
     except (ValueError, OverflowError):
@@ -276,7 +279,7 @@ def from_toml(path: str | Path) -> dict[str, Any]:
             table = tomllib.load(file)
     except OSError as error:
         raise InputError(f"--config {path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # tomllib's own, of bytes that are no UTF-8, of a number of thousands of digits
         raise InputError(f"--config {path}: not TOML: {error}") from None
     return check_names(table, where=f"--config {path}")
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scratchnet.errors import InputError
 from scratchnet.nets import NET_OF
 from scratchnet.training.config import Config, option
 from scratchnet.training.phases import phases_for
 from scratchnet.training.runfolder import CONFIG, RunFolder
+
+if TYPE_CHECKING:
+    from scratchnet.data import Segments
 
 # What Phase 0 does not hang on, or not by this name.
 APART = {"data", "subset", "net", "init", "preset", "backend", "threads", "split", "test_fold", "valid_fold", "out"}
@@ -72,7 +75,7 @@ def _word(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def find(config: Config, layout: str, folders: Mapping[tuple[int, int], RunFolder]) -> dict[int, RunFolder]:
+def find(config: Config, segments: Segments, folders: Mapping[tuple[int, int], RunFolder]) -> dict[int, RunFolder]:
     """Test fold -> the run that its Phase 0 is to be taken from, for each split (test fold, validation fold) whose
     folder has none yet.
 
@@ -86,7 +89,7 @@ def find(config: Config, layout: str, folders: Mapping[tuple[int, int], RunFolde
     for split in todo:
         one = RunFolder(whole.fold(split[0])) if other.cv else whole
         result = one.result()
-        if whole.about("layout") not in (layout, None):
+        if not whole.trained_on(segments):
             raise InputError(f"{label}: was trained on other data")
         if result is None:
             raise InputError(f"{label}: not finished; first go on with it: --resume {quote(str(config.phase0))}")

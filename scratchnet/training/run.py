@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -44,15 +43,21 @@ def start(config: Config) -> dict[str, Any]:
     folder = _new_folder(config, source.name if source else "synthetic")
     try:
         return _run(config, folder, source, screen, used)
+    except _Halted:
+        raise
     except InputError:
         folder.discard()
         raise
 
 
+class _Halted(InputError):
+    """The system let the run down; its folder stays, to be gone on with."""
+
+
 def _new_folder(config: Config, data: str) -> RunFolder:
     """That of --out, or the next one under runs/ that no other run, begun at the same moment, takes first."""
     if config.out:
-        if config.data is not None and Path(config.out).resolve() == Path(config.data):
+        if config.data is not None and os.path.realpath(config.out) == config.data:
             inside = quote(str(Path(config.out) / "runs" / "1"))
             raise InputError(
                 f"--out {config.out}: is the data's folder; keep runs apart from its classes, say with --out {inside}"
@@ -106,7 +111,7 @@ def open_data(config: Config, screen: Screen) -> Source:
         return open_source(config.data, subset=config.subset)
     progress = _Progress(screen, "making the synthetic sounds", "clip")
     try:
-        return open_source(None, subset=config.subset, progress=progress)
+        return open_source(None, subset=config.subset, workers=_workers(config), progress=progress)
     finally:
         screen.close()
 
@@ -115,9 +120,10 @@ def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
     """The segments of a source, made now or found in the cache; bad files are named."""
     from scratchnet.data import prepare
 
-    progress = _Progress(screen, "preparing segments", "clip")
+    progress, workers = _Progress(screen, "preparing segments", "clip"), _workers(config)
+    sound, augmentation = config.sound(), config.augmentation()
     try:
-        segments = prepare(source, config.sound(), config.augmentation(), strict=config.strict, progress=progress)
+        segments = prepare(source, sound, augmentation, strict=config.strict, workers=workers, progress=progress)
     finally:
         screen.close()
     for path, reason in segments.skipped:
@@ -125,6 +131,13 @@ def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
     if segments.skipped:
         screen.say(f"{len(segments.skipped)} of {len(segments.skipped) + len(segments.clips)} files skipped")
     return segments
+
+
+def _workers(config: Config) -> int:
+    """Threads that prepare data: as many as train, but no more than cores, for each holds a recording."""
+    from scratchnet.sound.workers import cores
+
+    return min(config.threads or cores(), cores())
 
 
 class _Progress:
@@ -141,13 +154,6 @@ class _Progress:
             self.screen.say(f"{self.text}: {total} {self.unit}s, once; kept in {default_cache_dir()}")
             self.screen.progress(self.text, total, self.unit)
         self.screen.advance(done, total)
-
-
-def layout(segments: Segments) -> str:
-    """What the data is by name: classes, clips, their classes and folds; equal for a copy of the data elsewhere."""
-    clips = list(zip(segments.clips, segments.clip_label.tolist(), segments.clip_fold.tolist()))
-    text = repr((segments.classes, clips))
-    return sha256(text.encode()).hexdigest()[:32]
 
 
 def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
@@ -177,21 +183,20 @@ def _run(config: Config, folder: RunFolder, source: Source | None, screen: Scree
         raise KeyboardInterrupt(f"interrupted; go on with: {resume_command(folder.path)}") from None
     except OSError as error:
         where, words = error.filename or folder.path, f"that mended, go on with: {resume_command(folder.path)}"
-        raise InputError(f"{where}: {error.strerror or error}; {words}") from None
+        raise _Halted(f"{where}: {error.strerror or error}; {words}") from None
     finally:
         screen.close()
 
 
 def _train(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:
     segments = prepare_data(config, source or open_data(config, screen), screen)
-    known = folder.about("fingerprint")
-    if known is not None and known != segments.fingerprint and folder.about("layout") != layout(segments):
+    if not folder.trained_on(segments):
         raise InputError(f"{folder.path}: the data has changed since this run began; start a new one")
     splits = folds_of(segments, config)
     begun = {}
     if config.phase0 is not None:
         folders = {split: RunFolder(folder.fold(split[0])) if config.cv else folder for split in splits}
-        begun = phase0.find(config, layout(segments), folders)
+        begun = phase0.find(config, segments, folders)
     folder.describe(config, **_about(folder, segments, used))
     _announce(config, segments, splits, folder, screen, used)
     if config.cv:
@@ -210,7 +215,7 @@ def _about(folder: RunFolder, segments: Segments, used: str) -> dict[str, Any]:
     backends = used if before is None else before if before.endswith(used) else f"{before}, then {used}"
     return {
         "fingerprint": segments.fingerprint,
-        "layout": layout(segments),
+        "layout": segments.layout,
         "data_name": segments.name,
         "used_backend": backends,
         "used_threads": backend.threads() if used == "cpu" else None,
@@ -258,12 +263,13 @@ def _cross_validate(
         path = folder.fold(test)
         own = config.with_(split="single", test_fold=test, valid_fold=valid, out=str(path))
         fold = RunFolder.open(path)[0] if (path / "config.json").is_file() else RunFolder.create(path, own)
-        result = fold.result()
-        if result is None:
-            screen.say(f"fold {test} of {len(splits)}:")
-            fold.describe(own, **_about(fold, segments, used))
-            result = _single(own, segments, (test, valid), begun, fold, screen)
-            _finish(own, fold, result, segments)
+        with fold.held():
+            result = fold.result()
+            if result is None:
+                screen.say(f"fold {test} of {len(splits)}:")
+                fold.describe(own, **_about(fold, segments, used))
+                result = _single(own, segments, (test, valid), begun, fold, screen)
+                _finish(own, fold, result, segments)
         results[test] = result
         screen.say(f"fold {test}: {line(result['test'])}")
     names = next(iter(results.values()))["phases"]

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,6 +44,9 @@ from scratchnet.training.files import (
 )
 from scratchnet.training.host import processor
 from scratchnet.training.phases import FRESH, Phase, PhaseName, source, trains
+
+if TYPE_CHECKING:
+    from scratchnet.data import Segments
 
 CONFIG, READINGS, METRICS, MODEL, PREDICTIONS, RESULT, CHECKPOINT = (
     "config.json",
@@ -77,8 +80,9 @@ class RunFolder:
     @classmethod
     def create(cls, path: Path, config: Config) -> RunFolder:
         """A new run's folder. Raises `InputError` where the path is a file, or holds a run already."""
-        if path.exists() and not path.is_dir():
-            raise InputError(f"--out {path}: is a file; name a folder")
+        if os.path.lexists(path) and not path.is_dir():
+            what = "is a file" if path.exists() else "is a link that leads nowhere"
+            raise InputError(f"--out {path}: {what}; name a folder")
         folder, text = cls(path), json_page(_described(config))
         taken = any((path / name).exists() for name in (CONFIG, METRICS, MODEL, RESULT))
         if taken or any(folder.checkpoint.glob("*")) or any(path.glob(f"fold*/{CONFIG}")):
@@ -148,6 +152,11 @@ class RunFolder:
     def about(self, name: str) -> Any:
         """An entry of config.json that is no setting, or None. Raises `InputError` where that is damaged."""
         return read_json(self.path / CONFIG, _is_config).get(name)
+
+    def trained_on(self, segments: Segments) -> bool:
+        """Whether the run's data are these, as they lay or copied elsewhere; of a run that has not begun, any are."""
+        known = self.about("fingerprint")
+        return known is None or known == segments.fingerprint or self.about("layout") == segments.layout
 
     # -- metrics.jsonl
 
@@ -252,10 +261,11 @@ class RunFolder:
 
     def save_predictions(self, classes: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """predictions.csv: rows (clip, true class, its class by majority, by mean probability, the probabilities)."""
+        rows = [[*COLUMNS, *(f"p({name})" for name in classes)], *rows]
+        # A carriage return in a name would end the row, were it not quoted, which Python before 3.13 does not see to.
+        bare = any("\r" in str(value) for row in rows for value in row)
         text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow([*COLUMNS, *(f"p({name})" for name in classes)])
-        table.writerows(rows)
+        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL).writerows(rows)
         write_text(self.path / PREDICTIONS, text.getvalue())
 
     def save_result(self, result: Mapping[str, Any]) -> None:

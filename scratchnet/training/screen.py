@@ -14,7 +14,8 @@ class Screen:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.terminal = not quiet and sys.stdout.isatty() and sys.stderr.isatty()
+        streams = sys.stdout, sys.stderr  # None where they were closed from the start
+        self.terminal = not quiet and all(stream is not None and stream.isatty() for stream in streams)
         self._bar: Any = None
         self._title, self._epochs = "", 0
 

@@ -47,6 +47,10 @@ def test_a_run_folder_that_holds_a_run_is_not_touched(trained, tree, capsys):
 def test_out_may_not_be_a_file(tree, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     fails(capsys, train.main, [*QUICK, "--data", tree, "--out", tmp_path / "file"], tmp_path / "file", "is a file")
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "gone").symlink_to("nowhere")
+    for name in ("round", "gone"):
+        fails(capsys, train.main, [*QUICK, "--data", tree, "--out", tmp_path / name], name, "a link that leads nowhere")
 
 
 def test_a_fold_that_is_not_there_is_named_and_no_folder_stays(tree, tmp_path, capsys):

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scratchnet import cli
+from scratchnet import cli, train
+from scratchnet.errors import InputError
+from scratchnet.training.screen import Screen
 from tests.cli.conftest import fails
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +50,42 @@ def raises(error):
 
 def test_too_little_memory_has_advice_for_every_command(capsys):
     fails(capsys, raises(MemoryError("of 9 GiB")), [], "of 9 GiB", "in training", "shorter recordings")
+
+
+def test_no_place_for_compiled_kernels_has_a_way_out(capsys):
+    words = "cannot cache function '_same': no locator available for file 'pieces.py'"
+    fails(capsys, raises(RuntimeError(words)), [], "Numba", "NUMBA_CACHE_DIR")
+    with pytest.raises(RuntimeError):
+        raises(RuntimeError("another"))([])
+
+
+def test_a_name_with_blanks_stays_as_it_is(capsys):
+    fails(capsys, raises(InputError("two  blanks\r\n  of an error")), [], "two  blanks of an error")
+
+
+def test_a_user_without_a_home_is_told_what_to_name(monkeypatch, tmp_path, capsys, tree):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    for name in ("XDG_CACHE_HOME", "SCRATCHNET_CACHE", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    given = ["--data", tree, "--out", tmp_path / "run", "--backend", "cpu"]
+    fails(capsys, train.main, given, "home directory. name a folder for prepared data in SCRATCHNET_CACHE")
+    assert not (tmp_path / "run").exists()
+
+
+def test_threads_that_are_no_number_are_named(monkeypatch, capsys, tree):
+    monkeypatch.setenv("SCRATCHNET_THREADS", "two")
+    fails(capsys, train.main, ["--data", tree, "--backend", "cpu"], "SCRATCHNET_THREADS is 'two'")
+
+
+def test_a_closed_standard_output_hears_nothing(monkeypatch):
+    for closed in ("stdout", "stderr"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, closed, None)
+            assert not Screen().terminal
+            Screen().say("a word")
 
 
 def test_a_name_that_is_no_text_is_told_from_a_fault(capsys):

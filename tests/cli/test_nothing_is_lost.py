@@ -96,6 +96,22 @@ def test_a_full_disk_is_named_and_the_run_can_be_gone_on_with(tree, tmp_path, ca
     assert first == lines[0] | {"phase": 0} and [row["epoch"] for row in rest] == [2]
 
 
+def test_a_disk_that_is_full_before_an_epoch_is_over_costs_no_folder(tree, tmp_path, capsys, monkeypatch):
+    """It was offered for --resume, and gone."""
+    describe, out = runfolder.RunFolder.describe, tmp_path / "two  blanks"
+
+    def full(folder, config, **about):
+        if about:
+            raise OSError(errno.ENOSPC, "No space left")
+        describe(folder, config)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runfolder.RunFolder, "describe", full)
+        given = [*QUICK, "--data", tree, "--out", out, "--quiet"]
+        fails(capsys, train.main, given, f"No space left; that mended, go on with: {runfolder.resume_command(out)}")
+    assert train.main(["--resume", str(out)]) == 0
+
+
 def test_a_run_folder_that_cannot_be_written_is_taken_away_again(tree, tmp_path, capsys, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from scratchnet import evaluate, train
+from scratchnet.data import Segments
 from scratchnet.training import run
 from scratchnet.training.files import read_arrays
 from scratchnet.training.screen import Screen
@@ -115,6 +116,27 @@ def test_a_run_that_another_process_trains_is_left_alone(trained, tree, tmp_path
     assert train.main(["--resume", str(out), "--quiet"]) == 0
 
 
+def test_a_fold_that_another_process_trains_is_left_alone(tree, tmp_path, capsys):
+    """By a cross-validation, where the fold is trained by itself, and the other way round."""
+    out, begins, seen = tmp_path / "cv", run.RunFolder.describe, []
+    assert train.main([*QUICK, "--data", str(tree), "--cv", "--quiet", "--epochs", "1", "--out", str(out)]) == 0
+    for folder in (out, out / "fold1"):
+        (folder / "result.json").unlink()
+    with run.RunFolder(out / "fold1").held():
+        fails(capsys, train.main, ["--resume", out], out / "fold1", "another process trains here")
+
+    def as_it_begins(folder, *args, **about):
+        if folder.path.name == "fold1":
+            seen.append(folder.path)
+            fails(capsys, train.main, ["--resume", folder.path], folder.path, "another process trains here")
+        begins(folder, *args, **about)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run.RunFolder, "describe", as_it_begins)
+        assert train.main(["--resume", str(out)]) == 0
+    assert seen == [out / "fold1"]
+
+
 def test_a_run_whose_data_has_changed_is_not_gone_on_with(trained, tree, tmp_path, capsys):
     out, moved = tmp_path / "run", tmp_path / "moved"
     out.mkdir()
@@ -124,18 +146,20 @@ def test_a_run_whose_data_has_changed_is_not_gone_on_with(trained, tree, tmp_pat
     fails(capsys, train.main, ["--resume", out, "--data", moved, "--quiet"], "changed")
 
 
-@pytest.mark.parametrize("change", ["class", "fold", "path", "order of classes"])
+@pytest.mark.parametrize("change", ["class", "fold", "path", "content", "order of classes"])
 def test_data_that_is_labelled_otherwise_is_other_data(change):
     """The middle one of three clips, at the border of two classes: the order of the clips stays."""
-    data = {"classes": ("a", "b"), "clips": ("1", "2", "3"), "clip_label": [0, 0, 1], "clip_fold": [1, 1, 1]}
+    data = {"classes": ("a", "b"), "clips": ("1", "2", "3"), "contents": ("x", "y", "z")}
+    data |= {"clip_label": [0, 0, 1], "clip_fold": [1, 1, 1]}
     other = {
         "class": {"clip_label": [0, 1, 1]},
         "fold": {"clip_fold": [1, 1, 2]},
         "path": {"clips": ("1", "2", "4")},
+        "content": {"contents": ("x", "y", "y")},
         "order of classes": {"classes": ("b", "a")},
     }[change]
     one, two = (
-        run.layout(SimpleNamespace(**{k: np.array(v) if k.startswith("clip_") else v for k, v in table.items()}))
+        Segments.layout.fget(SimpleNamespace(**{k: np.array(v) if "clip_" in k else v for k, v in table.items()}))
         for table in (data, data | other)
     )
     assert one != two
@@ -151,9 +175,8 @@ def test_data_that_is_labelled_otherwise_is_other_data(change):
         ("cpu, then cuda", "cpu", "cpu, then cuda, then cpu"),
     ],
 )
-def test_a_run_that_goes_on_elsewhere_says_so(monkeypatch, before, used, after):
-    monkeypatch.setattr(run, "layout", lambda segments: "")
-    segments = SimpleNamespace(fingerprint="", name="tones")
+def test_a_run_that_goes_on_elsewhere_says_so(before, used, after):
+    segments = SimpleNamespace(fingerprint="", layout="", name="tones")
     about = run._about(SimpleNamespace(about={"used_backend": before}.get), segments, used)
     assert about["used_backend"] == after
 

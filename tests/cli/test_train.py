@@ -10,6 +10,8 @@ import soundfile
 
 from scratchnet import evaluate, predict, train
 from scratchnet.data import open_source
+from scratchnet.errors import InputError
+from scratchnet.sound.workers import cores
 from scratchnet.training import run
 from scratchnet.training.config import resolve
 from scratchnet.training.files import read_arrays
@@ -63,6 +65,19 @@ def test_where_what_is_prepared_is_kept_is_said_once(tmp_path, tree, monkeypatch
     assert len(list((tmp_path / "kept").iterdir())) == 1
     assert run.prepare_data(config, source, Screen()).clips == segments.clips
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("threads, workers", [(1, 1), (999, cores()), (None, cores())])
+def test_threads_are_those_that_prepare_too(tree, monkeypatch, threads, workers):
+    seen = []
+    monkeypatch.setattr("scratchnet.data.prepare", lambda *_, workers, **__: seen.append(workers))
+    monkeypatch.setattr("scratchnet.data.synthetic.make", lambda *_, workers, **__: seen.append(workers) or tree)
+    config = resolve(({"data": str(tree), "threads": threads}, None))
+    with pytest.raises(AttributeError):  # of the segments that there are not
+        run.prepare_data(config, open_source(tree), Screen())
+    with pytest.raises(InputError):  # these sounds are not the synthetic ones
+        run.open_data(config.with_(data=None), Screen())
+    assert seen == [workers, workers]
 
 
 def test_classes_that_cannot_be_learned_are_named_before(tmp_path, capsys):

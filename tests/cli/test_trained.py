@@ -33,6 +33,11 @@ def test_evaluate_on_a_copy_takes_the_test_fold_and_on_other_recordings_everythi
     shutil.copytree(tree, copy)
     assert evaluate.main([str(trained), "--data", str(copy), "--backend", "cpu"]) == 0
     assert "6 segments" in capsys.readouterr().out
+    for path in copy.rglob("*.wav"):  # recordings that are called alike, as 001.wav, 002.wav, ... are
+        soundfile.write(path, 0.5 * soundfile.read(path)[0], RATE)
+    assert evaluate.main([str(trained), "--data", str(copy), "--backend", "cpu"]) == 0
+    assert "all of it, it is not the data of the run, 30 segments" in capsys.readouterr().out
+    fails(capsys, evaluate.main, [trained, "--data", ""], "--data")
     other = write_tree(tmp_path / "other", count=6)
     assert evaluate.main([str(trained), "--data", str(other), "--backend", "cpu"]) == 0
     assert "36 segments" in capsys.readouterr().out

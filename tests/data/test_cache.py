@@ -1,7 +1,9 @@
 """The cache: what it holds, when it is made again, what happens to bad files and broken caches."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -126,6 +128,39 @@ def test_every_change_makes_a_new_cache(urbansound8k, tmp_path, decoded, write_w
     table = urbansound8k / "metadata" / "UrbanSound8K.csv"
     table.write_text(table.read_text().replace("dog_bark", "wolf_howl"))
     assert build() == 18 and build() == 0
+
+
+def test_sets_that_look_alike_do_not_share_a_cache(urbansound8k, tmp_path, write_wav):
+    """Equal names, sizes and times, as an archive made to be reproduced leaves them; nor are they one data set."""
+    twin, copy = tmp_path / "twin", tmp_path / "copy"
+    for root in (urbansound8k, shutil.copytree(urbansound8k, twin)):
+        for label, path in enumerate(sorted(root.rglob("*.wav"))):
+            write_wav(path, label, 2.0, seed=label + (root == twin))
+            os.utime(path, (1, 1))
+    shutil.copytree(twin, copy)
+    one, two, three = (prepare(open_source(root), cache_dir=tmp_path / "c") for root in (urbansound8k, twin, copy))
+    assert one.fingerprint == two.fingerprint and not np.array_equal(one.waveform, two.waveform)
+    assert one.layout != two.layout == three.layout and len(set(one.contents)) == 18
+
+
+def test_a_file_that_may_not_be_read_is_tried_again_when_it_may(urbansound8k, tmp_path, monkeypatch, decoded):
+    path = urbansound8k / "audio" / "fold1" / "1000-0-0-0.wav"
+    access, opened = os.access, Path.open
+
+    def shut(place, *rest, **how):
+        if Path(place) == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return opened(place, *rest, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda place, *rest: Path(place) != path and access(place, *rest))
+        patch.setattr(Path, "open", shut)
+        segments = prepare(open_source(urbansound8k), cache_dir=tmp_path / "c")
+        ((name, reason),) = segments.skipped
+        assert name == "audio/fold1/1000-0-0-0.wav" and f"{path} cannot be read (Permission denied)" in reason
+        assert prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped == segments.skipped
+        assert len(decoded) == 18
+    assert prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped == []
 
 
 @pytest.mark.parametrize("victim", ["waveform.f32", "logmel.f32", "index.npz", "meta.json"])

@@ -1,5 +1,7 @@
 """Every data source is recognised by its layout, and every bad folder gives one clear line."""
 
+import errno
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -98,7 +100,7 @@ def test_folder(folder):
 def test_synthetic_reads_as_urbansound8k(shared_set, monkeypatch):
     from scratchnet.data import synthetic
 
-    monkeypatch.setattr(synthetic, "make", lambda root, progress=None: Path(root))
+    monkeypatch.setattr(synthetic, "make", lambda root, **_: Path(root))
     monkeypatch.setattr(synthetic, "default_root", lambda: shared_set)
     source = open_source()
     assert source.name == "synthetic" and source.codes == ("AI", "CA", "DO")
@@ -161,6 +163,61 @@ def test_bad_tables(urbansound8k, esc50):
     assert "cannot be read" in line(urbansound8k)
     (esc50 / "meta" / "esc50.csv").write_text((esc50 / "meta" / "esc50.csv").read_text().replace("True", "False"))
     assert "ESC-10" in line(esc50, subset="esc10")
+
+
+def test_a_class_or_a_clip_is_there_once(urbansound8k, esc50, esc10):
+    """Else two classes share a name in every result, or a clip is trained on and tested."""
+    again = esc10 / "004 - Rain"
+    again.mkdir()
+    (again / "1-9-A.wav").write_bytes((esc10 / "002 - Rain" / "1-201-A.wav").read_bytes())
+    assert "class 'Rain' twice" in line(esc10)
+    for root, name, number in ((urbansound8k, "UrbanSound8K", "0"), (esc50, "esc50", "10")):
+        file = next(root.rglob(f"{name}.csv"))
+        text = file.read_text()
+        header, first, *rest = text.splitlines()
+        swapped = [row.replace("car_horn", "dog_bark").replace("rain", "chirping_birds") for row in rest]
+        file.write_text("\n".join([header, first, *swapped]))
+        assert "twice" in line(root)
+        one = next(row for row in rest if any(f",{number},{word}" in row for word in ("air_conditioner", "rain")))
+        other = one.replace("air_conditioner", "fan").replace("rain", "hail")
+        file.write_text(text.replace(one, other))
+        assert f"class {number} is called" in line(root)
+        column = header.split(",").index("fold")
+        row = first.split(",")
+        file.write_text(text + ",".join([*row[:column], "2", *row[column + 1 :]]))
+        if root == esc50:
+            assert "sound file 'audio/1-1-A-0.wav' twice" in line(root)
+        file.write_text(text.replace(first, first.replace(row[0], "a\0b.wav")))
+        ((path, reason),) = open_source(root).unusable
+        assert "a\0b.wav" in path and "not there" in reason
+        file.write_text(text.replace(first, ",".join([*row[:column], "9" * 20, *row[column + 1 :]])))
+        assert "'99999999999999999999' in column 'fold'" in line(root)
+
+
+def test_numbered_classes_may_have_sub_folders(tmp_path, write_wav):
+    """They look like ESC-10's until one sees that no file there is named so."""
+    for name in ("001-low", "002-high"):
+        for take in "ab":
+            write_wav(tmp_path / name / "session" / f"{take}.wav")
+    source = open_source(tmp_path)
+    assert (source.name, source.classes, len(source.clips)) == ("folder", ("001-low", "002-high"), 4)
+
+
+@pytest.mark.parametrize("shut", ["dogs/deeper", "fold2"])
+def test_a_folder_that_may_not_be_read_is_named(urbansound8k, folder, write_wav, monkeypatch, shut):
+    """Its files would be missing without a word, and the folds others."""
+    root = folder if "dogs" in shut else urbansound8k
+    write_wav(folder / "dogs" / "deeper" / "a.wav")
+    scandir = os.scandir
+
+    def shy(place):
+        if str(place).endswith(shut):
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", shy)
+    message = line(root)
+    assert f"{shut} cannot be read (Permission denied)" in message and "permissions" in message
 
 
 def test_bad_subsets(urbansound8k, esc50):

@@ -1,6 +1,7 @@
 """Augmented variants in the cache: whose they are, that they stay in training, and how an epoch draws them."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,12 +40,13 @@ def test_recordings_are_those_of_the_cache_without_variants(segments, augmented)
 def test_without_augmentation_nothing_of_the_cache_has_changed(shared_set, segments):
     """Caches of this version are found and opened, whatever else comes: the same name, files, arrays, description."""
     source = open_source(shared_set)
-    made_from = [2, cache.fingerprint(source), SoundSettings().to_dict()]
+    made_from = [3, cache.fingerprint(source), os.path.realpath(shared_set), SoundSettings().to_dict()]
     assert segments.folder.name == f"{source.name}-{cache._digest(made_from)[:20]}"
     with np.load(segments.folder / "index.npz") as index:
         assert sorted(index) == ["clip", "clip_fold", "clip_label", "fold", "label", "scale", "start"]
     assert set(json.loads((segments.folder / "meta.json").read_text())) == {
-        "samples", "clips", "skipped", "version", "fingerprint", "settings", "name", "classes", "codes", "root"
+        "samples", "clips", "contents", "skipped", "version", "fingerprint", "settings", "name", "classes", "codes",
+        "root",
     }  # fmt: skip
     assert not segments.variant.any() and len(segments.variant) == len(segments)
 

@@ -174,6 +174,7 @@ def cache(tmp_path):
         "settings": settings.to_dict(),
         "samples": 3 * length,
         "clips": ["a", "b"],
+        "contents": ["1", "2"],
         "skipped": [],
     }
     about |= {"fingerprint": "f", "classes": ["x", "y"], "codes": ["X", "Y"], "name": "esc10"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments import table
-from experiments.figures.runs import Run, by_system
+from experiments.figures.runs import Run, by_system, find
 from scratchnet import train
 from scratchnet.errors import InputError
 from scratchnet.training.config import resolve
@@ -65,6 +65,17 @@ def test_a_single_model_has_no_deviation(runs):
     made = table.summary([row])
     assert made["clip_accuracy_majority_sd"] is None
     assert "±" not in "".join(table.figures_of(made))
+
+
+def test_a_run_behind_a_link_counts_once_and_a_circle_ends(runs, tmp_path):
+    shutil.copytree(runs / "one", tmp_path / "one")
+    (tmp_path / "latest").symlink_to("one")
+    (tmp_path / "one" / "round").symlink_to(tmp_path)
+    assert table.find([tmp_path]) == [tmp_path / "one"] and find([tmp_path])[0].path == tmp_path / "one"
+    (tmp_path / "chosen").mkdir()
+    (tmp_path / "chosen" / "best").symlink_to(tmp_path / "one")  # runs may be gathered by links alone
+    assert table.find([tmp_path / "chosen"]) == [tmp_path / "chosen" / "best"]
+    assert len(find([tmp_path])) == len(table.find([tmp_path / "chosen", tmp_path])) == 1
 
 
 def test_a_run_given_twice_counts_once(runs):

@@ -140,6 +140,8 @@ def test_toml(tmp_path):
         ("net = 3", ["net"]),
         ("lr = nan", ["lr"]),
         ("epochs = inf", ["epochs", "whole number"]),
+        (f"epochs = {'9' * 5000}", ["not TOML"]),
+        ('out = "a\\u0000b"', ["out", "not a word"]),
     ],
 )
 def test_bad_toml_is_named(tmp_path, text, words):
@@ -187,6 +189,10 @@ def test_a_missing_toml_file_is_named(tmp_path):
         ({"augment_epoch": "some"}, ["--augment-epoch", "draw, all"]),
         ({"center": False}, ["--no-center", "--segment-length 21504"]),
         ({"net": "piczaknet", "segment_length": "20000"}, ["n_frames 41", "20000"]),
+        ({"net": "piczaknet", "hop_length": "100000"}, ["n_frames 41", "lower hop_length, now 100000"]),
+        ({"net": "piczaknet", "segment_length": "9" * 20}, ["--segment-length", "under 2147483648"]),
+        ({"seed": "9" * 20}, ["--seed", "under 9223372036854775808"]),
+        ({"amin": "1e-60"}, ["amin", "1.18e-38"]),
     ],
 )
 def test_settings_that_no_run_could_use_are_named(given, words):
