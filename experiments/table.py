@@ -63,7 +63,7 @@ def folders(path: Path, seen: set[Path] | None = None) -> Iterator[Path]:
 
 
 def _natural(path: Path) -> tuple[bool, list[tuple[str, int]]]:
-    """A key that sorts fold2 before fold10, and links last: a run has the name of its folder."""
+    """A key that sorts fold2 before fold10, and links behind their neighbours: a run has its folder's name there."""
     return path.is_symlink(), [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", path.name)]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
@@ -60,7 +61,7 @@ def prepare(
     if augmentation is not None:
         made_from += [VARIANTS_VERSION, augmentation.to_dict()]
     key = _digest(made_from)[:20]
-    parent = default_cache_dir() if cache_dir is None else Path(cache_dir)
+    parent = cache_folder() if cache_dir is None else Path(cache_dir)
     target = parent / f"{source.name}-{key}"
     segments = _open_or_none(target)
     if segments is None:
@@ -71,11 +72,21 @@ def prepare(
     return segments
 
 
-def default_cache_dir() -> Path:
-    """The user's cache folder for this library, or SCRATCHNET_CACHE."""
-    from scratchnet.data.synthetic import cache_folder  # here: it brings SciPy, which a cache does not need
+def cache_folder() -> Path:
+    """The user's cache folder; the environment variable SCRATCHNET_CACHE overrides it.
 
-    return cache_folder()
+    Raises `InputError` where the user has no home.
+    """
+    try:
+        if told := os.environ.get("SCRATCHNET_CACHE"):
+            return Path(told).expanduser()
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "scratchnet"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "scratchnet"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scratchnet"
+    except RuntimeError as error:
+        raise InputError(f"{error} name a folder for prepared data in SCRATCHNET_CACHE") from error
 
 
 def fingerprint(source: Source) -> str:
@@ -243,8 +254,11 @@ def _cut_all(
             for number in range(1, augmentation.variants + 1):
                 variant = make_variant(x, rate, name, clip.path, number, augmentation, length)
                 cuts.append(segment_clip(variant, settings))
-        with open(path, "rb") as file:
-            return file_digest(file, "sha256").hexdigest()[:16], cuts
+        try:
+            with open(path, "rb") as file:
+                return file_digest(file, "sha256").hexdigest()[:16], cuts
+        except OSError as error:  # a moment ago it could be read
+            return "", InputError(f"{path} cannot be read ({error.strerror}): see to it, or remove it")
 
     with blas_single_threaded(), closing(ordered_map(cut, source.clips, workers)) as results:
         for done, (clip, (content, result)) in enumerate(zip(source.clips, results), 1):

@@ -60,9 +60,14 @@ class Segments:
 
     @property
     def layout(self) -> str:
-        """What the data is by names and contents; equal for a copy of the data elsewhere."""
-        clips = list(zip(self.clips, self.contents, self.clip_label.tolist(), self.clip_fold.tolist()))
+        """What the data is by names (classes, clips, their classes and folds); equal for a copy of it elsewhere."""
+        clips = list(zip(self.clips, self.clip_label.tolist(), self.clip_fold.tolist()))
         return sha256(repr((self.classes, clips)).encode()).hexdigest()[:32]
+
+    @property
+    def digest(self) -> str:
+        """What the data is by names and contents; equal for a copy of it elsewhere."""
+        return sha256(repr((self.layout, self.contents)).encode()).hexdigest()[:32]
 
     @property
     def originals(self) -> np.ndarray:

@@ -11,9 +11,7 @@ from __future__ import annotations
 import csv
 import functools
 import hashlib
-import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scratchnet.data import synthesis, urban_sounds
+from scratchnet.data.cache import cache_folder
 from scratchnet.data.synthesis import (
     SAMPLE_RATE,
     convolved,
@@ -123,23 +122,6 @@ def version() -> str:
     for module in (synthesis.__file__, urban_sounds.__file__, __file__):
         digest.update(Path(module).read_bytes())
     return digest.hexdigest()[:10]
-
-
-def cache_folder() -> Path:
-    """The user's cache folder; the environment variable SCRATCHNET_CACHE overrides it.
-
-    Raises `InputError` where the user has no home.
-    """
-    try:
-        if told := os.environ.get("SCRATCHNET_CACHE"):
-            return Path(told).expanduser()
-        if sys.platform == "win32":
-            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "scratchnet"
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches" / "scratchnet"
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scratchnet"
-    except RuntimeError as error:
-        raise InputError(f"{error} name a folder for prepared data in SCRATCHNET_CACHE") from error
 
 
 def default_root(*, seed: int = 0, clips_per_class: int = CLIPS_PER_CLASS) -> Path:

@@ -245,11 +245,10 @@ def convert(name: str, value: Any, *, where: str | None = None) -> Any:
     if meta["choices"] and result not in meta["choices"]:
         hint = nearest(str(result), meta["choices"])
         raise InputError(f"{label}: unknown value {result!r}{hint} (one of {', '.join(meta['choices'])})")
-    most = 2**63 if name == "seed" else 2**31
-    if kind is int and abs(result) >= most:
-        raise InputError(f"{label}: {value} must be under {most}")
     if meta["check"] and not meta["check"][0](result):
         raise InputError(f"{label}: {value} must be {meta['check'][1]}")
+    if kind is int and result >= (most := 2**63 if name == "seed" else 2**31):
+        raise InputError(f"{label}: {value} must be under {most}")
     return result
 
 

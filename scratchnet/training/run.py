@@ -134,7 +134,7 @@ def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
 
 
 def _workers(config: Config) -> int:
-    """Threads that prepare data: as many as train, but no more than cores, for each holds a recording."""
+    """Threads that prepare data: `--threads`, but no more than cores, for each holds a recording."""
     from scratchnet.sound.workers import cores
 
     return min(config.threads or cores(), cores())
@@ -148,10 +148,10 @@ class _Progress:
 
     def __call__(self, done: int, total: int) -> None:
         if not self.opened:
-            from scratchnet.data.cache import default_cache_dir
+            from scratchnet.data.cache import cache_folder
 
             self.opened = True
-            self.screen.say(f"{self.text}: {total} {self.unit}s, once; kept in {default_cache_dir()}")
+            self.screen.say(f"{self.text}: {total} {self.unit}s, once; kept in {cache_folder()}")
             self.screen.progress(self.text, total, self.unit)
         self.screen.advance(done, total)
 
@@ -216,6 +216,7 @@ def _about(folder: RunFolder, segments: Segments, used: str) -> dict[str, Any]:
     return {
         "fingerprint": segments.fingerprint,
         "layout": segments.layout,
+        "contents": segments.digest,
         "data_name": segments.name,
         "used_backend": backends,
         "used_threads": backend.threads() if used == "cpu" else None,

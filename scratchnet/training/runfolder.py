@@ -62,6 +62,7 @@ ABOUT = (
     "versions",
     "fingerprint",
     "layout",
+    "contents",
     "data_name",
     "used_backend",
     "used_threads",
@@ -155,7 +156,10 @@ class RunFolder:
 
     def trained_on(self, segments: Segments) -> bool:
         """Whether the run's data are these, as they lay or copied elsewhere; of a run that has not begun, any are."""
-        known = self.about("fingerprint")
+        known = self.about("contents")
+        if known is not None:
+            return known == segments.digest
+        known = self.about("fingerprint")  # of a run whose version knew no contents
         return known is None or known == segments.fingerprint or self.about("layout") == segments.layout
 
     # -- metrics.jsonl

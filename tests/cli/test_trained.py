@@ -33,11 +33,22 @@ def test_evaluate_on_a_copy_takes_the_test_fold_and_on_other_recordings_everythi
     shutil.copytree(tree, copy)
     assert evaluate.main([str(trained), "--data", str(copy), "--backend", "cpu"]) == 0
     assert "6 segments" in capsys.readouterr().out
-    for path in copy.rglob("*.wav"):  # recordings that are called alike, as 001.wav, 002.wav, ... are
+    alike = tmp_path / "alike"  # in names, sizes and times: what is called 001.wav, 002.wav, ... is so every year
+    shutil.copytree(tree, alike)
+    for path in alike.rglob("*.wav"):
+        times = path.stat()
         soundfile.write(path, 0.5 * soundfile.read(path)[0], RATE)
-    assert evaluate.main([str(trained), "--data", str(copy), "--backend", "cpu"]) == 0
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert evaluate.main([str(trained), "--data", str(alike), "--backend", "cpu"]) == 0
     assert "all of it, it is not the data of the run, 30 segments" in capsys.readouterr().out
     fails(capsys, evaluate.main, [trained, "--data", ""], "--data")
+    older = tmp_path / "older"  # knows its data by name alone
+    shutil.copytree(trained, older)
+    config = json.loads((older / "config.json").read_text())
+    assert len(config.pop("contents")) == 32
+    (older / "config.json").write_text(json.dumps(config))
+    assert evaluate.main([str(older), "--data", str(alike), "--backend", "cpu"]) == 0
+    assert "test fold 5, 6 segments" in capsys.readouterr().out
     other = write_tree(tmp_path / "other", count=6)
     assert evaluate.main([str(trained), "--data", str(other), "--backend", "cpu"]) == 0
     assert "36 segments" in capsys.readouterr().out

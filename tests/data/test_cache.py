@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +141,18 @@ def test_sets_that_look_alike_do_not_share_a_cache(urbansound8k, tmp_path, write
     shutil.copytree(twin, copy)
     one, two, three = (prepare(open_source(root), cache_dir=tmp_path / "c") for root in (urbansound8k, twin, copy))
     assert one.fingerprint == two.fingerprint and not np.array_equal(one.waveform, two.waveform)
-    assert one.layout != two.layout == three.layout and len(set(one.contents)) == 18
+    assert one.layout == two.layout and one.digest != two.digest == three.digest and len(set(one.contents)) == 18
+
+
+def test_a_file_that_fails_after_it_was_heard_is_skipped(urbansound8k, tmp_path, monkeypatch):
+    def fails(file, name):
+        if file.name.endswith("1000-0-0-0.wav"):
+            raise OSError(errno.EIO, "Input/output error")
+        return file_digest(file, name)
+
+    monkeypatch.setattr(cache, "file_digest", fails)
+    ((name, reason),) = prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped
+    assert name == "audio/fold1/1000-0-0-0.wav" and "0-0-0.wav cannot be read (Input/output error)" in reason
 
 
 def test_a_file_that_may_not_be_read_is_tried_again_when_it_may(urbansound8k, tmp_path, monkeypatch, decoded):

@@ -192,6 +192,7 @@ def test_a_missing_toml_file_is_named(tmp_path):
         ({"net": "piczaknet", "hop_length": "100000"}, ["n_frames 41", "lower hop_length, now 100000"]),
         ({"net": "piczaknet", "segment_length": "9" * 20}, ["--segment-length", "under 2147483648"]),
         ({"seed": "9" * 20}, ["--seed", "under 9223372036854775808"]),
+        ({"seed": "-" + "9" * 20}, ["--seed", "0 or more"]),
         ({"amin": "1e-60"}, ["amin", "1.18e-38"]),
     ],
 )
