@@ -65,12 +65,14 @@ def _sound_files(path: Path) -> Iterator[Path | InputError]:
     if not path.is_dir():
         yield path
         return
-    from scratchnet.data.source import sounds_below
+    from scratchnet.data.source import sounds_below, unreadable_folder
 
-    found = sounds_below(path)
-    if not found:
+    shut: list[OSError] = []
+    found = sounds_below(path, shut.append)
+    if not (found or shut):
         yield InputError(f"{path}: no sound file in this folder")
     yield from found
+    yield from map(unreadable_folder, shut)
 
 
 def _text(path: Path, prediction: Prediction) -> str:

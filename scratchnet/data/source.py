@@ -6,11 +6,11 @@ import csv
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from scratchnet.errors import InputError, check_utf8
 
@@ -84,14 +84,23 @@ def make_source(
     return Source(name, root, tuple(classes), codes(classes), found, folds, (*unusable, *absent))
 
 
-def sounds_below(folder: Path) -> list[Path]:
+def unreadable_folder(error: OSError) -> InputError:
+    """What to say of a folder that cannot be listed."""
+    return InputError(f"{error.filename} cannot be read ({error.strerror}): see to its permissions")
+
+
+def _stop(error: OSError) -> NoReturn:
+    raise unreadable_folder(error) from error
+
+
+def sounds_below(folder: Path, onerror: Callable[[OSError], Any] = _stop) -> list[Path]:
     """The files at any depth in a folder that are sound by their names, `AUDIO` or `FOREIGN`, sorted.
 
     Hidden files, those in hidden folders, and pipes are left out. Links to folders are followed, to none twice.
-    Raises `InputError` for a folder that cannot be read.
+    Raises `InputError` for a folder that cannot be read, unless `onerror` does something else with the error.
     """
     found, seen = [], set(folder.resolve().parents)
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=onerror):
         real = Path(place).resolve()
         if real in seen:
             folders.clear()
@@ -104,10 +113,6 @@ def sounds_below(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.suffix.lower() in AUDIO | FOREIGN and not path.is_fifo())
 
 
-def _unreadable(error: OSError) -> NoReturn:
-    raise InputError(f"{error.filename} cannot be read ({error.strerror}): see to its permissions") from error
-
-
 def _files_below(root: Path, folders: Iterable[str]) -> set[str]:
     """Paths, relative to root, of all files in these folders: one listing a folder instead of one look-up a file."""
     there: set[str] = set()
@@ -116,7 +121,7 @@ def _files_below(root: Path, folders: Iterable[str]) -> set[str]:
             with os.scandir(root / folder) as entries:
                 there.update(f"{folder}/{entry.name}" if folder else entry.name for entry in entries if entry.is_file())
         except PermissionError as error:
-            _unreadable(error)
+            _stop(error)
         except (OSError, ValueError):  # not there, or no name of a folder
             continue
     return there

@@ -1,5 +1,6 @@
 """Evaluating a trained model and predicting with it."""
 
+import errno
 import json
 import os
 import shutil
@@ -117,6 +118,21 @@ def test_predict_names_bad_files_and_answers_for_the_others(trained, tree, tmp_p
     lines = said.err.splitlines()
     assert [any(name in line for line in lines) for name in ("text.wav", "silent.wav", "absent.wav")] == [True] * 3
     assert "3 of 4" in lines[-1]
+
+
+def test_predict_names_a_folder_that_may_not_be_read_and_answers_for_the_others(trained, tree, capsys, monkeypatch):
+    scandir = os.scandir
+
+    def shy(place):
+        if str(place).endswith("middle"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", shy)
+    assert predict.main([str(trained), str(tree), "--backend", "cpu", "--json"]) == 2
+    said = capsys.readouterr()
+    assert ["class" in answer for answer in json.loads(said.out)] == 10 * [True] + [False]
+    assert f"{tree / 'middle'} cannot be read (Permission denied)" in said.err and "1 of 11" in said.err
 
 
 def test_predict_that_is_interrupted_prints_what_it_knows_as_json(trained, tree, capsys, monkeypatch):
