@@ -72,16 +72,15 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
 
     Raises `InputError` where a path is missing, or no run is finished.
     """
-    found: dict[Path, Path] = {}
+    found: list[Path] = []
+    seen: set[Path] = set()
     for path in map(Path, paths):
         if not path.is_dir():
             raise InputError(f"{path}: no such folder; name run folders, or folders of them")
-        for folder in folders(path):
-            if (folder / RESULT).is_file():
-                found.setdefault(folder.resolve(), folder)  # once, whatever links lead there
+        found += [folder for folder in folders(path, seen) if (folder / RESULT).is_file()]
     if not found:
         raise InputError(f"{', '.join(map(str, paths))}: no finished run here (no {RESULT})")
-    return list(found.values())
+    return found
 
 
 def data_of(folder: RunFolder, config: Config) -> str:

@@ -48,7 +48,7 @@ def threads(n: int | None = None) -> int:
             _count = n
     if _count is None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        told = os.environ.get("SCRATCHNET_THREADS", "")
+        told = os.environ.get("SCRATCHNET_THREADS", "")  # scratchnet.backend refuses what is no number
         _count = max(1, int(told)) if told.isdecimal() else available
     return _count
 

@@ -18,7 +18,7 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
 
     Reads what libsndfile reads: WAV of every sort, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, ...; out of a pipe too, such as
     /dev/stdin. The values are `librosa.load`'s. Raises `InputError` naming the file where it is missing, cannot be
-    decoded, holds fewer than two samples, or holds a NaN or infinite sample.
+    read or decoded, holds fewer than two samples, or holds a NaN or infinite sample.
     """
     import soundfile  # here, so that a machine that trains from a prepared cache needs neither library
     import soxr
