@@ -7,9 +7,11 @@ An implementation of *DeepFourier: classifying sound with convolutional neural n
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,6 +33,16 @@ def _use_kernels_of_checkout() -> None:
 
 
 _use_kernels_of_checkout()
+
+
+PARTS = ("backend", "clipping", "errors", "gradcheck", "layers", "losses", "nets", "network", "optimizers", "sound")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`scratchnet.layers` and the others, without an import of their own."""
+    if name in PARTS:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load(path: str | Path) -> Model:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.backend import kernels_of
-from scratchnet.layers.layer import Array
+from scratchnet.layers.layer import Array, as_float
 
 
 class SoftmaxCrossEntropy:
     """loss = −(1/N) Σ_n log softmax(prediction)[n, target[n]]
 
     prediction: logits (N, K); target: class indices (N,), whole numbers in 0 … K−1.
-    Raises ValueError for other shapes, or a target that is no class (checked on the CPU).
+    Raises ValueError for other shapes, a target that is no array of whole numbers, or one that is no class (checked on
+    the CPU).
     """
 
-    def forward(self, prediction: Array, target: Array) -> float:
-        """The loss, a mean over the batch; the probabilities stay in `probabilities` (N, K)."""
+    def forward(self, prediction: Array, target: Array) -> Array:
+        """The loss, a mean over the batch, a scalar; the probabilities stay in `probabilities` (N, K)."""
+        if getattr(target, "dtype", np.dtype(object)).kind not in "iu":
+            raise ValueError(f"targets must be an array of whole numbers, not {getattr(target, 'dtype', target)}")
         if prediction.ndim != 2 or target.shape != prediction.shape[:1]:
             raise ValueError(f"takes logits (N, K) and targets (N,), not {prediction.shape} and {target.shape}")
         classes = prediction.shape[1]
@@ -37,11 +40,11 @@ class MeanSquaredError:
     Raises ValueError where the two have different shapes.
     """
 
-    def forward(self, prediction: Array, target: Array) -> float:
-        """The loss, a mean over all elements."""
+    def forward(self, prediction: Array, target: Array) -> Array:
+        """The loss, a mean over all elements, a scalar."""
         if prediction.shape != target.shape:
             raise ValueError(f"prediction and target have different shapes: {prediction.shape} and {target.shape}")
-        self._prediction, self._target = prediction, target
+        self._prediction, self._target = prediction, target = as_float(prediction), as_float(target)
         return kernels_of(prediction).mean_squared_error_forward(prediction, target)
 
     def backward(self) -> Array:

@@ -84,7 +84,8 @@ class Model:
         """Classify a waveform (n,) or a sound file.
 
         `sample_rate` in hertz of a waveform; None: the model's own, 22050 unless trained otherwise. Raises `InputError`
-        for a file that cannot be read and a waveform that is none (empty, silent, of NaN, not one-dimensional).
+        for a file that cannot be read, a waveform that is none (empty, silent, of NaN, not one-dimensional) and a
+        `sample_rate` that is no number of hertz.
         """
         inputs, starts = self.inputs(self._waveform(sound, sample_rate))
         probs = self.classify(inputs)
@@ -125,6 +126,7 @@ class Model:
 
     def _waveform(self, sound: np.ndarray | str | Path, sample_rate: int | None) -> np.ndarray:
         from scratchnet.sound import load
+        from scratchnet.sound.io import check_rate
 
         rate = self.settings.sample_rate
         if isinstance(sound, str | Path):
@@ -138,7 +140,10 @@ class Model:
             if sample_rate is not None and sample_rate != rate:
                 import soxr
 
+                check_rate(sample_rate)
                 x = soxr.resample(x, sample_rate, rate).astype(np.float32)
+                if len(x) < 2:
+                    raise InputError(f"waveform: too short, {len(x)} samples at {rate} Hz")
         if not x.any():
             raise InputError(f"{name}: silent, nothing to classify")
         return x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,20 @@ class Network:
 
     A parameter is named group.layer.parameter, as in `deepfourier.conv1.weight`. `spec` is what `nets.build` needs to
     make the same network again. With `fused` (the default) the backend runs convolution, ReLU and max-pool in one pass;
-    the numbers are those of the plain layers.
+    the numbers are those of the plain layers. Raises ValueError for two groups, or two layers of a group, of one name,
+    and for a layer that stands in two places: what it remembers for backward would be the other's.
     """
 
     def __init__(self, groups: list[Group], spec: dict[str, Any] | None = None, fused: bool = True) -> None:
         self.groups = dict(groups)
         self.spec = spec or {}
-        self.layers = {f"{group}.{name}": layer for group, layers in groups for name, layer in layers}
+        placed = [(f"{group}.{name}", layer) for group, layers in groups for name, layer in layers]
+        self.layers = dict(placed)
+        for name, count in Counter([name for name, _ in (*groups, *placed)]).items():
+            if count > 1:
+                raise ValueError(f"{count} groups or layers are called {name!r}: give each a name of its own")
+        if len({id(layer) for _, layer in placed}) < len(placed):
+            raise ValueError("a layer stands in two places: make one for each")
         self.fused = fused
 
     @property
@@ -56,7 +64,8 @@ class Network:
     @property
     def dtype(self) -> np.dtype:
         """The parameters' dtype."""
-        return next(a.dtype for layer in self.layers.values() for a in layer.params.values())
+        every = (a.dtype for layer in self.layers.values() for a in layer.params.values())
+        return next(every, np.dtype(np.float32))
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """The network's output: logits (N, n_classes)."""
@@ -79,6 +88,9 @@ class Network:
         steps = [step for steps in self._steps.values() for step in steps]
         trains = [any(layer.params and not layer.frozen for layer in step.layers) for step in steps]
         lowest = 0 if need_dx else (trains.index(True) if any(trains) else len(steps))
+        for step in steps[:lowest]:
+            for layer in step.layers:
+                layer.grads.clear()  # of a pass before it was frozen
         dy = dlogits
         for i in reversed(range(lowest, len(steps))):
             steps[i].need_dx = need_dx or i > lowest
@@ -86,10 +98,10 @@ class Network:
         return dy if need_dx else None
 
     def freeze(self, group: str) -> None:
-        """Train no parameter whose name starts with `group`, such as "piczak" or "piczak.conv1" (§2.3.1).
+        """Train nothing of a group or of one layer, such as "piczak" or "piczak.conv1" (§2.3.1).
 
         A frozen batch normalisation takes its running statistics, and leaves them as they are.
-        Raises ValueError where no parameter's name does.
+        Raises ValueError where no group and no layer with parameters is called so.
         """
         self._set_frozen(group, True)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scratchnet.gradcheck import gradcheck, suite
-from scratchnet.layers import Dense, ReLU
+from scratchnet.layers import BatchNorm1D, Dense, Dropout, ReLU
 from scratchnet.network import Network
 
 X = np.random.default_rng(0).standard_normal((3, 4))
@@ -230,3 +230,34 @@ def test_a_layer_whose_file_was_changed_is_found_out(monkeypatch, capsys):
     assert suite.OTHERWISE in capsys.readouterr().out
     monkeypatch.undo()
     assert suite.main(["sbcnn", "--backend", "cpu"]) == 0
+
+
+class InPlace:
+    """ReLU, or |x|, written into its input."""
+
+    def __init__(self, absolute, right):
+        self.absolute, self.right = absolute, right
+
+    def forward(self, x, training=False):
+        self.slope = np.where(x > 0, 1.0, -1.0 if self.absolute else 0.0)
+        x *= self.slope
+        return x
+
+    def backward(self, dy):
+        return dy * self.slope if self.right else dy
+
+
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("absolute", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_layer_that_works_in_its_input_is_judged_by_its_gradient(seed, absolute, right):
+    assert gradcheck(InPlace(absolute, right), np.random.default_rng(seed).standard_normal((4, 5))).ok is right
+
+
+def test_what_is_checked_stays_as_it_is():
+    norm, drop = BatchNorm1D(3, dtype="float64"), Dropout(0.3, np.random.default_rng(0))
+    network = Network([("a", [("fc", Dense(3, 4, dtype="float64")), ("drop", drop)])])
+    before = drop.seed, drop.offset
+    x = 5 + np.random.default_rng(1).standard_normal((6, 3))
+    assert gradcheck(norm, x, training=True).ok and gradcheck(network, x, training=True).ok
+    assert not norm.buffers["running_mean"].any() and (drop.seed, drop.offset) == before

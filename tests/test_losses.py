@@ -114,5 +114,14 @@ def test_wrong_shapes_and_classes_are_refused():
             SoftmaxCrossEntropy().forward(logits, np.array(target))
     with pytest.raises(ValueError, match=r"takes logits \(N, K\) and targets \(N,\)"):
         SoftmaxCrossEntropy().forward(logits, np.array([0]))
+    for target in ([0, 1], np.array([0.0, 1.0]), np.array([True, False])):
+        with pytest.raises(ValueError, match="targets must be an array of whole numbers"):
+            SoftmaxCrossEntropy().forward(logits, target)
     with pytest.raises(ValueError, match="different shapes"):
         MeanSquaredError().forward(logits, logits[:1])
+
+
+def test_square_errors_of_whole_numbers_have_a_gradient(backend):
+    loss = MeanSquaredError()
+    assert loss.forward(backends.asarray(np.array([1, 2])), backends.asarray(np.array([2, 4]))) == 2.5
+    assert backends.to_numpy(loss.backward()).tolist() == [-1, -2]

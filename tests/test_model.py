@@ -144,6 +144,17 @@ def test_what_cannot_be_heard_is_refused(stored, sound, words):
         scratchnet.load(stored[0]).predict(sound)
 
 
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), 0, -8000, "44100"])
+def test_a_sample_rate_that_is_none_is_refused(stored, rate):
+    with pytest.raises(InputError, match="^sample_rate .*takes hertz"):
+        scratchnet.load(stored[0]).predict(np.ones(30000), sample_rate=rate)
+
+
+def test_a_sound_of_which_nothing_is_left_is_too_short(stored):
+    with pytest.raises(InputError, match="waveform: too short, 0 samples"):
+        scratchnet.load(stored[0]).predict(np.ones(10), sample_rate=1e6)
+
+
 def test_what_is_no_model_is_refused(stored, tmp_path):
     folder, net = stored
     with pytest.raises(InputError, match="absent"):

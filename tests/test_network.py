@@ -257,3 +257,24 @@ def test_a_network_leaves_its_layers_as_it_found_them(backend):
     net.forward(x, training=True)
     assert net.backward(dy) is None
     assert layer.need_dx and layer.backward(dy).shape == x.shape
+
+
+def test_names_and_places_are_not_shared():
+    one, two = Dense(4, 4), Dense(4, 4)
+    for groups in ([("a", [("fc", one), ("fc", two)])], [("a", [("fc", one)]), ("a", [("out", two)])]):
+        with pytest.raises(ValueError, match="2 groups or layers are called 'a"):
+            Network(groups)
+    with pytest.raises(ValueError, match="stands in two places"):
+        Network([("a", [("fc", one), ("relu", ReLU()), ("out", one)])])
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_layer_frozen_by_hand_keeps_no_old_gradient(fused):
+    network = small(fused=fused)
+    network.forward(X)
+    network.backward(DY)
+    for name in ("front.conv1", "front.conv2", "back.dense1"):
+        network.layers[name].frozen = True
+        network.forward(X)
+        network.backward(DY)
+        assert not network.layers[name].grads

@@ -48,7 +48,8 @@ class Batches:
         if not std > 0:
             raise ValueError(f"std must be above 0, not {std}")
         self.segments, self.batch_size, self.prefetch = segments, batch_size, prefetch
-        self.indices = np.asarray(indices, np.int64)
+        indices = np.asarray(indices)
+        self.indices = np.flatnonzero(indices) if indices.dtype == bool else indices.astype(np.int64)
         self.feature, self.mean, self.std = feature, float(mean), float(std)
         self.rng, self.balanced = rng, balanced
         self.empty = empty
@@ -75,7 +76,7 @@ class Batches:
                 if self.rng is not None:
                     members = self.rng.permutation(members)
                 parts.append(np.resize(members, copies))  # over and over again
-            order = np.concatenate(parts)
+            order = np.concatenate([order[:0], *parts])
         return order if self.rng is None else self.rng.permutation(order)
 
     def _fill(self, indices: np.ndarray, buffer: np.ndarray) -> Batch:

@@ -163,12 +163,13 @@ class _Subject:
 
     def forward(self) -> np.ndarray:
         """The output, copied: it may share memory with the input."""
+        x = self.x.copy()  # a layer may work in place
         if self.target is not None:
-            y = self.layer.forward(self.x, self.target)
+            y = self.layer.forward(x, self.target)
         else:
             if hasattr(self.layer, "reseed"):
                 self.layer.reseed(0, 0)
-            y = self.layer.forward(self.x, training=self.training)
+            y = self.layer.forward(x, training=self.training)
         return np.array(backend.to_numpy(y))
 
     def owes(self, name: str) -> bool:
@@ -250,12 +251,8 @@ class _Subject:
 
 
 def _ready(layer: Any) -> Any:
-    """The layer itself if its parameters are float64 and lie where the backend in use computes, else such a copy."""
+    """A copy of the layer whose parameters are float64 and lie where the backend in use computes."""
     params, buffers = getattr(layer, "params", {}), getattr(layer, "buffers", {})
-    library = backend.xp(backend.asarray(0.0))
-    there = all(backend.xp(value) is library for value in (*params.values(), *buffers.values()))
-    if there and all(value.dtype == np.float64 for value in params.values()):
-        return layer
     grads = [value for value in getattr(layer, "grads", {}).values() if hasattr(value, "dtype")]
     arrays = [*params.values(), *buffers.values(), *grads]
     # The memo of what is copied already: wherever the layer holds one of these arrays, its copy holds the new one.

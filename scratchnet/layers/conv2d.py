@@ -36,7 +36,7 @@ class Conv2D(Layer):
         self.out_channels = positive(out_channels, "out_channels")
         self.kernel_size = pair(kernel_size, "kernel_size")
         self.stride = pair(stride, "stride")
-        self.padding = check_padding(padding)
+        self.padding = check_padding(padding, 2)
         self.params["weight"] = xavier_uniform((out_channels, in_channels, *self.kernel_size), rng, dtype)
         if bias:
             self.params["bias"] = np.zeros(out_channels, dtype)
@@ -64,10 +64,13 @@ class Conv2D(Layer):
             self.grads["weight"] = dweight
             if "bias" in self.params:
                 self.grads["bias"] = dbias
+        else:
+            self.grads.clear()
         if not self.need_dx:
             return None
         return kernels.conv2d_backward_input(dy, weight, x.shape[2:], self.stride, self._pad)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        return text + (f", padding={self.padding!r}" if self.padding != 0 else "")
+        text += f", padding={self.padding!r}" if self.padding != 0 else ""
+        return text + ("" if "bias" in self.params else ", bias=False")

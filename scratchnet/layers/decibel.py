@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from scratchnet.backend import xp
-from scratchnet.layers.layer import Array, Layer, check_gradient
+from scratchnet.layers.layer import Array, Layer, as_float, check_gradient
 
 
 class Decibel(Layer):
@@ -22,7 +22,8 @@ class Decibel(Layer):
         self.multiplier, self.amin, self.top_db, self.ref = multiplier, amin, top_db, ref
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        np, x = xp(x), x * x.dtype.type(1 / self.ref)
+        np, x = xp(x), as_float(x)
+        x = x * x.dtype.type(1 / self.ref)
         y = x.dtype.type(self.multiplier) * np.log10(np.maximum(x, x.dtype.type(self.amin)))
         self._x = x
         if self.top_db is not None:

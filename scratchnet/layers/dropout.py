@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.backend import kernels_of
-from scratchnet.layers.layer import Array, Layer, check_gradient
+from scratchnet.layers.layer import Array, Layer, as_float, check_gradient
 
 
 class Dropout(Layer):
@@ -38,6 +38,7 @@ class Dropout(Layer):
         return (self.p if self._active else 0.0), self.seed, self.offset
 
     def forward(self, x: Array, training: bool = False) -> Array:
+        x = as_float(x)
         self._shape = x.shape
         mask = self.next_mask(training)
         return kernels_of(x).dropout_forward(x, *mask) if self._active else x
@@ -47,4 +48,4 @@ class Dropout(Layer):
         return kernels_of(dy).dropout_forward(dy, self.p, self.seed, self.offset) if self._active else dy
 
     def extra_repr(self) -> str:
-        return f"{self.p}"
+        return f"{self.p}" + (", always=True" if self.always else "")

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from numbers import Integral  # NumPy's whole numbers are of this kind, too
+
 Pair = tuple[int, int]
 Padding = int | str | Pair | tuple[Pair, Pair]
 
 
 def pair(value: int | Pair, name: str, least: int = 1) -> Pair:
     """A number stands for both of a pair."""
-    first, second = (value, value) if isinstance(value, int) else value
-    if not (isinstance(first, int) and isinstance(second, int)) or min(first, second) < least:
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(both) != 2 or not all(isinstance(number, Integral) for number in both) or min(both) < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, or a pair of them, not {value!r}")
-    return first, second
+    return int(both[0]), int(both[1])
 
 
 def positive(value: int, name: str) -> int:
     """`value`, if it is a whole number of at least 1."""
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
-    return value
+    return int(value)
 
 
 def pad_same(length: int, kernel_size: int, stride: int) -> Pair:
@@ -40,17 +42,20 @@ def pad_2d(padding: Padding, size: Pair, kernel_size: Pair, stride: Pair) -> tup
         return pad_same(size[0], kernel_size[0], stride[0]), pad_same(size[1], kernel_size[1], stride[1])
     if padding == "valid":
         padding = 0
-    both = (padding, padding) if isinstance(padding, int) else tuple(padding)  # type: ignore[arg-type]
-    if len(both) != 2:
+    both = (padding, padding) if isinstance(padding, Integral) else padding
+    if not isinstance(both, tuple | list) or len(both) != 2:
         raise ValueError(f'padding must be a number, a pair, "valid" or "same", not {padding!r}')
     return pair(both[0], "padding", least=0), pair(both[1], "padding", least=0)  # type: ignore[arg-type]
 
 
-def check_padding(padding: Padding) -> Padding:
-    """Raise early, in the constructor, for a padding that no input could make sense of."""
+def check_padding(padding: Padding, dimensions: int) -> Padding:
+    """Raise early, in the constructor, for a padding that no input of 1 or 2 dimensions could make sense of."""
     if isinstance(padding, str) and padding not in ("valid", "same"):
         raise ValueError(f'padding must be a number, a pair, "valid" or "same", not {padding!r}')
-    pad_2d(padding, (1, 1), (1, 1), (1, 1))
+    if dimensions == 1:
+        pad_1d(padding, 1, 1, 1)
+    else:
+        pad_2d(padding, (1, 1), (1, 1), (1, 1))
     return padding
 
 

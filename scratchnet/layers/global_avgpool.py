@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scratchnet.backend import kernels_of
-from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
+from scratchnet.layers.layer import Array, Layer, as_float, check_gradient, check_shape
 
 
 class GlobalAveragePool2D(Layer):
@@ -14,6 +14,7 @@ class GlobalAveragePool2D(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         check_shape(self, x, 4, shape="(N, C, H, W)")
+        x = as_float(x)
         self._shape = x.shape
         return kernels_of(x).global_avgpool2d_forward(x)
 

@@ -42,6 +42,11 @@ class Layer:
         return ""
 
 
+def as_float(x: Array) -> Array:
+    """x itself if it is of float32 or float64, else in float32: whole numbers would cut fractions off."""
+    return x if x.dtype.kind == "f" and x.dtype.itemsize >= 4 else x.astype("float32")
+
+
 def check_shape(layer: Layer, x: Array, ndim: int, channels: int | None = None, shape: str = "") -> None:
     """Raise a ValueError that says which shape `layer` takes, where x does not have it."""
     if x.ndim != ndim or (channels is not None and x.shape[1] != channels):

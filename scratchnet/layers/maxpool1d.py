@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scratchnet.backend import kernels_of
 from scratchnet.layers.geometry import Padding, check_padding, check_pool_padding, pad_1d, positive
-from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
+from scratchnet.layers.layer import Array, Layer, as_float, check_gradient, check_shape
 
 
 class MaxPool1D(Layer):
@@ -19,7 +19,7 @@ class MaxPool1D(Layer):
         super().__init__()
         self.kernel_size = positive(kernel_size, "kernel_size")
         self.stride = positive(kernel_size if stride is None else stride, "stride")
-        self.padding = check_padding(padding)
+        self.padding = check_padding(padding, 1)
         self.ceil_mode = ceil_mode
 
     def padding_of(self, length: int) -> tuple[int, int]:
@@ -32,6 +32,7 @@ class MaxPool1D(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         check_shape(self, x, 3, shape="(N, C, T)")
+        x = as_float(x)
         self._length = x.shape[2]
         padding = self.padding_of(self._length)
         y, self._argmax = kernels_of(x).maxpool1d_forward(x, self.kernel_size, self.stride, padding, self.ceil_mode)
@@ -42,4 +43,6 @@ class MaxPool1D(Layer):
         return kernels_of(dy).maxpool1d_backward(dy, self._argmax, self._length)
 
     def extra_repr(self) -> str:
-        return f"{self.kernel_size}, stride={self.stride}" + (", ceil_mode=True" if self.ceil_mode else "")
+        text = f"{self.kernel_size}, stride={self.stride}"
+        text += f", padding={self.padding!r}" if self.padding != 0 else ""
+        return text + (", ceil_mode=True" if self.ceil_mode else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scratchnet.backend import kernels_of
 from scratchnet.layers.geometry import Padding, Pair, check_padding, check_pool_padding, pad_2d, pair
-from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
+from scratchnet.layers.layer import Array, Layer, as_float, check_gradient, check_shape
 
 
 class MaxPool2D(Layer):
@@ -25,7 +25,7 @@ class MaxPool2D(Layer):
         super().__init__()
         self.kernel_size = pair(kernel_size, "kernel_size")
         self.stride = self.kernel_size if stride is None else pair(stride, "stride")
-        self.padding = check_padding(padding)
+        self.padding = check_padding(padding, 2)
         self.ceil_mode = ceil_mode
 
     def padding_of(self, size: Pair) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -38,6 +38,7 @@ class MaxPool2D(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         check_shape(self, x, 4, shape="(N, C, H, W)")
+        x = as_float(x)
         self._size = x.shape[2:]
         padding = self.padding_of(self._size)
         y, self._argmax = kernels_of(x).maxpool2d_forward(x, self.kernel_size, self.stride, padding, self.ceil_mode)
@@ -48,4 +49,6 @@ class MaxPool2D(Layer):
         return kernels_of(dy).maxpool2d_backward(dy, self._argmax, self._size)
 
     def extra_repr(self) -> str:
-        return f"{self.kernel_size}, stride={self.stride}" + (", ceil_mode=True" if self.ceil_mode else "")
+        text = f"{self.kernel_size}, stride={self.stride}"
+        text += f", padding={self.padding!r}" if self.padding != 0 else ""
+        return text + (", ceil_mode=True" if self.ceil_mode else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scratchnet.backend import xp
-from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
+from scratchnet.layers.layer import Array, Layer, as_float, check_gradient, check_shape
 
 
 class Modulus(Layer):
@@ -23,7 +23,7 @@ class Modulus(Layer):
         check_shape(self, x, 3, shape="(N, 2F, T)")
         if x.shape[1] % 2:
             raise ValueError(f"{self!r} takes real and imaginary parts: an even number of channels, not {x.shape[1]}")
-        half = x.shape[1] // 2
+        x, half = as_float(x), x.shape[1] // 2
         y = x[:, :half] ** 2 + x[:, half:] ** 2
         self._x, self._y = x, y if self.power == 2 else y**0.5
         return self._y

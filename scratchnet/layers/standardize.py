@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scratchnet.layers.layer import Array, Layer, check_gradient
+from scratchnet.layers.layer import Array, Layer, as_float, check_gradient
 
 
 class Standardize(Layer):
@@ -15,6 +15,7 @@ class Standardize(Layer):
         self.mean, self.std = mean, std
 
     def forward(self, x: Array, training: bool = False) -> Array:
+        x = as_float(x)
         self._shape = x.shape
         return (x - x.dtype.type(self.mean)) * x.dtype.type(1 / self.std)
 

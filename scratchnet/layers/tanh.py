@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from scratchnet.backend import kernels_of
-from scratchnet.layers.layer import Array, Layer, check_gradient
+from scratchnet.layers.layer import Array, Layer, as_float, check_gradient
 
 
 class Tanh(Layer):
     """y = tanh(x), of any shape."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
+        x = as_float(x)
         self._y = kernels_of(x).tanh_forward(x)
         return self._y
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from io import BytesIO
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,13 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
 
     Reads what libsndfile reads: WAV of every sort, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, ...; out of a pipe too, such as
     /dev/stdin. The values are `librosa.load`'s. Raises `InputError` naming the file where it is missing, cannot be
-    read or decoded, holds fewer than two samples, or holds a NaN or infinite sample.
+    read or decoded, holds fewer than two samples, or holds a NaN or infinite sample; and for a `sample_rate` that is no
+    number of hertz.
     """
     import soundfile  # here, so that a machine that trains from a prepared cache needs neither library
     import soxr
 
+    check_rate(sample_rate)
     path = Path(path)
     if not (path.is_file() or path.is_fifo()):
         what = "is a folder" if path.is_dir() else "is neither a file nor a pipe" if path.exists() else "does not exist"
@@ -55,6 +59,12 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
     return np.ascontiguousarray(x, dtype=np.float32)
 
 
+def check_rate(sample_rate: float) -> None:
+    """Raise `InputError` unless this is a positive number: soxr would never come back from NaN."""
+    if not (isinstance(sample_rate, Real) and 0 < sample_rate < math.inf):
+        raise InputError(f"sample_rate {sample_rate!r}: takes hertz, a number above 0")
+
+
 def unreadable(path: str | Path, reason: str = "no format that libsndfile reads") -> str:
     """What to say of a file that cannot be decoded."""
     return f"{path} cannot be read as sound ({reason}): convert it, say to FLAC, or remove it"
@@ -71,6 +81,7 @@ def load_clip(path: str | Path, sample_rate: int = 22050, peak: bool = True) -> 
 def normalize_peak(x: np.ndarray) -> np.ndarray:
     """x / max|x| along the last axis, (..., n), so that the loudest sample is at ±1; silence stays silence."""
     x = np.asarray(x)
+    x = x if x.dtype.kind == "f" else x.astype(np.float32)  # int16 has no +32768
     peak = _peak(x)
     return x / np.where(peak > 0, peak, 1)
 

@@ -9,6 +9,7 @@ where Delta_m is the m-th triangle of the filter bank, on the Mel scale of Slane
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -133,9 +134,9 @@ def melspectrogram(
 ) -> np.ndarray:
     """<S_t, Delta_m> of eq. 2 before the logarithm: (..., n) -> (..., n_mels, frames), float32.
 
-    The values of `librosa.feature.melspectrogram`, over any leading axes. `n_frames` keeps the first frames alone;
-    `workers` is the number of threads for a large batch (None: the cores). Raises `ValueError` as `stft` and
-    `mel_filters` do.
+    The values of `librosa.feature.melspectrogram` (whose own `pad_mode` is "constant"), over any leading axes.
+    `n_frames` keeps the first frames alone; `workers` is the number of threads for a large batch (None: the cores).
+    Raises `ValueError` as `stft` and `mel_filters` do.
     """
     x = np.asarray(x)
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
@@ -160,15 +161,21 @@ def melspectrogram(
 
 
 def power_to_db(
-    s: np.ndarray, amin: float = 1e-10, ref: float = 1.0, top_db: float | None = 80.0, axis: Any = None
+    s: np.ndarray,
+    amin: float = 1e-10,
+    ref: float | Callable[[np.ndarray], float] = 1.0,
+    top_db: float | None = 80.0,
+    axis: Any = None,
 ) -> np.ndarray:
     """10 log10(max(s, amin) / ref), cut at `top_db` under the maximum (of the array, or along `axis`).
 
+    `ref`: a number, or a function of the whole array such as `np.max`.
     Raises `ValueError` for an `amin` that is not positive, or a negative `top_db`.
     """
     if not amin > 0:
         raise ValueError(f"amin must be above 0, not {amin}")
-    db = np.log10(np.maximum(s, amin))
+    ref = ref(s) if callable(ref) else ref
+    db = np.asarray(np.log10(np.maximum(s, amin)))
     db *= 10.0
     if max(ref, amin) != 1.0:
         db -= 10.0 * np.log10(max(ref, amin))
@@ -183,17 +190,21 @@ def log_melspectrogram(
     x: np.ndarray,
     sr: float = 22050,
     amin: float = 1e-10,
-    ref: float = 1.0,
+    ref: float | Callable[[np.ndarray], float] = 1.0,
     top_db: float | None = 80.0,
     **mel: Any,
 ) -> np.ndarray:
     """Eq. 2 in dB: (..., n) -> (..., n_mels, frames), float32; `mel` goes to `melspectrogram`.
 
-    Each signal of a batch is cut at `top_db` under its own maximum, after any cut to `n_frames`:
-    `librosa.power_to_db(librosa.feature.melspectrogram(...))`, signal by signal. Raises `ValueError` as
-    `melspectrogram` and `power_to_db` do.
+    Each signal of a batch is cut at `top_db` under its own maximum, after any cut to `n_frames`, and has its own `ref`
+    where that is a function: `librosa.power_to_db(librosa.feature.melspectrogram(...))`, signal by signal.
+    Raises `ValueError` as `melspectrogram` and `power_to_db` do.
     """
-    return power_to_db(melspectrogram(x, sr, **mel), amin, ref, top_db, axis=(-2, -1))
+    s = melspectrogram(x, sr, **mel)
+    if callable(ref):
+        signals = s.reshape(-1, *s.shape[-2:])
+        return np.array([power_to_db(signal, amin, ref, top_db) for signal in signals], s.dtype).reshape(s.shape)
+    return power_to_db(s, amin, ref, top_db, axis=(-2, -1))
 
 
 def segment_log_mel(segments: np.ndarray, settings: SoundSettings, workers: int | None = None) -> np.ndarray:

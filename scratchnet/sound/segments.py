@@ -6,7 +6,7 @@ import numpy as np
 
 from scratchnet.sound.io import normalize_peak
 from scratchnet.sound.mel import segment_log_mel
-from scratchnet.sound.settings import SoundSettings
+from scratchnet.sound.settings import SMALLEST, SoundSettings
 
 
 def segment_starts(n: int, settings: SoundSettings) -> np.ndarray:
@@ -42,7 +42,7 @@ def segment_clip(x: np.ndarray, settings: SoundSettings) -> tuple[np.ndarray, np
     scale = np.ones(len(starts), np.float32)
     if settings.peak == "segment":
         peak = np.abs(windows).max(axis=1)
-        scale = (1 / np.where(peak > 0, peak, 1)).astype(np.float32)
+        scale = (1 / np.where(peak >= SMALLEST, peak, 1)).astype(np.float32)  # of less it would overflow: silence
         windows = windows * scale[:, None]
     logmel = segment_log_mel(windows, settings, workers=1)
     keep = audible(logmel, settings.silence_db)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from scratchnet.errors import InputError
+from scratchnet.sound.stft import frame_count
 
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "window": ("hann", "rectangular"),
@@ -66,9 +67,9 @@ class SoundSettings:
     @property
     def frames_available(self) -> int:
         """Frames of one segment before the cut to `n_frames`."""
-        if self.center:
-            return 1 + self.segment_length // self.hop_length
-        return max(0, 1 + (self.segment_length - self.n_fft) // self.hop_length)
+        if not self.center and self.segment_length < self.n_fft:
+            return 0
+        return frame_count(self.segment_length, self.n_fft, self.hop_length, self.center)
 
     @property
     def channels(self) -> int:

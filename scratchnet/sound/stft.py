@@ -46,6 +46,8 @@ def frame_count(n: int, n_fft: int, hop_length: int, center: bool) -> int:
     """Frames of n samples. Raises `ValueError` where there is none."""
     if n == 0:
         raise ValueError("x holds no sample")
+    if hop_length < 1:
+        raise ValueError(f"hop_length must be at least 1, not {hop_length}")
     if not center and n < n_fft:
         raise ValueError(f"x has {n} samples, fewer than n_fft = {n_fft}: pad it, or use center=True")
     return 1 + (n + center * 2 * (n_fft // 2) - n_fft) // hop_length
@@ -78,9 +80,10 @@ def stft(
 ) -> np.ndarray:
     """The complex sum inside eq. 1: (..., n) -> (..., 1 + n_fft // 2, frames), complex64 (complex128 for float64 x).
 
-    Values and shapes are `librosa.stft`'s. Frames: 1 + n // hop_length where centred, 1 + (n - n_fft) // hop_length
-    where not. Raises `ValueError` for an empty x, one shorter than n_fft where not centred, or a window
-    longer than n_fft.
+    Values and shapes are `librosa.stft`'s (whose own `pad_mode` is "constant"). Frames: 1 + n // hop_length where
+    centred, 1 + (n - n_fft) // hop_length where not; of an odd n_fft 1 + (n - 1) // hop_length where centred. Raises
+    `ValueError` for an empty x, one shorter than n_fft where not centred, a window longer than n_fft, or a hop_length
+    under 1.
     """
     x = np.asarray(x)
     spectrum = np.fft.rfft(frames(x, n_fft, hop_length, center, pad_mode) * fft_window(window, n_fft, win_length))

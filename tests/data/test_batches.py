@@ -138,3 +138,12 @@ def test_buffers_are_no_larger_than_an_epoch(segments):
     for feature in ("waveform", "logmel"):
         assert [len(y) for _, y in Batches(segments, [3, 1, 2], 10**12, feature=feature, empty=empty)] == [3]
     assert [shape[0] for shape in made] == [3, 3]
+
+
+def test_a_mask_chooses_what_it_marks(segments):
+    mask = segments.label == 1
+    assert np.array_equal(Batches(segments, mask, 7).order(), np.flatnonzero(mask))
+
+
+def test_no_segments_are_balanced(segments):
+    assert list(Batches(segments, [], 7, balanced=True)) == []

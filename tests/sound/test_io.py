@@ -209,3 +209,15 @@ def test_a_pipe_is_read_to_its_end(tmp_path):
     writer.join()
     with pytest.raises(InputError, match="/dev/null is neither a file nor a pipe"):
         load("/dev/null")
+
+
+def test_whole_numbers_have_a_peak():
+    np.testing.assert_allclose(normalize_peak(np.array([-32768, 100], np.int16)), [-1, 100 / 32768], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), 0, -1, "22050", None])
+def test_a_rate_that_is_none_is_refused_in_one_line(tmp_path, rate):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, np.ones(100), 8000)
+    with pytest.raises(InputError, match="^sample_rate .*takes hertz"):
+        load(path, rate)

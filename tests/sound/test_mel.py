@@ -177,3 +177,14 @@ def test_settings_reach_the_spectrogram(rng):
     expected = 10 * np.log10(mel_filters(16000, 512, 40) @ power)[..., :90]
     bound = decibel_error(mel_filters(16000, 512, 40), size=np.abs(expected).max())
     np.testing.assert_allclose(segment_log_mel(x, settings), expected, rtol=0, atol=bound)
+
+
+def test_the_reference_may_be_a_function_as_librosas_is(rng):
+    s = rng.random((3, 4)) + 0.5
+    np.testing.assert_array_equal(power_to_db(s, ref=np.max), power_to_db(s, ref=float(s.max())))
+    assert power_to_db(0.5) == pytest.approx(10 * np.log10(0.5)) and power_to_db(np.float32(10)) == pytest.approx(10)
+    x = rng.standard_normal((2, 3, 5000)).astype(np.float32) * np.array([1, 10, 100], np.float32)[:, None]
+    found = log_melspectrogram(x, ref=np.max)
+    assert found.dtype == np.float32 and np.all(found.max(axis=(-2, -1)) == 0)
+    np.testing.assert_array_equal(found[1, 2], log_melspectrogram(x[1, 2], ref=np.max))
+    assert log_melspectrogram(x[:0], ref=np.max).shape == (0, *found.shape[1:])

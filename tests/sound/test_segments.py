@@ -85,3 +85,11 @@ def test_settings_round_trip_and_reject():
             SoundSettings(**bad)
     with pytest.raises(InputError, match="n_mel"):
         SoundSettings.from_dict({"n_mel": 3})
+
+
+def test_a_segment_too_faint_to_scale_is_silence():
+    x = np.zeros(2 * 20992, np.float32)
+    x[:20992], x[20992:] = 0.5, 1e-40
+    settings = SoundSettings(peak="segment", silence_db=None)
+    _, _, scale, logmel = segment_clip(x, settings)
+    assert np.isfinite(scale).all() and np.isfinite(logmel).all() and scale[-1] == 1

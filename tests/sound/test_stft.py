@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from scratchnet.sound import stft
+from scratchnet.errors import InputError
+from scratchnet.sound import SoundSettings, stft
 from scratchnet.sound.stft import fft_window, get_window
 from tests.support import assert_within, rounding
 
@@ -98,3 +99,16 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="shape"):
         fft_window(np.ones(7), 8)
     np.testing.assert_array_equal(fft_window(np.ones(3), 8, 3), [0, 0, 1, 1, 1, 0, 0, 0])
+
+
+@pytest.mark.parametrize("n", [1023, 1024, 1025, 2047])
+def test_frames_of_an_odd_window_are_counted_right(n):
+    settings = SoundSettings(n_fft=1023, segment_length=n, n_frames=1)
+    assert stft(np.ones(n), n_fft=1023, hop_length=512).shape[1] == settings.frames_available == 1 + (n - 1) // 512
+    with pytest.raises(InputError, match="is more than the"):
+        SoundSettings(n_fft=1023, segment_length=20480, n_frames=41)
+
+
+def test_frames_go_forward():
+    with pytest.raises(ValueError, match="hop_length must be at least 1"):
+        stft(np.ones(2000), hop_length=-5)
