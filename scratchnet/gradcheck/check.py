@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ import numpy as np
 from scratchnet import backend
 from scratchnet.gradcheck.differences import Slope, best_slope
 from scratchnet.gradcheck.report import ArrayReport, GradcheckResult
+from scratchnet.layers import Dropout
 
 
 def gradcheck(
@@ -45,7 +47,8 @@ def gradcheck(
               nothing clears that in training. A backward may write into arrays that lie in `grads` from the start.
               float32 parameters, and those that do not lie where the backend in use computes (NumPy's on a GPU), are
               checked in a float64 copy that does, in which whatever refers to an array of `params`, `buffers` or
-              `grads` refers to its copy. float64 ones there are moved and put back, bit for bit.
+              `grads` refers to its copy. float64 ones there are moved and put back, bit for bit;
+              so are running statistics, and the place in its numbers of a `Dropout`.
     x         the input, any shape; taken as float64. Keep it off kinks: beside one there is no derivative to check.
               It and `target` are brought to the backend in use.
     training  passed to `forward`. One input must give one output: a layer that draws random numbers is rewound by its
@@ -57,13 +60,17 @@ def gradcheck(
     Raises ValueError where there is nothing to compare: an input or an output without elements, an output that is not
     float64, not finite, or not repeatable.
     """
-    rng = np.random.default_rng(seed)
     subject = _Subject(layer, x, target, training)
+    with _put_back(subject.layer):
+        return _check(subject, samples, tolerance, np.random.default_rng(seed))
+
+
+def _check(subject: _Subject, samples: int, tolerance: float, rng: np.random.Generator) -> GradcheckResult:
     y = subject.forward()
     subject.demand_repeatable(y)
-    r = rng.standard_normal(y.shape) if target is None else np.ones(y.shape)
+    r = rng.standard_normal(y.shape) if subject.target is None else np.ones(y.shape)
     gradients, accumulating = subject.gradients(r, tolerance)
-    result = GradcheckResult(type(layer).__name__, tolerance)
+    result = GradcheckResult(type(subject.layer).__name__, tolerance)
     for name, array in subject.arrays.items():
         if name not in gradients and not subject.owes(name):
             continue
@@ -88,6 +95,21 @@ def gradcheck(
         complaint = "backward gives a gradient of it, and there is no such parameter"
         result.arrays.append(ArrayReport(name, tuple(gradients[name].shape), tolerance, complaint=complaint))
     return result
+
+
+@contextmanager
+def _put_back(layer: Any) -> Iterator[None]:
+    """What passes in training move without a gradient, as it was."""
+    buffers = [(array, array.copy()) for array in getattr(layer, "buffers", {}).values()]
+    parts = (layer, *getattr(layer, "layers", {}).values())
+    drawn = [(part, part.seed, part.offset) for part in parts if isinstance(part, Dropout)]
+    try:
+        yield
+    finally:
+        for array, before in buffers:
+            array[...] = before
+        for part, seed, offset in drawn:
+            part.seed, part.offset = seed, offset
 
 
 def _check_array(
@@ -251,8 +273,12 @@ class _Subject:
 
 
 def _ready(layer: Any) -> Any:
-    """A copy of the layer whose parameters are float64 and lie where the backend in use computes."""
+    """The layer itself if its parameters are float64 and lie where the backend in use computes, else such a copy."""
     params, buffers = getattr(layer, "params", {}), getattr(layer, "buffers", {})
+    library = backend.xp(backend.asarray(0.0))
+    there = all(backend.xp(value) is library for value in (*params.values(), *buffers.values()))
+    if there and all(value.dtype == np.float64 for value in params.values()):
+        return layer
     grads = [value for value in getattr(layer, "grads", {}).values() if hasattr(value, "dtype")]
     arrays = [*params.values(), *buffers.values(), *grads]
     # The memo of what is copied already: wherever the layer holds one of these arrays, its copy holds the new one.

@@ -175,14 +175,15 @@ def power_to_db(
     if not amin > 0:
         raise ValueError(f"amin must be above 0, not {amin}")
     ref = ref(s) if callable(ref) else ref
-    db = np.asarray(np.log10(np.maximum(s, amin)))
+    db = np.log10(np.maximum(s, amin))
     db *= 10.0
     if max(ref, amin) != 1.0:
         db -= 10.0 * np.log10(max(ref, amin))
     if top_db is not None:
         if top_db < 0:
             raise ValueError(f"top_db must be at least 0, not {top_db}")
-        np.maximum(db, db.max(axis=axis, keepdims=True) - top_db, out=db)
+        out = db if isinstance(db, np.ndarray) else None  # of a single number it is none
+        return np.maximum(db, db.max(axis=axis, keepdims=True) - top_db, out=out)
     return db
 
 
