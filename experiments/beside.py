@@ -130,7 +130,8 @@ def _hear(path: Path, changes: dict[str, Any]) -> None:
 
     screen = Screen(quiet=True)
     with suppress(InputError, OSError):
-        recordings = Recordings(run.open_data(RunFolder.open(path)[1].with_(**changes), screen))
+        config = RunFolder.open(path)[1].with_(**changes)
+        recordings = Recordings(run.open_data(config, screen), config, screen)
         for folder in find([path]):
             rows_of(folder, recordings, screen)
 

@@ -20,17 +20,19 @@ import numpy as np
 
 from experiments.figures.runs import Run, by_system
 from experiments.figures.style import PALETTE
-from experiments.paired import p_value, paired_t, points, predictions
-from experiments.table import Row, find, markdown, percent, sha256, write_csv
+from experiments.paired import p_value, paired_t, points
+from experiments.table import Row, find, markdown, output_folder, percent, sha256, write_csv
 from scratchnet import backend, plots
 from scratchnet.cli import Parser, guard
+from scratchnet.data import Segments
 from scratchnet.data.source import Source, digest
 from scratchnet.data.synthesis import noise as coloured
 from scratchnet.errors import InputError
 from scratchnet.model import Model, load
-from scratchnet.sound import load_clip
+from scratchnet.sound import SoundSettings, load_clip
 from scratchnet.training import config as configuration
 from scratchnet.training import metrics, run
+from scratchnet.training.config import Config
 from scratchnet.training.evaluation import BATCH
 from scratchnet.training.files import read_json, write_json, write_text
 from scratchnet.training.runfolder import MODEL, RunFolder
@@ -64,7 +66,7 @@ def looped(x: np.ndarray, n: int, start: int) -> np.ndarray:
 def noise_for(kind: str, name: str, clips: Clips, seed: int) -> np.ndarray:
     """The noise of clip `name`, as long as it: a pure function of these arguments.
 
-    Raises `InputError` where no clip of another class could be the background.
+    Raises ValueError where no clip of another class could be the background.
     """
     signal, label = clips[name]
     rng = np.random.default_rng([seed, NOISES.index(kind), crc32(name.encode())])
@@ -72,35 +74,43 @@ def noise_for(kind: str, name: str, clips: Clips, seed: int) -> np.ndarray:
         return coloured(rng, len(signal), NOISES.index(kind))  # power falls with f^-0: white, f^-1: pink
     others = [other for other, (_, its) in sorted(clips.items()) if its != label]
     if not others:
-        raise InputError(f"{name}: the test fold has no clip of another class to be its background")
+        raise ValueError(f"{name}: there is no clip of another class to be its background")
     x, _ = clips[others[rng.integers(len(others))]]
     part = looped(x, len(signal), int(rng.integers(len(x))))
     return part if part.any() else looped(x, len(signal), int(np.abs(x).argmax()))
 
 
 class Recordings:
-    """The test clips of a data source; those of the fold asked for last are kept in memory."""
+    """The test clips of a data source; those of the fold asked for last are kept in memory. `config`: where and with
+    how many threads it is read."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, config: Config, screen: Screen) -> None:
+        self.source, self.config, self.screen = source, config, screen
         self._last: tuple[Any, Clips] = (None, {})
+        self._segments: dict[SoundSettings, Segments] = {}
+
+    def check(self, folder: Path) -> None:
+        """Raise `InputError` where the run was trained on other recordings."""
+        mine, known = RunFolder.open(folder)
+        here = {name: getattr(self.config, name) for name in ("data", "threads", "strict")}
+        config = known.with_(**here, augment=0)
+        if config.sound() not in self._segments:
+            self._segments[config.sound()] = run.prepare_data(config, self.source, self.screen)
+        same_name = mine.about("data_name") == self.source.name
+        if not (same_name and mine.trained_on(self._segments[config.sound()])):
+            raise InputError(
+                f"{folder}: {self.source.root} is not the data that it was trained on; name that with --data, and runs "
+                "of one data set at a time"
+            )
 
     def of(self, run: Path, model: Model) -> Clips:
-        """The waveforms of a run's test fold; files that cannot be read, and clips that its settings drop, left out.
-
-        Raises `InputError` where these are not the clips, of the same classes, that the run was tested on.
-        """
-        settings, source = model.settings, self.source
-        if RunFolder(run).about("data_name") != source.name or tuple(source.classes) != model.classes:
-            raise InputError(f"{run}: {source.root} is not the data that it was trained on; name that with --data")
+        """The waveforms of a run's test fold; files that cannot be read, and clips that its settings drop, left out."""
+        settings = model.settings
         least = settings.segment_length if settings.short == "drop" else 0
         key = RunFolder(run).finished()["test_fold"], settings.sample_rate, least
         if self._last[0] != key:
             self._last = key, dict(self._read(*key))
-        clips = self._last[1]
-        if {row["clip"] for row in predictions(run)} != set(clips):
-            raise InputError(f"{run}: was tested on other clips than fold {key[0]} of {source.root} has; see --data")
-        return clips
+        return self._last[1]
 
     def _read(self, fold: int, sample_rate: int, least: int) -> Iterator[tuple[str, tuple[np.ndarray, int]]]:
         for clip in self.source.clips:
@@ -129,9 +139,13 @@ def figures(model: Model, clips: Clips, disturb: Callable[[str, np.ndarray], np.
 
 
 def measure(model: Model, clips: Clips, seed: int) -> list[Row]:
-    """A row for the clean test set and for each noise and ratio."""
+    """A row for the clean test set and for each noise and ratio; of clips that are all of one class, which have no
+    background of another, without figures there."""
     made: list[Row] = [{"noise": "none", "snr": None, **figures(model, clips, lambda name, x: x)}]
     for kind in NOISES:
+        if kind == "background" and len({label for _, label in clips.values()}) < 2:
+            made += [{"noise": kind, "snr": snr, **dict.fromkeys(SCORES)} for snr in SNRS]
+            continue
         noises = {name: noise_for(kind, name, clips, seed) for name in clips}
         for snr in SNRS:
 
@@ -143,7 +157,8 @@ def measure(model: Model, clips: Clips, seed: int) -> list[Row]:
 
 
 def rows_of(folder: Path, recordings: Recordings, screen: Screen, seed: int = 0) -> list[Row]:
-    """The rows of one trained model, made now or found in its folder."""
+    """The rows of one trained model, made now or found in its folder. Raises `InputError` as `Recordings` does."""
+    recordings.check(folder)
     data = digest(recordings.source)
     about = {"seed": seed, "snrs": list(SNRS), "model": sha256(folder / MODEL), "data": data}
     with suppress(InputError):  # not there, of another test, or damaged: made now
@@ -182,17 +197,18 @@ def hear(system: str, folder: Path, recordings: Recordings, screen: Screen, seed
 
 
 def gather(models: Iterable[Heard]) -> list[Row]:
-    """Models of the same system: mean and sample deviation per noise and ratio."""
+    """Models of the same system: mean and sample deviation per noise and ratio of those that have figures there."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for model in models:
         for row in model.rows:
             groups.setdefault((model.system, row["noise"], row["snr"]), []).append(row)
     made = []
     for key, rows in groups.items():
-        row = dict(zip(("system", "noise", "snr"), key)) | {"models": len(rows)}
+        heard = [r for r in rows if r[SCORES[0]] is not None]
+        row = dict(zip(("system", "noise", "snr"), key)) | {"models": len(heard)}
         for score in SCORES:
-            values = [r[score] for r in rows]
-            row[score] = float(np.mean(values))
+            values = [r[score] for r in heard]
+            row[score] = float(np.mean(values)) if values else None
             row[f"{score}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
         made.append(row)
     return made
@@ -206,7 +222,8 @@ def against_first(models: Sequence[Heard]) -> list[Row]:
         for row in model.rows:
             for score in SCORES:
                 mine = found.setdefault((model.system, row["noise"], row["snr"], score), {})
-                mine[model.fold, model.seed] = row[score]
+                if row[score] is not None:
+                    mine[model.fold, model.seed] = row[score]
     first, made = models[0].system, []
     for (system, *rest), mine in found.items():
         other = found[first, *rest]
@@ -236,10 +253,14 @@ def against_markdown(rows: Sequence[Row], score: str = SCORES[1]) -> str:
 
 
 def noise_markdown(rows: Sequence[Row], score: str = SCORES[1]) -> str:
-    """A line per system and noise, a column per ratio: clip accuracy by mean probability."""
+    """A line per system and noise, a column per ratio: clip accuracy by mean probability; where not all models have
+    it, of how many it is."""
     cells: Cells = {}
+    all_of = {row["system"]: row["models"] for row in rows if row["noise"] == "none"}
     for row in rows:
-        text = percent(row[score], row[f"{score}_sd"])
+        text = "" if row[score] is None else percent(row[score], row[f"{score}_sd"])
+        if 0 < row["models"] < all_of[row["system"]]:
+            text += f" ({row['models']} of {all_of[row['system']]})"
         cells.setdefault((row["system"], row["noise"]), {})[row["snr"]] = text
     return _by_ratio("system", " (%)", cells)
 
@@ -261,11 +282,12 @@ def report(models: Sequence[Heard]) -> str:
 
 def write(out: Path, models: Sequence[Heard], classes: int) -> None:
     """noise.csv, noise.md, noise.png; with several systems, noise_paired.csv."""
-    out.mkdir(parents=True, exist_ok=True)
     rows, tests = gather(models), against_first(models)
     write_csv(out / "noise.csv", rows)
     if tests:
         write_csv(out / "noise_paired.csv", tests)
+    else:
+        (out / "noise_paired.csv").unlink(missing_ok=True)  # of other systems
     write_text(out / "noise.md", report(models) + "\n")
     draw(out / "noise.png", rows, classes)
 
@@ -283,7 +305,7 @@ def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) 
     systems = list(dict.fromkeys(row["system"] for row in rows))[: len(MARKERS)]
     for axis, (kind, title) in zip(axes[0], PANELS.items()):
         for number, system in enumerate(systems):
-            mine = [r for r in rows if r["system"] == system and r["noise"] in ("none", kind)]
+            mine = [r for r in rows if r["system"] == system and r["noise"] in ("none", kind) and r[score] is not None]
             x = [places[r["snr"]] + 0.05 * (number - (len(systems) - 1) / 2) for r in mine]
             style = {"color": PALETTE[number], "marker": MARKERS[number], "linestyle": DASHES[number]}
             spread = [r[f"{score}_sd"] or 0 for r in mine]
@@ -298,7 +320,7 @@ def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) 
     axes[0, 0].set_ylabel("accuracy of clips, by mean probability")
     axes[0, 0].text(0, 1 / classes + 0.01, "chance", fontsize=8, color="0.3")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    plots.legend_below(figure, handles, labels)
     plots.save_figure(figure, path)
 
 
@@ -316,17 +338,20 @@ def _main(argv: Sequence[str] | None) -> int:
     parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
     options = parser.parse(argv)
     seed = configuration.convert("seed", options.seed)
+    out = output_folder(options.out)
     backend.use(options.backend)
     screen = Screen()
     systems = by_system(Run(*RunFolder.open(folder)) for folder in find(options.runs))
     config = next(iter(systems.values()))[0].config
     if options.data is not None:
         config = config.with_(data=configuration.convert("data", options.data))
-    recordings = Recordings(run.open_data(config, screen))
+    recordings = Recordings(run.open_data(config, screen), config, screen)
+    for one in (one for runs in systems.values() for one in runs):
+        recordings.check(one.path)  # before the first test
     models = [hear(name, one.path, recordings, screen, seed) for name, runs in systems.items() for one in runs]
     print(report(models))
-    if options.out:
-        write(Path(options.out), models, len(recordings.source.classes))
+    if out:
+        write(out, models, len(recordings.source.classes))
     return 0
 
 

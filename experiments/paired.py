@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.table import SCORES, TITLES, find, markdown, percent, row_of
+from experiments.table import SCORES, TITLES, find, markdown, percent, row_of, same_recordings
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.training.files import damaged
@@ -37,14 +37,15 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def paired_t(a: np.ndarray, b: np.ndarray) -> float | None:
-    """The two-sided p-value of the paired t-test over folds; None for fewer than two; 1 where nothing differs."""
+    """The two-sided p-value of the paired t-test over folds; 1 where nothing differs. None for fewer than two, or where
+    all differ by the same: there is no spread to measure it by."""
     from scipy.stats import ttest_1samp
 
     difference = differences(a, b)
     if len(difference) < 2:
         return None
-    if np.ptp(difference) == 0:  # the same difference everywhere: the test has no spread to measure it by
-        return 0.0 if difference[0] else 1.0
+    if np.ptp(difference) == 0:
+        return None if difference[0] else 1.0
     return float(ttest_1samp(difference, 0).pvalue)
 
 
@@ -125,6 +126,7 @@ def compare(a: Runs, b: Runs) -> list[Row]:
 
     Raises `InputError` where A and B share no seed and fold, or were tested on other clips.
     """
+    same_recordings(row["run"] for runs in (a, b) for rows in runs.rows.values() for row in rows.values())
     seeds = sorted(set(a.rows) & set(b.rows))
     if not seeds:
         raise InputError(f"{a.name} and {b.name} share no seed")

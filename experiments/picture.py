@@ -7,12 +7,15 @@ transform itself, makes of it.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from scratchnet import backend
+from scratchnet.cli import Parser, guard
 from scratchnet.data.synthetic import CLASSES
 from scratchnet.data.urban_sounds import children_playing
 from scratchnet.layers import (
@@ -168,5 +171,17 @@ def _caption(axes, x: float, title: str, below: str, y: float) -> None:
     axes.text(x, y - 1, below, ha="center", va="top", fontsize=9)
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    options = Parser(prog="python -m experiments.picture", description="Draw the picture that explains the idea.")
+    options.add_argument("--out", metavar="FILE", type=Path, default=PICTURE, help="PNG (default: the README's)")
+
+    def command() -> int:
+        draw(options.parse(argv).out)
+        return 0
+
+    return guard(command)
+
+
 if __name__ == "__main__":
-    draw()
+    sys.exit(main())

@@ -23,6 +23,7 @@ from experiments.table import minutes
 from scratchnet import backend
 from scratchnet.cli import Parser, guard
 from scratchnet.data.source import digest
+from scratchnet.data.split import check_folds
 from scratchnet.errors import InputError
 from scratchnet.training import config as configuration
 from scratchnet.training import run
@@ -124,6 +125,22 @@ class Reproduction:
         except OSError as error:
             raise InputError(f"--out {self.out}: cannot be written ({error.strerror})") from None
 
+    def check_data(self) -> None:
+        """Raise `InputError` where the data has too few folds, or runs here were trained on other recordings: then
+        their figures would stand beside those of these."""
+        check_folds(self.source.folds)
+        there = [path for job in (*self.plan, *self.back_ends) if ((path := self.path(job)) / CONFIG).is_file()]
+        if not there:
+            return
+        segments = run.prepare_data(self.plan[0].config.with_(augment=0), self.source, self.screen)
+        for path in there:
+            try:
+                same = RunFolder(path).trained_on(segments)
+            except InputError:  # damaged: `finished` will say so
+                continue
+            if not same:
+                raise InputError(f"--out {self.out}: {path.name} was trained on other recordings; name another folder")
+
     def path(self, job: Job) -> Path:
         """The run's folder."""
         return self.out / "runs" / job.name
@@ -206,6 +223,7 @@ def settings(config: Config) -> dict[str, Any]:
 
 def _reproduce(work: Reproduction, plan_only: bool) -> int:
     work.claim(make=not plan_only)
+    work.check_data()
     failed: dict[str, str] = {}
     to_do = []
     for job in work.plan:
@@ -225,7 +243,8 @@ def _reproduce(work: Reproduction, plan_only: bool) -> int:
     for name, why in failed.items():
         print(f"failed: {name}: {why}", flush=True)
     done = sum(job.name not in failed for job in work.plan)
-    print(f"{done} of {len(work.plan)} runs finished; read {work.out / 'results.md'}", flush=True)
+    read = f"; read {work.out / 'results.md'}" if done else ""
+    print(f"{done} of {len(work.plan)} runs finished{read}", flush=True)
     return 1 if failed else 0
 
 

@@ -223,7 +223,7 @@ def noise_section(done: Finished, failed: dict[str, str]) -> str:
         for system in study.systems:
             known = systems.get(system.name, (system, range(0)))
             systems[system.name] = max(known, (system, done.work.seeds[name]), key=lambda made: len(made[1]))
-    recordings = noise.Recordings(done.work.source)
+    recordings = noise.Recordings(done.work.source, done.work.plan[0].config, done.work.screen)
     models: list[noise.Heard] = []
     for name, (system, seeds) in systems.items():
         for row in done.of(system, seeds):
@@ -305,7 +305,8 @@ def _draw(figure: Figure, paths: list[Path], done: Finished) -> int:
         arguments += ["--backend", done.work.used]
         arguments += ["--data", done.work.changes["data"]] if "data" in done.work.changes else []
         tested = np.sum(RunFolder(runs[0]).finished()["test"]["confusion"], axis=1)
-        arguments += ["--classes", *(str(place) for place, count in enumerate(tested, 1) if count)]
+        # Not as "2", which may be a class's name.
+        arguments += ["--classes", *(f"{place}-{place}" for place, count in enumerate(tested, 1) if count)]
     status = import_module(f"experiments.figures.{figure.module}").main(arguments)
     if status == 130:
         raise KeyboardInterrupt

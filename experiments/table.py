@@ -102,6 +102,11 @@ def identity(folder: RunFolder, config: Config) -> Row:
     }
 
 
+def recordings_of(path: Path) -> str | None:
+    """A digest of the recordings that a run was trained on, or None: it was made before runs knew."""
+    return RunFolder(path).about("contents")
+
+
 def row_of(path: Path, *, hashed: bool = True) -> Row:
     """One trained model: what it is, its figures on its test fold, what made it; `hashed`: and its weights' SHA-256.
 
@@ -150,10 +155,15 @@ SYSTEM = ("net", "init", "back_end", "preset", "settings", "data", "layout")
 
 
 def gather(rows: Sequence[Row]) -> list[Row]:
-    """Rows that are the same system, with other seeds or folds, in one: mean and sample deviation over all of them."""
+    """Rows that are the same system, with other seeds or folds, in one: mean and sample deviation over all of them.
+
+    Raises `InputError` where they are of different recordings that have the same names.
+    """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in SYSTEM), []).append(row)
+    for group in groups.values():
+        same_recordings([row["run"] for row in group])
     return [{**dict(zip(SYSTEM, key)), "source": group[0]["source"], **summary(group)} for key, group in groups.items()]
 
 
@@ -168,6 +178,25 @@ def summary(rows: Sequence[Row]) -> Row:
     made["backend"] = ", ".join(sorted({row["backend"] for row in rows}))
     made["commit"] = ", ".join(sorted({row["commit"] for row in rows}))
     return made
+
+
+def same_recordings(runs: Iterable[str | Path]) -> None:
+    """Raise `InputError` where runs were trained on different recordings, be their names the same."""
+    known = {recordings: path for path in runs if (recordings := recordings_of(Path(path))) is not None}
+    if len(known) > 1:
+        first, second, *_ = known.values()
+        raise InputError(f"{first} and {second} were trained on other recordings of the same names: keep them apart")
+
+
+def output_folder(name: str | None) -> Path | None:
+    """The folder of --out, made; None for none. Raises `InputError` where it cannot be made."""
+    if name is None:
+        return None
+    try:
+        Path(name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {name}: cannot be made a folder ({error.strerror}); name another") from None
+    return Path(name)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -205,7 +234,10 @@ def minutes(seconds: float) -> str:
 def figures_of(made: Row) -> list[str]:
     """The cells of a gathered system that every table has: see `HEADS`."""
     scores = [percent(made[score], made[f"{score}_sd"]) for score in SCORES]
-    return [*scores, f"{made['folds']} × {made['seeds']}", minutes(made["training_seconds"])]
+    counts = f"{made['folds']} × {made['seeds']}"
+    if made["models"] != made["folds"] * made["seeds"]:  # some are missing, or there twice
+        counts += f", {made['models']} models"
+    return [*scores, counts, minutes(made["training_seconds"])]
 
 
 HEADS = [*(f"{title} (%)" for title in TITLES.values()), "folds × seeds", "training time"]
@@ -231,12 +263,11 @@ def _main(argv: Sequence[str] | None) -> int:
     parser.add_argument("paths", metavar="RUN_OR_FOLDER", nargs="+", help="run folders, or folders of them")
     parser.add_argument("--out", metavar="DIR", help="write runs.csv, systems.csv and systems.md there")
     options = parser.parse(argv)
+    out = output_folder(options.out)
     rows = [row_of(path) for path in find(options.paths)]
     systems = gather(rows)
     print(systems_markdown(systems))
-    if options.out:
-        out = Path(options.out)
-        out.mkdir(parents=True, exist_ok=True)
+    if out:
         write_csv(out / "runs.csv", rows)
         write_csv(out / "systems.csv", systems)
         write_text(out / "systems.md", systems_markdown(systems) + "\n")

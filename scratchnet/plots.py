@@ -34,6 +34,16 @@ def save_figure(figure: Any, path: Path) -> None:
         figure.savefig(path, dpi=150)
 
 
+def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """A legend under all axes, in as many columns as the longest label leaves room for."""
+    (width, height), letter, rest = figure.get_size_inches(), 0.063, 0.6  # inches; rest: of a line and its gaps
+    labels = [textwrap.fill(label, int((width - rest) / letter)) for label in labels]
+    lines = [line for label in labels for line in label.split("\n")]
+    columns = min(len(labels), 4, max(1, int(width / (max(map(len, lines)) * letter + rest))))
+    figure.set_size_inches(width, height + 0.17 * max(0, math.ceil(len(lines) / columns) - 3))  # not at the axes' cost
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+
+
 def plain(text: str) -> str:
     """A name as it is: between two dollar signs Matplotlib would read mathematics."""
     return text.replace("$", r"\$")
@@ -94,7 +104,7 @@ def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Seque
     """Confusion matrices (K, K) of counts by title, side by side: shades are shares of the row, numbers the counts."""
     count = len(names)
     long = max(map(len, names)) > 3
-    side = min(9.0, 0.3 + 0.31 * count)  # of a matrix, in inches
+    side = min(9.0, max(2.3, 0.3 + 0.31 * count))  # of a matrix, in inches; its title needs some
     size = (side * len(matrices) + 1.7 + 0.5 * long, side + 0.9 + 0.8 * long)
     figure, axes = new_figure(1, len(matrices), size, sharey=True)
     for axis, (title, confusion) in zip(axes[0], matrices.items()):

@@ -147,7 +147,7 @@ def _figure(
     rows = len(names)
     figure, axes = style.new_figure(rows, 1 + len(columns), style.PAGE, 1.15 * rows + 1.5)
     look: dict[str, Any] = {"origin": "lower", "aspect": "auto", "cmap": style.MAP, "interpolation": "nearest"}
-    hop = sound["hop_length"] / sound["sample_rate"]
+    hop, length = (sound[name] / sound["sample_rate"] for name in ("hop_length", "segment_length"))
     for row, name in zip(range(rows), names):
         first, *others = axes[row]
         spectrogram = spectrograms[row] - spectrograms[row].max()
@@ -165,7 +165,7 @@ def _figure(
         bar.ax.locator_params(nbins=4)
     for axis in axes.flat:
         axis.tick_params(labelsize=7, length=2)
-        axis.set(xlim=(-hop / 2, 0.95), xticks=[0, 0.5])
+        axis.set(xlim=(-hop / 2, length), xticks=np.arange(0, length, 0.5 if length < 2 else 1.0))
     for axis in axes[:-1].flat:
         axis.set_xticklabels([])
     for axis in axes[-1]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments.figures import command, style
 from experiments.figures.runs import Run, by_system, find
+from scratchnet import plots
 from scratchnet.errors import InputError
 
 TRAINING, VALIDATION = "train_accuracy", "valid_balanced_accuracy"
@@ -65,7 +66,7 @@ def _draw(arguments: Namespace) -> None:
     axis.set(xlim=(0.5, ends[-1]), ylim=(0, 1), xlabel="epoch", ylabel="accuracy")
     axis.grid(axis="y", color="0.92")
     axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    plots.legend_below(figure, *axis.get_legend_handles_labels())
     style.save_figure(figure, arguments.out)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.figures import style
-from experiments.table import folders, identity
+from experiments.table import folders, identity, same_recordings
 from scratchnet import plots
 from scratchnet.data.source import codes
 from scratchnet.errors import InputError
@@ -58,6 +58,7 @@ class Run(NamedTuple):
     def weights(self, phase: str | None = None) -> dict[str, np.ndarray]:
         """The best weights of the last phase, or of the one named."""
         if phase is None:
+            self.result()
             return read_arrays(self.path / MODEL)[0]
         named = {str(p.name): p for p in phases_for(self.config)}
         if phase not in named:
@@ -68,17 +69,22 @@ class Run(NamedTuple):
         """The kernels (K, width) of the layer that hears the waveform. Raises `InputError` where none does."""
         weights = self.weights(phase)
         if "deepfourier.conv1.weight" not in weights:
+            if not self.config.is_back_end:
+                self.result()
             raise InputError(f"{self.path}: {self.system} hears no waveform; name a run of HeuriNet, MSTNet or MelNet")
         return weights["deepfourier.conv1.weight"][:, 0]
 
 
 def find(paths: Iterable[Path]) -> list[Run]:
-    """Every run in these folders; a cross-validation is as many as it has folds. Raises `InputError` for none."""
-    runs = []
+    """Every run in these folders, once; a cross-validation is as many as it has folds. Raises `InputError` for none."""
+    runs: list[Run] = []
+    seen: set[Path] = set()
     for path in paths:
         if not path.is_dir():
             raise InputError(f"{path}: no such folder")
-        found = [Run(*RunFolder.open(folder)) for folder in folders(path)]
+        if path.resolve() in seen:
+            continue
+        found = [Run(*RunFolder.open(folder)) for folder in folders(path, seen)]
         if not found:
             raise InputError(f"{path}: no run folder, and none in it (a run folder has a {CONFIG})")
         runs += found
@@ -89,6 +95,7 @@ def by_system(runs: Iterable[Run]) -> dict[str, list[Run]]:
     """The runs of each system (as `experiments.table` tells them apart), in the order in which the systems come.
 
     Systems of one name bear in brackets what each has and another has not: `HeuriNet, IceBreaker (lr=0.01)`.
+    Raises `InputError` where runs of one system are of different recordings that have the same names.
     """
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
@@ -100,6 +107,7 @@ def by_system(runs: Iterable[Run]) -> dict[str, list[Run]]:
         same = [words[other] for other, theirs in groups.items() if theirs[0].system == name]
         own = [word for word in words[key] if not all(word in other for other in same)]
         systems[f"{name} ({' '.join(own)})" if own else name] = mine
+        same_recordings(run.path for run in mine)
     return systems
 
 

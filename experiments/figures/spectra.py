@@ -7,6 +7,7 @@ nothing. Every kernel is scaled to its own peak; with --absolute, all of a netwo
 from __future__ import annotations
 
 import sys
+import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from experiments.figures import command, style
 from experiments.figures.runs import find
 
 MAX_ROWS = 130
+ACROSS = 5  # panels side by side
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,9 +62,15 @@ def coarse(shades: np.ndarray) -> np.ndarray:
 def _draw(arguments: Namespace) -> None:
     runs = find(arguments.runs)
     all_kernels = [run.kernels(arguments.phase) for run in runs]
-    width = max(style.COLUMN, min(2.6 * len(runs) + 1.2, 14))
-    figure, axes = style.new_figure(1, len(runs), width, 3.0, sharey=True)
-    for axis, run, kernels in zip(axes[0], runs, all_kernels):
+    columns = min(len(runs), ACROSS)
+    lines = -(-len(runs) // columns)
+    size = max(style.COLUMN, 2.6 * columns + 1.2), 3.0 * lines
+    figure, axes = style.new_figure(lines, columns, *size, sharey=True)
+    titles = [f"{style.title(run.config.net)} ({len(kernels)} kernels)" for run, kernels in zip(runs, all_kernels)]
+    names = [f"{run.path.parent.name}/{run.path.name}" for run in runs]
+    for axis in axes.flat[len(runs) :]:
+        axis.set_visible(False)
+    for axis, run, kernels, title, name in zip(axes.flat, runs, all_kernels, titles, names):
         shades = image(kernels, arguments.absolute)
         rows = coarse(shades)
         pitch = run.config.sample_rate / kernels.shape[1] * -(-len(shades) // len(rows))
@@ -70,9 +78,12 @@ def _draw(arguments: Namespace) -> None:
         extent = (0.5, len(kernels) + 0.5, -half_bin, -half_bin + pitch * len(rows))
         look = {"cmap": style.MAP, "vmin": 0, "vmax": 1, "interpolation": "nearest"}
         drawn = axis.imshow(rows, origin="lower", aspect="auto", extent=extent, **look)
-        axis.set(ylim=(0, run.config.sample_rate / 2), title=f"{style.title(run.config.net)} ({len(kernels)} kernels)")
+        which = "\n" + "\n".join(textwrap.wrap(name, 34)) if titles.count(title) > 1 else ""
+        axis.set(ylim=(0, run.config.sample_rate / 2))
+        axis.set_title(title + which, fontsize=9 if not which else 8)
         axis.set_xlabel("kernel, sorted by dominant frequency", fontsize=8)
-    style.hertz_axis(axes[0, 0])
+    for axis in axes[:, 0]:
+        style.hertz_axis(axis)
     figure.colorbar(drawn, ax=axes, label=f"magnitude / largest of the {'network' if arguments.absolute else 'kernel'}")
     style.save_figure(figure, arguments.out)
 

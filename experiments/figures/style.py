@@ -62,8 +62,9 @@ def save_figure(figure: Any, path: Path) -> None:
 
 def mel_axis(axis: Any, sound: Mapping[str, Any]) -> None:
     """Hertz on the y axis of an image whose rows are Mel bins."""
-    bins = plots.mel_bins(HERTZ, sound)
-    axis.set_yticks(bins, [f"{hertz:g}" for hertz in HERTZ])
+    bins = dict(zip(HERTZ, plots.mel_bins(HERTZ, sound)))
+    shown = {hertz: place for hertz, place in bins.items() if place < sound["n_mels"]}
+    axis.set_yticks([*shown.values()], [f"{hertz:g}" for hertz in shown])
 
 
 def hertz_axis(axis: Any) -> None:

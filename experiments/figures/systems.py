@@ -7,6 +7,7 @@ deviation, the dots are the runs. Where no run is of PiczakNet alone, Phase 0 of
 from __future__ import annotations
 
 import sys
+import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from experiments.figures import command, style
 from experiments.figures.runs import Run, by_system, find
+from scratchnet.errors import InputError
 from scratchnet.training.metrics import SCORES
 
 MEASURES = {
@@ -59,10 +61,13 @@ def bars(runs: Sequence[Run], measure: str) -> list[Bar]:
         for name, mine in by_system(runs).items()
     ]
     if not any(bar.net == "piczaknet" for bar in found):
-        heuri = [run.result()["phases"] for run in runs if (run.config.net, run.config.back_end) == HEURI]
-        scores = [phases["0"][measure] for phases in heuri if "0" in phases]
+        heuri = [run.result() for run in runs if (run.config.net, run.config.back_end) == HEURI]
+        # Variants of HeuriNet share the Phase 0 of a seed and fold.
+        scores = {
+            (made["seed"], made["test_fold"]): made["phases"]["0"][measure] for made in heuri if "0" in made["phases"]
+        }
         if scores:
-            found.append(Bar("PiczakNet, Phase 0", "piczaknet", scores))
+            found.append(Bar("PiczakNet, Phase 0", "piczaknet", list(scores.values())))
     place = {net: number for number, net in enumerate(ORDER)}
     return sorted(found, key=lambda bar: (place.get(bar.net, len(ORDER)), bar.net, "random" in bar.name))
 
@@ -70,7 +75,11 @@ def bars(runs: Sequence[Run], measure: str) -> list[Bar]:
 def _draw(arguments: Namespace) -> None:
     runs = find(arguments.runs)
     drawn = bars(runs, arguments.measure)
-    classes = len(runs[0].result()["test"]["classes"])
+    counts = {len(run.result()["test"]["classes"]): run for run in runs}
+    if len(counts) > 1:
+        first, second, *_ = (f"{run.path} has {count} classes" for count, run in counts.items())
+        raise InputError(f"{first}, {second}: bars side by side need as many, for chance is another")
+    (classes,) = counts
     figure, axes = style.new_figure(1, 1, max(style.COLUMN, 1.15 * len(drawn) + 0.7), 3.0)
     axis = axes[0, 0]
     colours = style.colours({bar.name: bar.net for bar in drawn})
@@ -97,7 +106,7 @@ def _lines(name: str) -> str:
     """A system's name, narrow enough for a bar."""
     for word in (", ", " with", " before", " ("):
         name = name.replace(word, f"\n{word.lstrip(', ')}")
-    return name
+    return "\n".join(part for line in name.split("\n") for part in textwrap.wrap(line, 17))
 
 
 if __name__ == "__main__":

@@ -75,8 +75,10 @@ def make_folds(clips: list[tuple[str, int, str]], folds: int = FOLDS) -> dict[st
 
 
 def holds_runs(folder: Path) -> bool:
-    """Whether a folder is a run's, or one is at any depth in it: who trains in the data's folder has runs/ there."""
-    return any((config.parent / "checkpoint").is_dir() for config in folder.rglob("config.json"))
+    """Whether a folder is a run's, or one is at any depth in it: who trains in the data's folder has runs/ there. So
+    has who stopped `experiments.reproduce` before its first run."""
+    runs = (config for config in folder.rglob("config.json") if (config.parent / "checkpoint").is_dir())
+    return any(runs) or any(folder.rglob("experiments.json"))
 
 
 def read(root: Path, folds: int = FOLDS) -> Source:

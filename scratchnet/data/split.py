@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,8 +30,7 @@ def split(
         valid_fold = folds[folds.index(test_fold) - 1]
     if valid_fold not in folds:
         raise InputError(f"validation fold {valid_fold} is not there: choose one of {folds}")
-    if len(folds) < 3:
-        raise InputError(f"the data has {len(folds)} folds: training, validation and test need three")
+    check_folds(folds)
     if valid_fold == test_fold:
         raise InputError(f"fold {test_fold} cannot be both validation and test fold: choose two")
     test, valid, original = segments.fold == test_fold, segments.fold == valid_fold, segments.variant == 0
@@ -39,3 +39,9 @@ def split(
         if len(part) == 0:
             raise InputError(f"no {name} segment is left with test fold {test_fold}: choose other folds")
     return train, valid, test
+
+
+def check_folds(folds: Sequence[int]) -> None:
+    """Raise `InputError` for fewer than three folds."""
+    if len(folds) < 3:
+        raise InputError(f"the data has {len(folds)} folds: training, validation and test need three")

@@ -229,6 +229,7 @@ class RunFolder:
             stored = read_arrays(self.path / MODEL)
             stored = stored if stored[1].get("phase") == phase else None
         if stored is None:
+            self.finished()
             raise InputError(f"{self.path}: keeps no weights of phase {phase}; train it again")
         return stored[0]
 

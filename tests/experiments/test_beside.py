@@ -166,8 +166,9 @@ def test_a_run_is_tested_in_noise_where_it_was_trained(tones, tmp_path):
         assert [file.parent.name for file in kept] == (["fold1", "fold2", "fold3"] if noisy else [])
     mine = json.loads(kept[0].read_text())
     kept[0].unlink()
-    recordings = noise.Recordings(open_source(tones))
-    assert noise.rows_of(path / "fold1", recordings, Screen(quiet=True)) == mine["rows"]
+    screen = Screen(quiet=True)
+    recordings = noise.Recordings(open_source(tones), RunFolder.open(path)[1], screen)
+    assert noise.rows_of(path / "fold1", recordings, screen) == mine["rows"]
     assert json.loads(kept[0].read_text()) == mine
 
 

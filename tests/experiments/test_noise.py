@@ -6,13 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
-from experiments import noise
+from experiments import noise, table
 from scratchnet import train
-from scratchnet.errors import InputError
 
 
 @given(
@@ -61,7 +61,7 @@ def test_the_background_is_a_clip_of_another_class():
     clips = {f"{label}{i}": (np.full(100 + i, 1.0 + label, np.float32), label) for label in range(3) for i in range(4)}
     heard = {float(noise.noise_for("background", name, clips, seed)[0]) for name in ("00", "03") for seed in range(20)}
     assert heard == {2.0, 3.0}
-    with pytest.raises(InputError, match="another class"):
+    with pytest.raises(ValueError, match="another class"):
         noise.noise_for("background", "00", {"00": clips["00"], "01": clips["01"]}, 0)
 
 
@@ -154,7 +154,69 @@ def test_other_data_is_refused(runs, write_folds, tmp_path, capsys):
 def test_other_clips_of_the_same_classes_are_refused(runs, tones, write_folds, tmp_path, capsys):
     more = write_folds(tmp_path / "more", clips=2)
     assert noise.main([str(runs), "--data", str(more), "--seed", "7", "--backend", "cpu"]) == 2
-    assert "other clips" in capsys.readouterr().err
+    assert "not the data" in capsys.readouterr().err
+
+
+def test_other_recordings_of_the_same_names_are_refused_though_figures_are_kept(runs, tones, tmp_path, capsys):
+    assert noise.main([str(runs / "piczaknet"), "--backend", "cpu"]) == 0
+    other = shutil.copytree(tones, tmp_path / tones.name)
+    for path in other.rglob("*.ogg"):
+        x, rate = soundfile.read(path)
+        soundfile.write(path, x[::-1], rate, format="OGG", subtype="VORBIS")
+    assert noise.main([str(runs / "piczaknet"), "--data", str(other), "--backend", "cpu"]) == 2
+    assert "not the data that it was trained on" in capsys.readouterr().err
+
+
+def test_runs_of_two_data_sets_are_refused_before_the_first_test(
+    runs, tones, write_folds, tmp_path, capsys, monkeypatch
+):
+    other = write_folds(tmp_path / "other", clips=2)
+    given = ["--net", "piczaknet", "--epochs", "1", "--batch-size", "4", "--backend", "cpu", "--quiet"]
+    assert train.main([*given, "--data", str(other), "--out", str(tmp_path / "run")]) == 0
+    monkeypatch.setattr(noise, "measure", lambda *arguments: pytest.fail("tested"))
+    assert noise.main([str(runs), str(tmp_path / "run"), "--seed", "9", "--backend", "cpu"]) == 2
+    assert "runs of one data set at a time" in capsys.readouterr().err
+
+
+def test_clips_of_one_class_have_no_background_and_the_other_noises_stand(tmp_path):
+    class Deaf:
+        classes = ("a", "b")
+
+        def inputs(self, x):
+            return np.zeros((1, 1)), np.zeros(1)
+
+        def classify(self, inputs):
+            return np.tile([0.75, 0.25], (len(inputs), 1))
+
+    clips = {name: (np.ones(100, np.float32), 0) for name in ("x", "y")}
+    rows = noise.measure(Deaf(), clips, 0)
+    assert [row[noise.SCORES[1]] for row in rows] == [1.0] * 9 + [None] * 4
+    models = [noise.Heard("A", 1, 0, rows), in_noise("A", 2, 0.5), noise.Heard("B", 1, 0, rows), in_noise("B", 2, 0.25)]
+    text = noise.report(models)
+    assert (
+        "| A | background | 75.0 ± 35.4 | 50.0 (1 of 2) |" in text
+        and "| A | white | 75.0 ± 35.4 | 75.0 ± 35.4 |" in text
+    )
+    (only,) = (
+        r
+        for r in noise.against_first(models)
+        if (r["noise"], r["snr"]) == ("background", 5) and r["score"] == noise.SCORES[1]
+    )
+    assert (only["folds"], only["difference"]) == (1, -0.25)
+    noise.write(tmp_path, models, 2)
+    assert (tmp_path / "noise_paired.csv").exists()
+    alone = [noise.Heard("A", 1, 0, rows)]
+    assert "| A | background | 100.0 |  |  |  |  |" in noise.report(alone)
+    noise.write(tmp_path, alone, 2)
+    assert not (tmp_path / "noise_paired.csv").exists()  # of other systems
+
+
+def test_an_out_that_is_a_file_is_named_before_anything_is_tested(runs, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for main in (noise.main, table.main):
+        assert main([str(runs), "--out", str(tmp_path / "file")]) == 2
+        said = capsys.readouterr()
+        assert said.out == "" and "--out" in said.err and "name another" in said.err
 
 
 def test_other_data_of_the_same_classes_are_refused(runs, tmp_path, capsys):

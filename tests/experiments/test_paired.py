@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments import paired
+from experiments import ensemble, paired, table
 from scratchnet.errors import InputError
 from scratchnet.training import config, metrics
 from scratchnet.training.runfolder import RunFolder
@@ -45,7 +45,7 @@ def test_folds_that_do_not_differ_or_are_too_few():
     same = np.array([0.5, 0.6, 0.7])
     assert (paired.paired_t(same, same), paired.wilcoxon(same, same)) == (1.0, 1.0)
     assert (paired.paired_t(same[:1], same[:1]), paired.wilcoxon(same[:1], same[:1])) == (None, None)
-    assert paired.paired_t(np.array([2.0, 3.0]), np.array([1.0, 2.0])) == 0.0  # every fold by exactly as much
+    assert paired.paired_t(np.array([2.0, 3.0]), np.array([1.0, 2.0])) is None  # every fold by exactly as much
 
 
 def folder(path, seed, folds, net="piczaknet"):
@@ -82,7 +82,7 @@ def test_rounding_is_no_difference():
     assert paired.paired_t(*means) == paired.wilcoxon(*means) == 1.0
     clips = np.array([9, 30, 51, 70])
     assert np.ptp((clips + 7) / 81 - clips / 81) > 0
-    assert paired.paired_t((clips + 7) / 81, clips / 81) == 0.0
+    assert paired.paired_t((clips + 7) / 81, clips / 81) is None
 
 
 def test_two_systems_clip_by_clip_and_fold_by_fold(tmp_path, capsys):
@@ -109,6 +109,18 @@ def test_seeds_are_compared_one_by_one_and_in_the_mean(tmp_path):
     assert [row["seed"] for row in rows] == [0, 1, "mean"]
     assert [(row["only_a"], row["only_b"]) for row in rows] == [(1, 0), (1, 1), (None, None)]
     assert rows[2]["difference"] == pytest.approx((0.5 + 0.0) / 2 / 2)
+
+
+def test_other_recordings_of_the_same_names_are_no_pairs(tmp_path, capsys):
+    a, b = (folder(tmp_path / name, 0, {1: [1, 1], 2: [1, 0]}) for name in "ab")
+    for path, contents in ((a, "1" * 32), (b, "2" * 32)):
+        for fold in (1, 2):
+            RunFolder(path / f"fold{fold}").describe(RunFolder.open(path / f"fold{fold}")[1], data_name="tones",
+                                                     used_backend="cpu", contents=contents)  # fmt: skip
+    for main in (paired.main, ensemble.main, table.main):
+        assert main([str(a), str(b)]) == 2
+        assert "trained on other recordings of the same names" in capsys.readouterr().err
+    assert table.main([str(a)]) == 0
 
 
 def test_what_cannot_be_paired_is_named(tmp_path, capsys):

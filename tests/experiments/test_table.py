@@ -133,3 +133,12 @@ def test_two_collections_are_two_systems(runs, tmp_path, capsys):
     assert [line.split(" | ")[0] for line in lines] == ["| birds", "| birds"]
     systems = by_system(Run(*RunFolder.open(path)) for path in paths)
     assert list(systems) == ["PiczakNet (11111111)", "PiczakNet (22222222)"]
+
+
+def test_a_model_too_many_or_too_few_shows(runs, tmp_path, capsys):
+    shutil.copytree(runs / "cv", tmp_path / "cv")
+    assert table.main([str(tmp_path)]) == 0
+    assert "| 3 × 1 |" in capsys.readouterr().out
+    shutil.copytree(runs / "cv" / "fold1", tmp_path / "copy")
+    assert table.main([str(tmp_path)]) == 0
+    assert "| 3 × 1, 4 models |" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from scratchnet import backend, model
 from scratchnet.data import open_source, prepare
 from scratchnet.errors import InputError
 from scratchnet.nets import build
+from scratchnet.sound import SoundSettings
 
 NAMES, CODES = ["siren", "dog bark", "car horn"], ["SI", "DO", "CA"]
 
@@ -122,3 +123,20 @@ def test_bad_input_is_one_line(runs, draw, figure_data, tmp_path):
     config = json.loads((runs / "heurinet" / "config.json").read_text())
     (piczak / "config.json").write_text(json.dumps({**config, "net": "piczaknet"}))
     assert "no front end" in draw(activations.main, piczak, status=2)
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_axes_reach_as_far_as_a_segment_at_any_rate(rate):
+    sound = SoundSettings(sample_rate=rate).to_dict()
+    maps = np.random.default_rng(0).random((2, 60, 41))
+    figure = activations._figure(maps, {"Phase 1": maps}, ["a", "b"], sound, (0.01, 512 / rate), "HeuriNet")
+    for axis in figure.axes[:4]:
+        assert axis.get_xlim()[1] == pytest.approx(20992 / rate)
+    low, high = figure.axes[0].get_ylim()
+    assert (low, high) == (-0.5, 59.5)  # no empty band above half the rate
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()][-1] == ("3000" if rate == 16000 else "9000")
+
+
+def test_places_are_told_from_classes_that_are_numbers():
+    assert activations.chosen(["1-1", "3-3"], ("0", "1", "2"), ("0", "1", "2")) == [0, 2]
+    assert activations.chosen(["1"], ("0", "1", "2"), ("0", "1", "2")) == [1]

@@ -1,11 +1,12 @@
 """Figures 2, 3, 4 and the gradient norms show what stands in the run folders."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from experiments.figures import confusion, gradients, phases, systems
+from experiments.figures import confusion, gradients, kernels, phases, spectra, systems
 from experiments.figures.runs import find
 from scratchnet.errors import InputError
 
@@ -70,7 +71,7 @@ def test_fig_4_shows_the_test_figures(runs, draw):
     heuri, mst = (result(runs, name) for name in ("heurinet", "mstnet"))
     assert found[0].scores == [heuri["phases"]["0"]["segment_balanced_accuracy"]]
     assert found[1].scores == [heuri["test"]["segment_balanced_accuracy"]]
-    assert found[2].scores == [mst["test"]["segment_balanced_accuracy"]] * 2  # named twice
+    assert found[2].scores == [mst["test"]["segment_balanced_accuracy"]]  # named twice, there once
     bar = systems.Bar("x", "heurinet", [0.5, 0.7])
     assert (bar.mean, bar.deviation) == (pytest.approx(0.6), pytest.approx(0.02**0.5))
     draw(systems.main, runs, "--measure", "clip_accuracy_probability")
@@ -112,3 +113,47 @@ def test_a_figure_of_one_run_takes_one(runs, draw):
     assert "2 runs" in draw(gradients.main, runs, status=2)
     with pytest.raises(InputError, match="no phase"):
         find([runs])[0].weights("7")
+
+
+def test_a_phase_0_that_variants_share_is_one_score(runs, tmp_path):
+    for number in range(2):
+        shutil.copytree(runs / "heurinet", tmp_path / str(number))
+        config = tmp_path / str(number) / "config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), "lr_phase3": 0.01 * (1 + number)}))
+    first, *others = systems.bars(find([tmp_path]), "segment_balanced_accuracy")
+    assert (first.name, len(first.scores), len(others)) == ("PiczakNet, Phase 0", 1, 2)
+
+
+def test_bars_of_other_numbers_of_classes_do_not_stand_side_by_side(runs, tmp_path, draw):
+    shutil.copytree(runs / "mstnet", tmp_path / "few")
+    result = json.loads((tmp_path / "few" / "result.json").read_text())
+    result["test"]["classes"] = result["test"]["classes"][:4]
+    (tmp_path / "few" / "result.json").write_text(json.dumps(result))
+    assert "few has 4 classes: bars" in draw(systems.main, runs, tmp_path / "few", status=2)
+
+
+def test_long_names_are_wrapped_and_not_cut_off(runs, tmp_path, draw):
+    for number in range(3):
+        shutil.copytree(runs / "heurinet", tmp_path / str(number))
+        config = tmp_path / str(number) / "config.json"
+        changes = {"conv1_kernel": 155 + number, "conv1_channels": 80 + number, "lr_phase3": 0.01 * (1 + number)}
+        config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
+    for main in (systems.main, phases.main):
+        draw(main, tmp_path, runs)  # which looks at the edges
+    lines = systems._lines("HeuriNet, IceBreaker (conv1_kernel=310 conv1_channels=40)").split("\n")
+    assert max(map(len, lines)) <= 17
+
+
+def test_the_folds_of_a_system_are_told_apart_in_rows_of_panels(runs, draw, tmp_path):
+    for number in range(7):
+        shutil.copytree(runs / "heurinet", tmp_path / f"fold{number}")
+    image, _ = draw(spectra.main, tmp_path)
+    assert image.shape[0] == 2 * 3.0 * 150 and image.shape[1] <= 15 * 150
+
+
+def test_an_unfinished_run_is_said_to_be(runs, tmp_path, draw):
+    shutil.copytree(runs / "mstnet", tmp_path / "run")
+    for name in ("result.json", "model.safetensors"):
+        (tmp_path / "run" / name).unlink()
+    for main, options in ((kernels.main, []), (spectra.main, []), (spectra.main, ["--phase", "3"])):
+        assert "not finished; go on with" in draw(main, tmp_path / "run", *options, status=2)
