@@ -261,3 +261,11 @@ def test_what_is_checked_stays_as_it_is():
     x = 5 + np.random.default_rng(1).standard_normal((6, 3))
     assert gradcheck(norm, x, training=True).ok and gradcheck(network, x, training=True).ok
     assert not norm.buffers["running_mean"].any() and (drop.seed, drop.offset) == before
+
+
+@pytest.mark.parametrize("value", [2.0, np.float64(2), None])
+def test_a_parameter_that_is_no_array_is_named(value):
+    layer = Scale("float64")
+    layer.params["gain"] = value
+    with pytest.raises(ValueError, match="parameter gain is no array"):
+        gradcheck(layer, X)

@@ -58,7 +58,7 @@ def gradcheck(
     seed      of the output gradient, the coordinates and the directions.
 
     Raises ValueError where there is nothing to compare: an input or an output without elements, an output that is not
-    float64, not finite, or not repeatable.
+    float64, not finite, or not repeatable, a parameter that is no array.
     """
     subject = _Subject(layer, x, target, training)
     with _put_back(subject.layer):
@@ -275,6 +275,9 @@ class _Subject:
 def _ready(layer: Any) -> Any:
     """The layer itself if its parameters are float64 and lie where the backend in use computes, else such a copy."""
     params, buffers = getattr(layer, "params", {}), getattr(layer, "buffers", {})
+    for name, value in params.items():
+        if not hasattr(value, "__setitem__"):
+            raise ValueError(f"parameter {name} is no array but {value!r}: make it one, of shape () if need be")
     library = backend.xp(backend.asarray(0.0))
     there = all(backend.xp(value) is library for value in (*params.values(), *buffers.values()))
     if there and all(value.dtype == np.float64 for value in params.values()):
