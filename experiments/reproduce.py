@@ -22,9 +22,11 @@ from experiments.studies import SCALES, STUDIES, Job, Study, choose, jobs, seeds
 from experiments.table import minutes
 from scratchnet import backend
 from scratchnet.cli import Parser, guard
+from scratchnet.data import Segments
 from scratchnet.data.source import digest
 from scratchnet.data.split import check_folds
 from scratchnet.errors import InputError
+from scratchnet.sound import SoundSettings
 from scratchnet.training import config as configuration
 from scratchnet.training import run
 from scratchnet.training.config import Config
@@ -129,13 +131,15 @@ class Reproduction:
         """Raise `InputError` where the data has too few folds, or runs here were trained on other recordings: then
         their figures would stand beside those of these."""
         check_folds(self.source.folds)
-        there = [path for job in (*self.plan, *self.back_ends) if ((path := self.path(job)) / CONFIG).is_file()]
-        if not there:
-            return
-        segments = run.prepare_data(self.plan[0].config.with_(augment=0), self.source, self.screen)
-        for path in there:
+        made: dict[SoundSettings, Segments] = {}  # a setting may drop short clips, and has less data
+        for job in (*self.plan, *self.back_ends):
+            path, sound = self.path(job), job.config.sound()
+            if not (path / CONFIG).is_file():
+                continue
+            if sound not in made:
+                made[sound] = run.prepare_data(job.config.with_(augment=0), self.source, self.screen)
             try:
-                same = RunFolder(path).trained_on(segments)
+                same = RunFolder(path).trained_on(made[sound])
             except InputError:  # damaged: `finished` will say so
                 continue
             if not same:

@@ -182,10 +182,16 @@ def summary(rows: Sequence[Row]) -> Row:
 
 def same_recordings(runs: Iterable[str | Path]) -> None:
     """Raise `InputError` where runs were trained on different recordings, be their names the same."""
-    known = {recordings: path for path in runs if (recordings := recordings_of(Path(path))) is not None}
-    if len(known) > 1:
-        first, second, *_ = known.values()
-        raise InputError(f"{first} and {second} were trained on other recordings of the same names: keep them apart")
+    known: dict[str, dict[str, Path]] = {}  # what the data is by names -> by contents -> a run
+    for path in map(Path, runs):
+        if (recordings := recordings_of(path)) is not None:
+            known.setdefault(RunFolder(path).about("layout"), {})[recordings] = path
+    for others in known.values():
+        if len(others) > 1:
+            first, second, *_ = others.values()
+            raise InputError(
+                f"{first} and {second} were trained on other recordings of the same names: keep them apart"
+            )
 
 
 def output_folder(name: str | None) -> Path | None:

@@ -119,8 +119,6 @@ class ConvBlock:
             conv.grads["weight"] = dweight
             if "bias" in conv.params:
                 conv.grads["bias"] = dbias
-        else:
-            conv.grads.clear()
 
 
 class NormBlock(ConvBlock):
@@ -169,8 +167,6 @@ class NormBlock(ConvBlock):
         self._keep(dweight, dbias)
         if not self._norm.frozen:
             self._norm.grads["weight"], self._norm.grads["bias"] = dgamma, dbeta
-        else:
-            self._norm.grads.clear()
         return dx
 
     def _through_statistics(self, dy: Array) -> tuple[Array, ...]:

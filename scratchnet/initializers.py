@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -12,8 +14,8 @@ def xavier_uniform(
 
     A fan counts the kernel's taps: fan_in = in · Πkernel, fan_out = out · Πkernel.
     """
-    taps = int(np.prod(shape[2:]))
-    bound = (6 / ((shape[0] + shape[1]) * taps)) ** 0.5
+    out_channels, in_channels, *kernel = map(int, shape)  # sums of NumPy's small whole numbers would overflow
+    bound = (6 / ((out_channels + in_channels) * math.prod(kernel))) ** 0.5
     return uniform(shape, bound, rng, dtype)
 
 

@@ -54,7 +54,8 @@ class Network:
     @property
     def grads(self) -> dict[str, Array]:
         """The last backward's gradients of all parameters that are not frozen: name → array."""
-        return {f"{name}.{key}": a for name, layer in self.layers.items() for key, a in layer.grads.items()}
+        trained = {name: layer for name, layer in self.layers.items() if not layer.frozen}
+        return {f"{name}.{key}": a for name, layer in trained.items() for key, a in layer.grads.items()}
 
     @property
     def buffers(self) -> dict[str, Array]:
@@ -88,9 +89,6 @@ class Network:
         steps = [step for steps in self._steps.values() for step in steps]
         trains = [any(layer.params and not layer.frozen for layer in step.layers) for step in steps]
         lowest = 0 if need_dx else (trains.index(True) if any(trains) else len(steps))
-        for step in steps[:lowest]:
-            for layer in step.layers:
-                layer.grads.clear()  # of a pass before it was frozen
         dy = dlogits
         for i in reversed(range(lowest, len(steps))):
             steps[i].need_dx = need_dx or i > lowest

@@ -82,10 +82,8 @@ def find(paths: Iterable[Path]) -> list[Run]:
     for path in paths:
         if not path.is_dir():
             raise InputError(f"{path}: no such folder")
-        if path.resolve() in seen:
-            continue
         found = [Run(*RunFolder.open(folder)) for folder in folders(path, seen)]
-        if not found:
+        if not found and not any(folders(path)):  # here, or named before
             raise InputError(f"{path}: no run folder, and none in it (a run folder has a {CONFIG})")
         runs += found
     return runs

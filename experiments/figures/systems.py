@@ -62,12 +62,11 @@ def bars(runs: Sequence[Run], measure: str) -> list[Bar]:
     ]
     if not any(bar.net == "piczaknet" for bar in found):
         heuri = [run.result() for run in runs if (run.config.net, run.config.back_end) == HEURI]
-        # Variants of HeuriNet share the Phase 0 of a seed and fold.
-        scores = {
-            (made["seed"], made["test_fold"]): made["phases"]["0"][measure] for made in heuri if "0" in made["phases"]
-        }
+        # Variants of HeuriNet may share the Phase 0 of a seed and fold.
+        phases = [(made["seed"], made["test_fold"], made["phases"].get("0")) for made in heuri]
+        scores = dict.fromkeys((seed, fold, figures[measure]) for seed, fold, figures in phases if figures)
         if scores:
-            found.append(Bar("PiczakNet, Phase 0", "piczaknet", list(scores.values())))
+            found.append(Bar("PiczakNet, Phase 0", "piczaknet", [score for _, _, score in scores]))
     place = {net: number for number, net in enumerate(ORDER)}
     return sorted(found, key=lambda bar: (place.get(bar.net, len(ORDER)), bar.net, "random" in bar.name))
 

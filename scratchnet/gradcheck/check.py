@@ -48,7 +48,7 @@ def gradcheck(
               float32 parameters, and those that do not lie where the backend in use computes (NumPy's on a GPU), are
               checked in a float64 copy that does, in which whatever refers to an array of `params`, `buffers` or
               `grads` refers to its copy. float64 ones there are moved and put back, bit for bit;
-              so are running statistics, and the place in its numbers of a `Dropout`.
+              so are buffers that training moves in place, and the place in its numbers of a `Dropout`.
     x         the input, any shape; taken as float64. Keep it off kinks: beside one there is no derivative to check.
               It and `target` are brought to the backend in use.
     training  passed to `forward`. One input must give one output: a layer that draws random numbers is rewound by its

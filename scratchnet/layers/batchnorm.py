@@ -72,8 +72,6 @@ class BatchNorm1D(Layer):
         )  # fmt: skip
         if not self.frozen:
             self.grads["weight"], self.grads["bias"] = dweight, dbias
-        else:
-            self.grads.clear()
         return dx
 
     def _follow(self, name: str, value: Array) -> None:

@@ -64,8 +64,6 @@ class Conv2D(Layer):
             self.grads["weight"] = dweight
             if "bias" in self.params:
                 self.grads["bias"] = dbias
-        else:
-            self.grads.clear()
         if not self.need_dx:
             return None
         return kernels.conv2d_backward_input(dy, weight, x.shape[2:], self.stride, self._pad)

@@ -49,8 +49,6 @@ class Dense(Layer):
             self.grads["weight"], dbias = kernels.dense_backward_weight(self._x, dy)
             if "bias" in self.params:
                 self.grads["bias"] = dbias
-        else:
-            self.grads.clear()
         return kernels.dense_backward_input(dy, weight) if self.need_dx else None
 
     def extra_repr(self) -> str:

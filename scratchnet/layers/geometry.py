@@ -56,7 +56,7 @@ def check_padding(padding: Padding, dimensions: int) -> Padding:
         pad_1d(padding, 1, 1, 1)
     else:
         pad_2d(padding, (1, 1), (1, 1), (1, 1))
-    return padding
+    return int(padding) if isinstance(padding, Integral) else padding
 
 
 def check_pool_padding(padding: tuple[Pair, ...], kernel_size: tuple[int, ...]) -> None:

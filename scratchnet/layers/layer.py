@@ -43,8 +43,8 @@ class Layer:
 
 
 def as_float(x: Array) -> Array:
-    """x itself if it is of float32 or float64, else in float32: whole numbers would cut fractions off."""
-    return x if x.dtype.kind == "f" and x.dtype.itemsize >= 4 else x.astype("float32")
+    """Whole numbers, which would cut fractions off, and float16 in float32; else x itself."""
+    return x.astype("float32") if x.dtype.kind in "biu" or x.dtype == "float16" else x
 
 
 def check_shape(layer: Layer, x: Array, ndim: int, channels: int | None = None, shape: str = "") -> None:

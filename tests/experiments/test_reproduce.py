@@ -17,7 +17,7 @@ from scratchnet.errors import InputError
 from scratchnet.training import run
 from scratchnet.training.files import read_arrays
 from scratchnet.training.icebreaker import IceBreaker
-from scratchnet.training.runfolder import versions
+from scratchnet.training.runfolder import RunFolder, versions
 from scratchnet.training.screen import Screen
 
 TINY = ["--scale", "tiny", "--backend", "cpu", "--quiet"]
@@ -358,6 +358,23 @@ def test_models_of_other_recordings_do_not_stand_side_by_side(tones, tmp_path, c
         assert reproduce.main([*given, *more]) == 2
         said = capsys.readouterr().err
         assert "was trained on other recordings; name another folder" in said and len(said.splitlines()) == 1
+
+
+def test_a_study_that_drops_short_clips_stands_beside_one_that_pads_them(small, write_folds, tmp_path, monkeypatch):
+    sounds = write_folds(tmp_path / "tones")
+    soundfile.write(next(sounds.iterdir()) / "1-100-B.ogg", np.sin(np.arange(8000.0)), 22050, subtype="VORBIS")
+    changes = {"data": str(sounds), "backend": "cpu"}
+    plan = list(jobs({name: STUDIES[name] for name in ("systems", "piczak2015")}, "paper", 1, changes))
+    digests = set()
+    for one in plan[:1] + plan[-1:]:
+        segments = run.prepare_data(one.config, run.open_data(one.config, Screen(True)), Screen(True))
+        folder = RunFolder.create(tmp_path / "out" / "runs" / one.name, one.config)
+        folder.describe(one.config, contents=segments.digest, layout=segments.layout)
+        digests.add(segments.digest)
+    assert len(digests) == 2
+    monkeypatch.setattr(reproduce, "say_plan", lambda *arguments: {})
+    given = ["--data", str(sounds), "--scale", "paper", "--backend", "cpu", "--out", str(tmp_path / "out"), "--plan"]
+    assert reproduce.main([*given, "--only", "systems", "--only", "piczak2015"]) == 0
 
 
 def test_two_folds_are_too_few_for_any_run(small, write_folds, tmp_path, capsys):

@@ -90,6 +90,9 @@ def test_whole_numbers_are_fractions_to_be(backend, layer, dtype):
 def test_numpys_whole_numbers_size_layers(kind):
     three = kind(3)
     assert repr(layers.Dense(three, three)) == "Dense(3, 3)"
+    assert repr(layers.Conv1D(1, 2, 3, padding=three)).endswith("padding=3)")
+    wide = layers.Conv1D(kind(200), kind(200), 3, rng=np.random.default_rng(0)).params["weight"]
+    assert 0.07 < np.abs(wide).max() <= (6 / (400 * 3)) ** 0.5
     assert layers.Conv1D(three, three, three, three, padding=three).kernel_size == 3
     assert layers.Conv2D(three, three, (three, three), padding=(three, three)).kernel_size == (3, 3)
     assert layers.MaxPool1D(three).stride == 3 and layers.MaxPool2D(three).stride == (3, 3)
@@ -113,3 +116,7 @@ def test_a_layer_prints_all_that_it_was_made_with():
     assert repr(layers.Dense(1, 2, bias=False)) == "Dense(1, 2, bias=False)"
     assert repr(layers.MaxPool1D(4, padding=1)) == "MaxPool1D(4, stride=4, padding=1)"
     assert repr(layers.Dropout(0.5, always=True)) == "Dropout(0.5, always=True)"
+
+
+def test_complex_numbers_have_an_absolute_value():
+    assert layers.Abs().forward(np.array([[3 + 4j]])).item() == 5

@@ -122,6 +122,11 @@ def test_a_phase_0_that_variants_share_is_one_score(runs, tmp_path):
         config.write_text(json.dumps({**json.loads(config.read_text()), "lr_phase3": 0.01 * (1 + number)}))
     first, *others = systems.bars(find([tmp_path]), "segment_balanced_accuracy")
     assert (first.name, len(first.scores), len(others)) == ("PiczakNet, Phase 0", 1, 2)
+    made = json.loads((tmp_path / "1" / "result.json").read_text())  # with a Phase 0 of its own
+    made["phases"]["0"]["segment_balanced_accuracy"] = 0.9
+    (tmp_path / "1" / "result.json").write_text(json.dumps(made))
+    (first, *_) = systems.bars(find([tmp_path]), "segment_balanced_accuracy")
+    assert len(first.scores) == 2 and 0.9 in first.scores
 
 
 def test_bars_of_other_numbers_of_classes_do_not_stand_side_by_side(runs, tmp_path, draw):

@@ -17,6 +17,7 @@ from scratchnet.training.runfolder import RunFolder
 def test_runs_are_found_alone_in_a_folder_and_in_a_cross_validation(runs, tmp_path):
     assert [run.path.name for run in find([runs])] == ["heurinet", "mstnet"]
     assert [run.path for run in find([runs / "mstnet"])] == [runs / "mstnet"]
+    assert [run.path.name for run in find([runs / "mstnet", runs / "heurinet", runs])] == ["mstnet", "heurinet"]
     assert list(by_system(find([runs]))) == ["HeuriNet, IceBreaker", "MSTNet, IceBreaker"]
     config = json.loads((runs / "heurinet" / "config.json").read_text())
     for number, split_ in ((None, "cv"), (10, "single"), (2, "single")):
