@@ -388,7 +388,11 @@ def test_a_reproduction_stopped_before_its_first_run_makes_no_class(tones, tmp_p
     for folder in sounds.iterdir():
         folder.rename(sounds / folder.name.partition("- ")[2])
     monkeypatch.chdir(sounds)
-    monkeypatch.setattr(reproduce, "say_plan", lambda *arguments: signal.raise_signal(signal.SIGINT))
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce, "say_plan", stopped)
     given = [*TINY, "--data", ".", "--only", "longer"]
     for _ in range(2):
         assert reproduce.main(given) == 130
