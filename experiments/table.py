@@ -102,11 +102,6 @@ def identity(folder: RunFolder, config: Config) -> Row:
     }
 
 
-def recordings_of(path: Path) -> str | None:
-    """A digest of the recordings that a run was trained on, or None: it was made before runs knew."""
-    return RunFolder(path).about("contents")
-
-
 def row_of(path: Path, *, hashed: bool = True) -> Row:
     """One trained model: what it is, its figures on its test fold, what made it; `hashed`: and its weights' SHA-256.
 
@@ -184,8 +179,9 @@ def same_recordings(runs: Iterable[str | Path]) -> None:
     """Raise `InputError` where runs were trained on different recordings, be their names the same."""
     known: dict[str, dict[str, Path]] = {}  # what the data is by names -> by contents -> a run
     for path in map(Path, runs):
-        if (recordings := recordings_of(path)) is not None:
-            known.setdefault(RunFolder(path).about("layout"), {})[recordings] = path
+        layout, contents = (RunFolder(path).about(name) for name in ("layout", "contents"))
+        if contents is not None:  # else the run was made before runs knew
+            known.setdefault(layout, {})[contents] = path
     for others in known.values():
         if len(others) > 1:
             first, second, *_ = others.values()
