@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from scratchnet.fusion import fuse
 from scratchnet.layers import Dropout
 from scratchnet.layers.layer import Array, Layer
 
-Group = tuple[str, list[tuple[str, Layer]]]
+Group = tuple[str, Sequence[tuple[str, Layer]]]
 
 
 class Network:
@@ -20,15 +22,16 @@ class Network:
 
     A parameter is named group.layer.parameter, as in `deepfourier.conv1.weight`. `spec` is what `nets.build` needs to
     make the same network again. With `fused` (the default) the backend runs convolution, ReLU and max-pool in one pass;
-    the numbers are those of the plain layers. Raises ValueError for two groups, or two layers of a group, of one name,
-    and for a layer that stands in two places: what it remembers for backward would be the other's.
+    the numbers are those of the plain layers. `groups` and `layers` cannot be changed: for other layers make
+    another network. Raises ValueError for two groups, or two layers of a group, of one name, and for a layer that
+    stands in two places: what it remembers for backward would be the other's.
     """
 
-    def __init__(self, groups: list[Group], spec: dict[str, Any] | None = None, fused: bool = True) -> None:
-        self.groups = dict(groups)
+    def __init__(self, groups: Sequence[Group], spec: dict[str, Any] | None = None, fused: bool = True) -> None:
+        self.groups = MappingProxyType({name: tuple(layers) for name, layers in groups})
         self.spec = spec or {}
         placed = [(f"{group}.{name}", layer) for group, layers in groups for name, layer in layers]
-        self.layers = dict(placed)
+        self.layers: Mapping[str, Layer] = MappingProxyType(dict(placed))
         for name, count in Counter([name for name, _ in (*groups, *placed)]).items():
             if count > 1:
                 raise ValueError(f"{count} groups or layers are called {name!r}: give each a name of its own")
@@ -45,6 +48,7 @@ class Network:
     def fused(self, fused: bool) -> None:
         self._fused = fused
         self._steps = {group: fuse([layer for _, layer in layers], fused) for group, layers in self.groups.items()}
+        self._ran = False
 
     @property
     def params(self) -> dict[str, Array]:
@@ -70,7 +74,9 @@ class Network:
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """The network's output: logits (N, n_classes)."""
-        return self._run(list(self.groups), x, training)
+        y = self._run(list(self.groups), x, training)
+        self._ran = True
+        return y
 
     def features(self, x: Array) -> Array:
         """What the last group, PiczakNet, gets to see: the front end's output as an image, (N, 1, 60, 41)."""
@@ -84,8 +90,11 @@ class Network:
     def backward(self, dlogits: Array, need_dx: bool = False) -> Array | None:
         """Fill `grads`. The gradient runs through frozen layers, and stops below the last layer that trains.
 
-        Returns the gradient with respect to the input where `need_dx`, else None.
+        Returns the gradient with respect to the input where `need_dx`, else None. Raises RuntimeError where no forward
+        came before.
         """
+        if not self._ran:
+            raise RuntimeError("forward comes before backward")
         steps = [step for steps in self._steps.values() for step in steps]
         trains = [any(layer.params and not layer.frozen for layer in step.layers) for step in steps]
         lowest = 0 if need_dx else (trains.index(True) if any(trains) else len(steps))
@@ -147,6 +156,7 @@ class Network:
         if len(x) == 0:
             raise ValueError("a batch of no samples: give the network one at least")
         steps = [step for group in groups for step in self._steps[group]]
+        self._ran = False
         for step in steps:
             step.forget()
         for step in steps:

@@ -94,10 +94,31 @@ def test_a_frozen_network_keeps_no_stale_gradients(backend):
 
 
 def test_a_name_is_a_whole_name():
-    net = small()
-    net.layers["front.conv10"] = net.layers["front.conv2"]
+    net = Network([("front", [("conv1", Conv1D(1, 1, 1)), ("conv10", Conv1D(1, 1, 1))])])
     net.freeze("front.conv1")
-    assert net.layers["front.conv1"].frozen and not net.layers["front.conv2"].frozen
+    assert net.layers["front.conv1"].frozen and not net.layers["front.conv10"].frozen
+
+
+def test_layers_that_would_not_run_cannot_be_put_in():
+    net = small()
+    for names in (net.groups, net.layers):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            names["front.conv1"] = Conv1D(2, 4, 5)
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        net.groups["front"][0] = ("conv1", Conv1D(2, 4, 5))
+
+
+@pytest.mark.parametrize("before", [
+    lambda net: None,
+    lambda net: net.features(X),
+    lambda net: (net.forward(X), setattr(net, "fused", not net.fused)),
+    lambda net: (net.forward(X), net.features(X)),
+], ids=["nothing", "features", "fused", "features again"])  # fmt: skip
+def test_forward_comes_before_backward(before):
+    net = small()
+    before(net)
+    with pytest.raises(RuntimeError, match="forward comes before backward"):
+        net.backward(DY)
 
 
 def test_unknown_parts_are_refused():
