@@ -264,6 +264,7 @@ def test_ctrl_c_and_the_same_command_again_give_the_same_run(tones, out, tmp_pat
     finished = (first / "result.json").stat().st_mtime_ns
     assert reproduce.main(given) == 0
     assert (first / "result.json").stat().st_mtime_ns == finished
+    assert reproduce.main([str(out) if word == str(tmp_path / "out") else word for word in given]) == 0
     for name in ("heurinet-icebreaker-seed0", "mstnet-icebreaker-seed0"):
         runs = [folder / "runs" / name for folder in (tmp_path / "out", out)]
         results = [json.loads((path / "result.json").read_text()) for path in runs]
