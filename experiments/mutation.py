@@ -155,8 +155,10 @@ def _likely(killers: dict[str, int], job: Job) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """→ 0 where at least 95 % of the mutants were killed and every survivor is explained, else 1"""
     parser = argparse.ArgumentParser(prog="python -m experiments.mutation", description=__doc__.split("\n")[0])
-    parser.add_argument("--sample", type=int, default=800, help="how many mutants, drawn at random (0: all)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument(
+        "--sample", type=int, default=800, metavar="N", help="how many mutants, drawn at random (default 800; 0: all)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draw (default 0)")
     parser.add_argument("--only", default="", help="files whose path matches this regular expression")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")

@@ -334,7 +334,7 @@ def _main(argv: Sequence[str] | None) -> int:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="run folders, or folders of them")
     parser.add_argument("--data", metavar="FOLDER", help="the recordings, where they have moved")
     parser.add_argument("--out", metavar="DIR", help="write noise.csv, noise.md and noise.png there")
-    parser.add_argument("--seed", default=0, metavar="N", help="of the noise (default 0)")
+    parser.add_argument("--seed", default=0, metavar="N", help="seed of the noise (default 0)")
     parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
     options = parser.parse(argv)
     seed = configuration.convert("seed", options.seed)

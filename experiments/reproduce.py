@@ -64,7 +64,7 @@ def parser() -> Parser:
     made.add_argument("--no-noise", action="store_true", help="leave the tests in noise out")
     made.add_argument("--list", action="store_true", help="print the studies and their questions")
     made.add_argument("--plan", action="store_true", help="print what is to do and how long it will take")
-    made.add_argument("--quiet", action="store_true", help="print a line a run alone")
+    made.add_argument("--quiet", action="store_true", help="print one line a run and nothing else")
     return made
 
 

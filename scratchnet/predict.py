@@ -22,7 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m scratchnet.predict", description="Say what sounds in audio files, and when.")
     parser.add_argument("run", metavar="RUN", help="run folder or model.safetensors")
-    parser.add_argument("files", metavar="FILE", nargs="+", help="sound files, or folders of them; /dev/stdin: a pipe")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="sound files, or folders of them; /dev/stdin reads a pipe"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON array for machines")
     parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
     options = parser.parse(argv)

@@ -11,9 +11,10 @@ from typing import Any
 
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
+from scratchnet.nets import NETS
 from scratchnet.training import config as configuration
 from scratchnet.training.config import Config, kinds, option
-from scratchnet.training.presets import PRESETS
+from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
 
 MAIN = {"data", "subset", "net", "init", "phase0", "preset", "backend", "epochs", "batch_size", "lr", "seed"}
 MAIN |= {"test_fold", "valid_fold", "out", "strict", "quiet"}
@@ -51,23 +52,32 @@ def parser() -> Parser:
 
 def _add(group: Any, name: str, meta: Any) -> None:
     kind, _ = kinds()[name]
-    if kind is bool:
-        group.add_argument(option(name), action=argparse.BooleanOptionalAction, help=meta["help"])
-        return
     words = f"{meta['help']} ({_defaults(name)})".replace("%", "%%")
+    if kind is bool:
+        group.add_argument(option(name), action=argparse.BooleanOptionalAction, help=words)
+        return
     # Values stay strings here: `config.convert` checks those of the command line, of TOML and of config.json alike.
     metavar = "|".join(meta["choices"]) or METAVAR.get(name, {int: "N", float: "X", str: "WORD"}[kind])
     group.add_argument(option(name), metavar=metavar, help=words)
 
 
 def _defaults(name: str) -> str:
-    """A setting's default, and what the presets make of it."""
+    """A setting's default, or what it is with each preset, which may treat a network in a way of its own."""
 
     def word(value: Any) -> str:
+        if isinstance(value, bool):
+            return "on" if value else "off"
         return "none" if value is None else str(value)
 
-    changed = [f"{preset}: {word(table[name])}" for preset, table in PRESETS.items() if name in table]
-    return ", ".join([f"default: {word(configuration.default(name))}", *changed])
+    default = configuration.default(name)
+    values = {preset: table.get(name, default) for preset, table in PRESETS.items()}
+    if len(set(values.values())) == 1:
+        values = {"default": default}
+    for net in NETS:
+        own = {preset: table[name] for (preset, its), table in PRESETS_OF_NET.items() if its == net and name in table}
+        alike = len(own) == len(PRESETS) and len(set(own.values())) == 1
+        values |= {net: own["quick"]} if alike else {f"{preset} with {net}": value for preset, value in own.items()}
+    return ", ".join(f"{where}: {word(value)}" for where, value in values.items())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = Parser(prog="python -m experiments.bench.gpu_data", description=(__doc__ or "").split(":   ")[0])
     options.add_argument("folder", type=Path)
     options.add_argument("file", type=Path)
-    options.add_argument("--bits", type=int, choices=range(8, 17), default=16, help="of a sample (default 16)")
+    options.add_argument("--bits", type=int, choices=range(8, 17), default=16, help="bits of a sample (default 16)")
 
     def command() -> int:
         a = options.parse(argv)

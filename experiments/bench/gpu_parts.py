@@ -19,6 +19,7 @@ import numpy as np
 
 from experiments.bench import workloads
 from scratchnet import backend
+from scratchnet.cli import Parser, guard
 from scratchnet.kernels import cuda
 
 STARTED = time.perf_counter()
@@ -372,17 +373,24 @@ def _scores(test: dict[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in test.items() if "accuracy" in key and isinstance(value, (int, float))}
 
 
-def main(argv: Sequence[str]) -> int:
-    """PART and its arguments; prints the result."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return guard(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parts: dict[str, Callable[..., dict[str, Any]]] = {
         f.__name__: f for f in (ceilings, step, search, compiled, profile, kernels, start, protocol)
     }
-    name, *rest = argv
-    if "cpu" not in rest:  # the protocol can be tried without a GPU
+    options = Parser(prog="python -m experiments.bench.gpu_parts", description=(__doc__ or "").split(":   ")[0])
+    options.add_argument("part", metavar="PART", choices=parts, help=", ".join(parts))
+    options.add_argument("rest", metavar="ARGUMENT", nargs="*", help="its function's: compiled mstnet 1000")
+    given = options.parse(argv)
+    if "cpu" not in given.rest:  # the protocol can be tried without a GPU
         backend.use("cuda")
-    print(json.dumps(parts[name](*(int(a) if a.isdigit() else a for a in rest))))
+    print(json.dumps(parts[given.part](*(int(a) if a.isdigit() else a for a in given.rest))))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -195,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read the options, touch, print the errors."""
     options = argparse.ArgumentParser(prog="python -m experiments.bench.gpu_touch", description="Every kernel once.")
     options.add_argument("--small", action="store_true", help="the same kernels on the smallest arrays")
-    options.add_argument("--precision", choices=PRECISIONS, help="of the convolutions (default: both)")
+    options.add_argument("--precision", choices=PRECISIONS, help="precision of the convolutions (default: both)")
     a = options.parse_args(argv)
     backend.use("cuda")
     print(json.dumps(touch(a.small, [a.precision] if a.precision else PRECISIONS)))

@@ -7,13 +7,15 @@ brought. Prints the time of each as one line of JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from experiments.bench.gpu_parts import LAYERS, NONE, event_times
 from scratchnet import backend
+from scratchnet.cli import Parser, guard
 from scratchnet.kernels import cuda
 from scratchnet.kernels.cuda import conv_forward, conv_plan
 
@@ -77,6 +79,17 @@ def measure(batch: int = 1000) -> dict[str, Any]:
     return {"batch": batch, "rows": walk(seconds)}
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+
+    def command() -> int:
+        Parser(prog="python -m experiments.bench.gpu_way", description=(__doc__ or "").split(":   ")[0]).parse(argv)
+        backend.use("cuda")
+        print(json.dumps(measure()))
+        return 0
+
+    return guard(command)
+
+
 if __name__ == "__main__":
-    backend.use("cuda")
-    print(json.dumps(measure()))
+    sys.exit(main())

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument("--data", metavar="FOLDER", help="the run's data, where it has moved")
     options.add_argument("--classes", nargs="+", metavar="CLASS", help="names, codes, or places as in 1-5; default all")
     options.add_argument("--phases", nargs="+", default=["1", "2", "3"], metavar="K", help="default 1 2 3")
-    options.add_argument("--seed", default=0, metavar="N", help="of the draw of segments (default 0)")
+    options.add_argument("--seed", default=0, metavar="N", help="seed of the draw of segments (default 0)")
     options.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
     return command.run(options, argv, _draw)
 

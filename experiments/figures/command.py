@@ -12,11 +12,11 @@ from scratchnet.errors import InputError
 PICTURES = (".png", ".pdf", ".svg")
 
 
-def parser(name: str, doc: str | None, runs: str = "+") -> Parser:
-    """The options RUN (as many as `runs` says) and --out."""
+def parser(name: str, doc: str | None, runs: str = "+", what: str | None = None) -> Parser:
+    """The options RUN (as many as `runs` says, `what` in words) and --out."""
     options = Parser(prog=f"python -m experiments.figures.{name}", description=(doc or "").split(":   ")[0])
     several = "run folders, cross-validations, or folders of them" if runs == "+" else "run folder"
-    options.add_argument("runs", metavar="RUN", nargs=runs, type=Path, help=several)
+    options.add_argument("runs", metavar="RUN", nargs=runs, type=Path, help=what or several)
     options.add_argument(
         "--out", metavar="FILE", type=Path, default=Path(f"{name}.png"), help=f"PNG, PDF or SVG (default {name}.png)"
     )

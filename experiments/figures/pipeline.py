@@ -27,7 +27,7 @@ NAMES = {"deepfourier": "DeepFourier", "piczak": "PiczakNet"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    options = command.parser("pipeline", __doc__, runs="?")
+    options = command.parser("pipeline", __doc__, runs="?", what="network or run folder (default piczaknet)")
     options.set_defaults(runs=Path("piczaknet"))
     return command.run(options, argv, _draw)
 

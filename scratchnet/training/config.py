@@ -54,7 +54,7 @@ class Config:
     valid_fold: int | None = _setting(None, "fold to validate on; none: the one before the test fold")
     out: str | None = _setting(None, "run folder; none: runs/NET-DATA-N")
     strict: bool = _setting(False, "stop at the first bad file")
-    quiet: bool = _setting(False, "print the result alone")
+    quiet: bool = _setting(False, "print only the result")
 
     # -- the training of every phase but forcing, which has the epochs and the balance alone
     epochs: int | None = _setting(None, "epochs of every phase; none: those of each phase", check=POSITIVE)
@@ -68,7 +68,7 @@ class Config:
     clip_per: str = _setting("parameter", "what the norm is taken over", choices=("parameter", "layer"))
     balanced: bool = _setting(False, "oversample so that classes are equally frequent in training")
     patience: int | None = _setting(
-        None, "stop a phase after so many epochs without a best; none: do not", check=POSITIVE
+        None, "stop a phase after this many epochs without improvement; none: do not", check=POSITIVE
     )
     grad_norms: bool = _setting(
         False, "record each parameter's gradient norm in metrics.jsonl: mean and largest of an epoch"

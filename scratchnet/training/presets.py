@@ -23,8 +23,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "forcing_batch_size": 32,
         "forcing_lr": 1e-3,
     },
-    # As published (paper section 2.3), and as its code did where the paper is silent; one thing is the code's although
-    # the paper says it, in passing, otherwise: clips are scaled to full range, not segments (--peak segment).
+    # As published (paper section 2.3), and as its code did where the paper is silent. Two things are the code's though
+    # the paper says otherwise: clips, not segments, are scaled to full range (--peak segment), and gradients are
+    # clipped parameter by parameter, not layer by layer (--clip-per layer).
     "paper": {
         "short": "drop",
         "standardize": "none",

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.bench import gpu, gpu_data, gpu_parts, gpu_touch, report
+from experiments.bench import gpu, gpu_data, gpu_parts, gpu_touch, gpu_way, report
 from scratchnet import backend
 from scratchnet.data import Segments, open_cache
 from scratchnet.errors import InputError
@@ -206,3 +206,10 @@ def test_fewer_bits_are_fewer_bytes_and_loud_samples_are_refused(cache, tmp_path
     waveform.flush()
     with pytest.raises(InputError, match="beyond ±1"):
         gpu_data.pack(cache.folder, tmp_path / "packed")
+
+
+@pytest.mark.parametrize("module, given", [(gpu_parts, ["nix"]), (gpu_parts, []), (gpu_way, ["--nix"])])
+def test_a_part_that_is_none_is_one_line(module, given, capsys):
+    assert module.main(given) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("scratchnet: ") and error.count("\n") == 1

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from scratchnet import train
 from scratchnet.errors import InputError
 from scratchnet.nets import NETS, heurinet
 from scratchnet.nets.heurinet import frames
@@ -219,6 +220,20 @@ def test_every_setting_has_words_for_help_and_a_checked_default():
     for name, setting in Config.__dataclass_fields__.items():
         assert setting.metadata["help"]
         assert config.convert(name, config.default(name)) == config.default(name)
+
+
+@pytest.mark.parametrize("option, said", [
+    ("--batch-size", "quick: 32, paper: 1000, piczak2015: 50"),
+    ("--momentum", "default: 0.9"),
+    ("--clip-norm", "default: none, mstnet: 3.0, melnet: 3.0"),
+    ("--lr-phase1", "quick: 0.01, paper: 0.002, piczak2015: 0.01, paper with mstnet: 0.005"),
+    ("--deltas", "default: none, piczak2015 with piczaknet: librosa031"),
+    ("--center", "default: on"),
+    ("--pool-ceil", "quick: off, paper: off, piczak2015: on"),
+])  # fmt: skip
+def test_help_says_what_the_presets_make_of_a_setting(option, said):
+    words = next(action.help for action in train.parser()._actions if option in action.option_strings)
+    assert words.endswith(f"({said})")
 
 
 def test_configuration_of_another_version_is_refused():
