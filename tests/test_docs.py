@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from scratchnet import train
+from scratchnet.training.readings import TABLE
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     [
@@ -46,3 +49,13 @@ def test_the_python_of_the_readme_runs():
     losses = [float(line) for line in done.stdout.split()]
     assert len(losses) == 3
     assert losses[0] == pytest.approx(2.303, abs=0.5)  # untrained logits, all within 0.25 of 0, move it by 0.5 at most
+
+
+def test_readings_name_every_option_that_decides_one_and_no_other():
+    page = (ROOT / "docs" / "readings.md").read_text(encoding="utf-8")
+    named = {name.replace("-", "_") for name in re.findall(r"`--(?:no-)?([a-z0-9-]+)", page)}
+    options = {action.dest for action in train.parser()._actions}
+    assert named <= options
+    decided = {reading.question: set(reading.settings) for reading in TABLE}
+    left_out = {question for question, settings in decided.items() if not settings & named}
+    assert left_out == {"Mel bins", "HeuriNet's first layer", "mixup", "epoch kept of a phase"}  # ours, or in P's words
