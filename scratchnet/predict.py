@@ -64,7 +64,11 @@ def _answers(model: Model, names: Sequence[str], *, as_text: bool) -> Iterator[d
 
 def _sound_files(path: Path) -> Iterator[Path | InputError]:
     """The file itself, or the sound files under a folder, sorted."""
-    if not path.is_dir():
+    try:
+        folder = path.is_dir()
+    except OSError:  # `predict` says why
+        folder = False
+    if not folder:
         yield path
         return
     from scratchnet.data.source import sounds_below, unreadable_folder

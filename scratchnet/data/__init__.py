@@ -10,7 +10,7 @@ from scratchnet.data import esc10, esc50, folder, urbansound8k
 from scratchnet.data.batches import Batches
 from scratchnet.data.cache import prepare
 from scratchnet.data.segments import Segments, open_cache
-from scratchnet.data.source import Clip, Source
+from scratchnet.data.source import Clip, Source, unreadable_folder
 from scratchnet.data.split import split
 from scratchnet.data.variants import Variants
 from scratchnet.errors import InputError
@@ -40,7 +40,10 @@ def open_source(
         root = synthetic.make(synthetic.default_root(), workers=workers, progress=progress)
         source = urbansound8k.read(root, "synthetic")
     else:
-        source = _read(_checked(Path(path)), subset)
+        try:
+            source = _read(_checked(Path(path)), subset)
+        except OSError as error:
+            raise unreadable_folder(error) from error
     if subset is not None and source.name != subset:
         raise InputError(f"{source.root} holds {source.name}, which has no subset {subset!r}: take --subset none")
     return source
@@ -62,10 +65,17 @@ def _checked(root: Path) -> Path:
 def _read(root: Path, subset: str | None) -> Source:
     below = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     for place in (root, *below) if len(below) <= 3 else (root,):
-        if urbansound8k.recognise(place):
+        if _recognised(urbansound8k, place):
             return urbansound8k.read(place)
-        if esc50.recognise(place):
+        if _recognised(esc50, place):
             return esc50.read(place, esc10=subset == "esc10")
-        if esc10.recognise(place):
+        if _recognised(esc10, place):
             return esc10.read(place)
     return folder.read(root)
+
+
+def _recognised(layout: Any, place: Path) -> bool:
+    try:
+        return layout.recognise(place)
+    except OSError:  # a folder that may not be read is none of these data sets; as a class it is named
+        return False

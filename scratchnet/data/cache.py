@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -25,7 +25,7 @@ from scratchnet.data.segments import ARRAYS, INDEX, LOGMEL, META, VARIANT, VERSI
 from scratchnet.data.source import Clip, Source
 from scratchnet.errors import InputError
 from scratchnet.sound.augmentation import Augmentation, make_variant
-from scratchnet.sound.io import load_clip
+from scratchnet.sound.io import cannot_be_read, load_clip, may_pass
 from scratchnet.sound.segments import segment_clip
 from scratchnet.sound.settings import SoundSettings
 from scratchnet.sound.workers import blas_single_threaded, cores, ordered_map
@@ -56,6 +56,8 @@ def prepare(
     while the cache is made.
     """
     settings = settings or SoundSettings()
+    if strict and source.unusable:
+        raise _refused(source.unusable, source)
     prints = fingerprint(source)
     made_from: list[Any] = [VERSION, prints, os.path.realpath(source.root), settings.to_dict()]
     if augmentation is not None:
@@ -64,12 +66,28 @@ def prepare(
     parent = cache_folder() if cache_dir is None else Path(cache_dir)
     target = parent / f"{source.name}-{key}"
     segments = _open_or_none(target)
+    if segments is not None and any(_can_be_read(source.root / path, settings) for path in segments.unread):
+        segments = None
+        shutil.rmtree(target, ignore_errors=True)
     if segments is None:
         segments = _build(source, settings, augmentation, prints, target, strict, workers or cores(), progress)
     if strict and segments.skipped:
-        path, reason = segments.skipped[0]
-        raise InputError(f"{reason} ({len(segments.skipped)} such files in {source.root}; the first is {path})")
+        raise _refused(segments.skipped, source)
     return segments
+
+
+def _refused(skipped: Sequence[tuple[str, str]], source: Source) -> InputError:
+    path, reason = skipped[0]
+    return InputError(f"{reason} ({len(skipped)} such files in {source.root}; the first is {path})")
+
+
+def _can_be_read(path: Path, settings: SoundSettings) -> bool:
+    """Whether the system gives the file out now; what is in it may still be of no use."""
+    try:
+        load_clip(path, settings.sample_rate)
+    except InputError as error:
+        return not may_pass(error)
+    return True
 
 
 def cache_folder() -> Path:
@@ -90,15 +108,11 @@ def cache_folder() -> Path:
 
 
 def fingerprint(source: Source) -> str:
-    """What the data is: every file's path, size, time of change, label and fold. Equal for equal data, else not.
-
-    A file that may not be read is another than the same when it may: it is tried again then.
-    """
+    """What the data is: every file's path, size, time of change, label and fold. Equal for equal data, else not."""
     files = []
     for clip in source.clips:
-        path = source.root / clip.path
-        stat, shut = path.stat(), [] if os.access(path, os.R_OK) else ["shut"]
-        files.append([clip.path, stat.st_size, stat.st_mtime_ns, clip.label, clip.fold, *shut])
+        stat = (source.root / clip.path).stat()
+        files.append([clip.path, stat.st_size, stat.st_mtime_ns, clip.label, clip.fold])
     return _digest([source.name, source.classes, files, source.unusable])
 
 
@@ -125,7 +139,7 @@ def _build(
 ) -> Segments:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(target)
+        remove_stale(target)
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
         raise InputError(
@@ -162,7 +176,8 @@ def _put_in_place(draft: Path, target: Path) -> Segments:
     raise InputError(f"{target} cannot be replaced: remove it")
 
 
-def _remove_stale(target: Path) -> None:
+def remove_stale(target: Path) -> None:
+    """Take drafts of `target` away that killed processes left."""
     for folder in target.parent.glob(f".{target.name}-*"):
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > STALE:
@@ -181,7 +196,7 @@ def _write(
     """Write waveforms, spectrograms and index; returns what belongs into the description."""
     clips: list[Clip] = []
     contents: list[str] = []
-    skipped = list(source.unusable)
+    skipped, unread = list(source.unusable), []
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     owners: list[tuple[int, int]] = []  # number of the clip and of its variant, for each of the parts
     position = 0
@@ -195,6 +210,8 @@ def _write(
                 if strict:
                     raise cut
                 skipped.append((clip.path, str(cut)))
+                if may_pass(cut):
+                    unread.append(clip.path)
                 continue
             for variant, (x, starts, scale, spectrograms) in enumerate(cut):
                 if len(starts) == 0:  # played faster, it is shorter than a segment, and short="drop"
@@ -222,7 +239,8 @@ def _write(
     if augmentation is not None:
         index[VARIANT] = variants
     np.savez(draft / INDEX, **index)  # type: ignore[arg-type]
-    return {"samples": position, "clips": [clip.path for clip in clips], "contents": contents, "skipped": skipped}
+    about = {"samples": position, "clips": [clip.path for clip in clips], "contents": contents, "skipped": skipped}
+    return {**about, "unread": unread} if unread else about
 
 
 def _append(file: BinaryIO, values: np.ndarray) -> int:
@@ -258,7 +276,7 @@ def _cut_all(
             with open(path, "rb") as file:
                 return file_digest(file, "sha256").hexdigest()[:16], cuts
         except OSError as error:  # a moment ago it could be read
-            return "", InputError(f"{path} cannot be read ({error.strerror}): see to it, or remove it")
+            return "", cannot_be_read(path, error)
 
     with blas_single_threaded(), closing(ordered_map(cut, source.clips, workers)) as results:
         for done, (clip, (content, result)) in enumerate(zip(source.clips, results), 1):

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from scratchnet.data.source import AUDIO, Clip, Source, make_source
+from scratchnet.data.source import AUDIO, Clip, Source, make_source, sounds_below
 from scratchnet.errors import InputError
 
 FOLDER = re.compile(r"(\d{3}) ?- ?(.+)")
-FILE = re.compile(r"(\d+)-(\d+)-([A-Z]+)")
+FILE = re.compile(r"(\d{1,9})-(\d+)-([A-Z]+)")
 
 
 def _class_folders(root: Path) -> list[Path]:
@@ -44,5 +44,9 @@ def read(root: Path) -> Source:
                 clips.append(Clip(name, label, int(match.group(1)), match.group(2)))
             else:
                 unusable.append((name, f"{path} is not named FOLD-FREESOUNDID-TAKE, so its fold is unknown: rename it"))
+    used = {f"{folder.name}/{path.name}" for folder in folders for path in _sounds(folder)}
+    for name in (path.relative_to(root).as_posix() for path in sounds_below(root)):
+        if name not in used:
+            unusable.append((name, f"{root / name} lies in no folder called NNN - class name: move it into one"))
     names = [FOLDER.fullmatch(folder.name).group(2) for folder in folders]  # type: ignore[union-attr]
     return make_source("esc10" if len(folders) <= 10 else "esc50", root, names, clips, unusable)

@@ -9,17 +9,23 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from scratchnet.data.source import AUDIO, FOREIGN, Clip, Source, make_source, sounds_below
 from scratchnet.errors import InputError, check_utf8
 from scratchnet.sound.io import unreadable
 
 FOLDS = 5
-# Names of ESC-50 (FOLD-FREESOUNDID-TAKE[-TARGET]) and UrbanSound8K (FREESOUNDID-CLASS-OCCURRENCE-SLICE).
-FREESOUND = (re.compile(r"\d-(\d+)-[A-Z](?:-\d+)?"), re.compile(r"(\d+)-\d+-\d+-\d+"))
+# Names of ESC-50 (FOLD-FREESOUNDID-TAKE[-TARGET]) and UrbanSound8K (FREESOUNDID-CLASS-OCCURRENCE-SLICE). Neither pads
+# numbers with zeros, and a year is no Freesound number: 2024-05-17-01 and 2024-5-17-1 are dates.
+FREESOUND = (
+    re.compile(r"\d-(\d+)-[A-Z](?:-\d+)?"),
+    re.compile(r"(?!(?:19|20)\d\d-)([1-9]\d*)-\d-(?:0|[1-9]\d*)-(?:0|[1-9]\d*)"),
+)
 # A number of a part behind the recording's name: "rain_03", "rain-part2", "rain (2)", "rain.7".
-PART = re.compile(r"(.+?)(?: *\(\d+\)|[ _.-]+(?:part|seg|segment|chunk|slice|clip|take)?[ _.-]*\d+)", re.IGNORECASE)
+WORD = "(?:part|seg|segment|chunk|slice|clip|take)?[ _.-]*"
+PART = re.compile(rf"(.+?)(?: *\(\d+\)|[ _.-]+{WORD}\d+)", re.IGNORECASE)
+NUMBER = re.compile(rf"{WORD}\d+", re.IGNORECASE)  # and no name: "03", "part_3"
 
 
 def freesound_id(stem: str) -> str | None:
@@ -35,20 +41,24 @@ def without_part(stem: str) -> str:
 
 
 def recordings(names: dict[str, list[str]], folds: int = FOLDS) -> dict[str, str]:
-    """File path -> recording, for the files of each class: {class: [path]}.
+    """File path -> recording, for the files of each class: {class: [path]}, paths beginning with the class's folder.
 
-    A Freesound number always tells. A part's number does only where it leaves a class enough recordings for its folds:
-    where all files are called dog_001, dog_002, ... the number just counts, and each file stands for itself.
+    A Freesound number always tells. Else a recording is a name without a part's number in its folder, or, where the
+    files of a folder below the class's have numbers alone for names, that folder. That holds only where it leaves a
+    class enough recordings for its folds: where all files are called dog_001, dog_002, ... the number just counts, and
+    each file stands for itself.
     """
     result = {}
-    for label, paths in names.items():
+    for paths in names.values():
         counted = {}
-        for path in paths:
-            number = freesound_id(Path(path).stem)
+        for path in map(PurePosixPath, paths):
+            number = freesound_id(path.stem)
             if number is not None:
-                result[path] = f"freesound {number}"
+                result[str(path)] = f"freesound {number}"
+            elif NUMBER.fullmatch(path.stem):
+                counted[str(path)] = str(path.parent if len(path.parts) > 2 else path)
             else:
-                counted[path] = f"{label}/{without_part(Path(path).stem)}"
+                counted[str(path)] = str(path.parent / without_part(path.stem))
         enough = len(set(counted.values())) >= min(folds, len(counted))
         result.update(counted if enough else {path: path for path in counted})
     return result

@@ -119,12 +119,20 @@ def _files_below(root: Path, folders: Iterable[str]) -> set[str]:
     for folder in folders:
         try:
             with os.scandir(root / folder) as entries:
-                there.update(f"{folder}/{entry.name}" if folder else entry.name for entry in entries if entry.is_file())
+                listed = list(entries)
         except PermissionError as error:
             _stop(error)
         except (OSError, ValueError):  # not there, or no name of a folder
             continue
+        there.update(f"{folder}/{entry.name}" if folder else entry.name for entry in listed if _is_file(entry))
     return there
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself, for one
+        return False
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Training, validation and test segments by fold, so that no recording stands on two sides."""
+"""Training, validation and test segments by fold: what a data set keeps in one fold stands on one side."""
 
 from __future__ import annotations
 

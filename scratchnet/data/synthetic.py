@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scratchnet.data import synthesis, urban_sounds
-from scratchnet.data.cache import cache_folder
+from scratchnet.data.cache import cache_folder, remove_stale
 from scratchnet.data.synthesis import (
     SAMPLE_RATE,
     convolved,
@@ -167,6 +167,7 @@ def _make(
     root: Path, seed: int, clips_per_class: int, workers: int | None, progress: Callable[[int, int], None] | None
 ) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(root)
     draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
         _write(draft, seed, clips_per_class, workers, progress)

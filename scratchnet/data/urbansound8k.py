@@ -1,6 +1,7 @@
 """UrbanSound8K (Salamon, Jacoby, Bello 2014): `metadata/UrbanSound8K.csv` and `audio/fold1` ... `audio/fold10`.
 
-The folds are the authors' and are kept as they are: slices of one recording share one, which a new draw would undo.
+The folds are the authors' and are kept as they are: slices of one recording share one (but for five recordings of
+1297), which a new draw would undo.
 """
 
 from __future__ import annotations

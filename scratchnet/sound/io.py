@@ -11,6 +11,7 @@ import numpy as np
 
 from scratchnet.errors import InputError
 
+SYSTEM = 2  # libsndfile's error where reading failed
 UNKNOWN = (1, 7)  # libsndfile's errors where it knows no format of the content, and where an .mp3 is none
 BLOCK = 1 << 20  # frames decoded at a time, so that an hour of 8-channel sound is never held with all its channels
 
@@ -28,10 +29,10 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
 
     check_rate(sample_rate)
     path = Path(path)
-    if not (path.is_file() or path.is_fifo()):
-        what = "is a folder" if path.is_dir() else "is neither a file nor a pipe" if path.exists() else "does not exist"
-        raise InputError(f"{path} {what}: name a sound file")
     try:
+        if not (path.is_file() or path.is_fifo()):
+            other = "is neither a file nor a pipe" if path.exists() else "does not exist"
+            raise InputError(f"{path} {'is a folder' if path.is_dir() else other}: name a sound file")
         if path.is_file():
             path.open("rb").close()  # of a file that may not be read libsndfile says "System error" alone
         with soundfile.SoundFile(BytesIO(path.read_bytes()) if path.is_fifo() else path) as file:
@@ -45,7 +46,7 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
         if getattr(error, "code", None) in UNKNOWN:
             raise InputError(unreadable(path)) from error
         if isinstance(error, OSError) and error.strerror:
-            raise InputError(f"{path} cannot be read ({error.strerror}): see to it, or remove it") from error
+            raise cannot_be_read(path, error) from error
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
         raise InputError(unreadable(path, reason)) from error
     x = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
@@ -63,6 +64,18 @@ def check_rate(sample_rate: float) -> None:
     """Raise `InputError` unless this is a positive number: soxr would never come back from NaN."""
     if not (isinstance(sample_rate, Real) and 0 < sample_rate < math.inf):
         raise InputError(f"sample_rate {sample_rate!r}: takes hertz, a number above 0")
+
+
+def cannot_be_read(path: str | Path, error: OSError) -> InputError:
+    """What to say of a file that the system does not give out, and because of which error."""
+    said = InputError(f"{path} cannot be read ({error.strerror}): see to it, or remove it")
+    said.__cause__ = error
+    return said
+
+
+def may_pass(error: InputError) -> bool:
+    """Whether the system kept a file from being read, a drive that is not there, say, and not what is in the file."""
+    return isinstance(error.__cause__, OSError) or getattr(error.__cause__, "code", None) == SYSTEM
 
 
 def unreadable(path: str | Path, reason: str = "no format that libsndfile reads") -> str:

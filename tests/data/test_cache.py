@@ -155,24 +155,37 @@ def test_a_file_that_fails_after_it_was_heard_is_skipped(urbansound8k, tmp_path,
     assert name == "audio/fold1/1000-0-0-0.wav" and "0-0-0.wav cannot be read (Input/output error)" in reason
 
 
-def test_a_file_that_may_not_be_read_is_tried_again_when_it_may(urbansound8k, tmp_path, monkeypatch, decoded):
-    path = urbansound8k / "audio" / "fold1" / "1000-0-0-0.wav"
-    access, opened = os.access, Path.open
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO, errno.EMFILE])
+def test_a_file_that_the_system_keeps_is_tried_again(urbansound8k, tmp_path, monkeypatch, decoded, error):
+    """A drive that dropped out, too many open files; what is wrong with a file itself stays known."""
+    path, bad = (urbansound8k / "audio" / "fold1" / f"1000-0-0-{i}.wav" for i in (0, 1))
+    bad.write_text("no sound")
+    opened = Path.open
 
     def shut(place, *rest, **how):
         if Path(place) == path:
-            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+            raise OSError(error, os.strerror(error), str(place))
         return opened(place, *rest, **how)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "access", lambda place, *rest: Path(place) != path and access(place, *rest))
         patch.setattr(Path, "open", shut)
         segments = prepare(open_source(urbansound8k), cache_dir=tmp_path / "c")
-        ((name, reason),) = segments.skipped
-        assert name == "audio/fold1/1000-0-0-0.wav" and f"{path} cannot be read (Permission denied)" in reason
-        assert prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped == segments.skipped
+        ((name, reason), (other, _)) = segments.skipped
+        assert name == "audio/fold1/1000-0-0-0.wav" and f"{path} cannot be read ({os.strerror(error)})" in reason
+        assert segments.unread == [name] and other == "audio/fold1/1000-0-0-1.wav"
         assert len(decoded) == 18
-    assert prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped == []
+        assert prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped == segments.skipped
+        assert len(decoded) == 19
+    (skipped,) = prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped
+    assert skipped[0] == other and len(decoded) == 20 + 18
+    assert prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").unread == [] and len(decoded) == 38
+
+
+def test_strict_stops_before_anything_is_decoded_at_what_is_known_to_be_of_no_use(folder, tmp_path, decoded):
+    (folder / "dogs" / "x.m4a").touch()
+    with pytest.raises(InputError, match=r"x.m4a cannot be read as sound .*\(1 such files in"):
+        prepare(open_source(folder), strict=True, cache_dir=tmp_path / "c")
+    assert not decoded and not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize("victim", ["waveform.f32", "logmel.f32", "index.npz", "meta.json"])

@@ -15,7 +15,17 @@ from scratchnet.errors import InputError
 
 @pytest.mark.parametrize(
     "stem, number",
-    [("1-100032-A-0", "100032"), ("1-100032-A", "100032"), ("100032-3-0-0", "100032"), ("rain_01", None), ("12", None)],
+    [
+        ("1-100032-A-0", "100032"),
+        ("1-100032-A", "100032"),
+        ("100032-3-0-0", "100032"),
+        ("344-3-0-12", "344"),
+        ("rain_01", None),
+        ("12", None),
+        ("2024-05-17-01", None),
+        ("2024-5-17-1", None),
+        ("06-30-00-01", None),
+    ],
 )
 def test_freesound_numbers(stem, number):
     assert freesound_id(stem) == number
@@ -38,6 +48,25 @@ def test_a_plain_count_does_not_make_one_recording():
     assert len(set(recordings(named).values())) == 20
     parts = {"cats": [f"cats/rec{i // 4}_{i % 4}.wav" for i in range(24)]}
     assert len(set(recordings(parts).values())) == 6
+
+
+def test_a_folder_below_a_class_tells_its_recordings_apart():
+    """part_3 of one session is not part_3 of another, and both lie beside part_4 of the same one."""
+    for name in ("part{:02d}", "{}", "seg {}"):
+        paths = [f"robin/session{s}/{name.format(k)}.wav" for s in range(8) for k in range(6)]
+        assert recordings({"robin": paths}) == {path: path.rpartition("/")[0] for path in paths}
+    named = ["robin/a/x_1.wav", "robin/a/x_2.wav", "robin/b/x_1.wav", *(f"robin/c/{k}.wav" for k in "pqrst")]
+    found = recordings({"robin": named})
+    assert found[named[0]] == found[named[1]] != found[named[2]] and len(set(found.values())) == 7
+    years = [
+        f"robin/{year}/{k:03d}.wav" for year in (2023, 2024) for k in range(20)
+    ]  # two are too few: they just count
+    assert len(set(recordings({"robin": years}).values())) == 40
+
+
+def test_files_named_by_date_are_recordings_of_their_own():
+    names = {bird: [f"{bird}/2024-05-{day}-{k:02d}.wav" for day in range(10, 20) for k in (1, 2)] for bird in "ab"}
+    assert len(set(recordings(names).values())) == 20  # each day of each
 
 
 def test_one_recording_in_two_classes_is_one():
@@ -80,6 +109,15 @@ def test_links_to_folders_are_followed_and_none_twice(tmp_path, write_wav):
     assert found == {"dogs/a.wav", "dogs/deep/b.wav", "dogs/more/d.wav"}
     source = open_source(tmp_path / "root")
     assert {clip.path for clip in source.clips} == found | {"birds/e.wav", "cats/c.wav"} and not source.unusable
+
+
+def test_a_link_that_leads_nowhere_takes_no_other_file_with_it(folder):
+    before = open_source(folder)
+    (folder / "dogs" / "loop.wav").symlink_to("loop.wav")
+    (folder / "cats" / "a_link.wav").symlink_to(f"{before.clips[0].path.rpartition('/')[2]}/x.wav")
+    source = open_source(folder)
+    assert {clip.path for clip in source.clips} == {clip.path for clip in before.clips}
+    assert {name for name, _ in source.unusable} == {"dogs/loop.wav", "cats/a_link.wav"}
 
 
 def test_what_only_has_the_name_of_a_sound_is_none(folder):

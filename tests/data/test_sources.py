@@ -220,6 +220,35 @@ def test_a_folder_that_may_not_be_read_is_named(urbansound8k, folder, write_wav,
     assert f"{shut} cannot be read (Permission denied)" in message and "permissions" in message
 
 
+@pytest.mark.parametrize("how", ["beside", "below"])
+def test_a_class_that_may_not_be_read_is_named_where_other_layouts_are_looked_for(
+    tmp_path, write_wav, monkeypatch, how
+):
+    for name in ("a", "b", "001 - c" if how == "below" else "c"):
+        write_wav(tmp_path / name / "x.wav")
+    shut = str(tmp_path / ("001 - c" if how == "below" else "c"))
+    for of, name in ((Path, "is_file"), (Path, "iterdir"), (os, "scandir")):
+        before = getattr(of, name)
+
+        def shy(place, before=before):
+            if str(place).startswith(shut):
+                raise PermissionError(errno.EACCES, "Permission denied", str(place))
+            return before(place)
+
+        monkeypatch.setattr(of, name, shy)
+    assert line(tmp_path) == f"{shut} cannot be read (Permission denied): see to its permissions"
+
+
+def test_what_lies_outside_of_esc10s_folders_or_bears_no_fold_is_named(esc10, write_wav):
+    before = open_source(esc10)
+    first = sorted(path.name for path in esc10.iterdir() if path.is_dir())[0]
+    names = ("my cat/a.wav", f"{first}/more/1-5-A.wav", f"{first}/99999999999999999999-5-A.wav")
+    for name in names:
+        write_wav(esc10 / name)
+    source = open_source(esc10)
+    assert source.clips == before.clips and {name for name, _ in source.unusable} == set(names)
+
+
 def test_bad_subsets(urbansound8k, esc50):
     assert "unknown" in line(esc50, subset="esc100")
     assert "no subset" in line(urbansound8k, subset="esc10")
