@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.figures.command import make_room
 from scratchnet import backend
 from scratchnet.cli import Parser, guard
 from scratchnet.data.synthetic import CLASSES
@@ -147,8 +148,7 @@ def draw(path: Path = PICTURE) -> None:
         axes.text(145, y, name.replace("_", " "), va="center", fontsize=9, color="black" if mine else "#999999",
                   weight="bold" if mine else "normal")  # fmt: skip
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Software": None})
+    figure.savefig(path, metadata={"Software": None} if path.suffix.lower() == ".png" else None)
     plt.close(figure)
     print(path)
 
@@ -174,10 +174,13 @@ def _caption(axes, x: float, title: str, below: str, y: float) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     options = Parser(prog="python -m experiments.picture", description="Draw the picture that explains the idea.")
-    options.add_argument("--out", metavar="FILE", type=Path, default=PICTURE, help="PNG (default: the README's)")
+    words = "PNG, PDF or SVG (default: the README's)"
+    options.add_argument("--out", metavar="FILE", type=Path, default=PICTURE, help=words)
 
     def command() -> int:
-        draw(options.parse(argv).out)
+        out = options.parse(argv).out
+        make_room(out)
+        draw(out)
         return 0
 
     return guard(command)

@@ -35,16 +35,20 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} ({self.prog} --help lists all options)")
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
-        """Arguments, or `InputError`."""
+        """Arguments, those without a dash before or behind the others; or `InputError`."""
+        arguments, unknown = self.parse_known_intermixed_args(argv)
+        if unknown:
+            self.unknown(unknown[0])
+        return arguments
+
+    def unknown(self, word: str) -> NoReturn:
+        """Raise `InputError` for a word that is no argument here."""
         from scratchnet.training.config import nearest
 
-        arguments, unknown = self.parse_known_args(argv)
-        if unknown:
-            word = unknown[0].split("=")[0]
-            if not word.startswith("-"):
-                self.error(f"unexpected argument {word!r}")
-            self.error(f"unknown option {word}{nearest(word, self._option_string_actions)}")
-        return arguments
+        word = word.split("=")[0]
+        if not word.startswith("-"):
+            self.error(f"unexpected argument {word!r}")
+        self.error(f"unknown option {word}{nearest(word, self._option_string_actions)}")
 
 
 def guard(command: Callable[[], int]) -> int:
@@ -58,9 +62,9 @@ def guard(command: Callable[[], int]) -> int:
             warnings.simplefilter("ignore", RuntimeWarning)
             return command()
     except InputError as error:
-        return _fail(str(error), 2)
+        return fail(str(error), 2)
     except KeyboardInterrupt as error:
-        return _fail(str(error) or "interrupted", 130)
+        return fail(str(error) or "interrupted", 130)
     except BrokenPipeError:  # `scratchnet predict … | head`
         from scratchnet.training.screen import silence
 
@@ -68,24 +72,25 @@ def guard(command: Callable[[], int]) -> int:
         return 0
     except MemoryError as error:
         words = "close other programs, or take less at a time: a smaller --batch-size in training, shorter recordings"
-        return _fail(f"not enough memory ({error}): {words}", 2)
+        return fail(f"not enough memory ({error}): {words}", 2)
     except UnicodeEncodeError as error:
         if not "\udc80" <= error.object[error.start] <= "\udcff":  # what Python makes of bytes that are no UTF-8
             raise
         around = error.object[max(0, error.start - 40) : error.end + 10]
-        return _fail(f"a name is not UTF-8 (in {around!r}); rename it", 2)
+        return fail(f"a name is not UTF-8 (in {around!r}); rename it", 2)
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise
-        return _fail(f"{error.filename or 'the system'}: {error.strerror}", 2)
+        return fail(f"{error.filename or 'the system'}: {error.strerror}", 2)
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
         words = "name a folder in the environment variable NUMBA_CACHE_DIR"
-        return _fail(f"Numba has no place for the kernels that it compiles: {words}", 2)
+        return fail(f"Numba has no place for the kernels that it compiles: {words}", 2)
 
 
-def _fail(message: str, status: int) -> int:
+def fail(message: str, status: int) -> int:
+    """Print it as one line on standard error; returns the exit status."""
     line = " ".join(part.strip() for part in message.splitlines())
     print(f"scratchnet: {line}", file=sys.stderr, flush=True)
     return status
@@ -111,6 +116,8 @@ def _main(argv: list[str]) -> int:
     if argv[0] in COMMANDS:
         module = import_module(f"scratchnet.{argv[0]}")
         return module.main(argv[1:])
+    if argv[0].startswith("-") and argv[0] not in parser._option_string_actions:
+        parser.unknown(argv[0])
     name = parser.parse(argv[:1]).command
     from scratchnet.training.config import nearest
 

@@ -201,13 +201,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    from scratchnet import load
+    from scratchnet.model import load, unfinished
 
     parser = Parser(prog="python -m scratchnet.onnx_export", description=__doc__.split("\n")[0])
     parser.add_argument("run", metavar="RUN", help="a run folder or a model.safetensors")
     parser.add_argument("file", metavar="FILE", nargs="?", help="where to write (default: model.onnx beside the model)")
     options = parser.parse(argv)
     model, run = load(options.run), Path(options.run)
+    if (words := unfinished(options.run, model)) is not None:
+        print(f"scratchnet: {words}", file=sys.stderr)
     path = Path(options.file) if options.file else (run if run.is_dir() else run.parent) / "model.onnx"
     export_onnx(model.network, path, metadata={key: json.dumps(value) for key, value in model.about.items()})
     print(f"wrote {path}")

@@ -166,15 +166,19 @@ def save_time_kernels(
     figure, axes = new_figure(1, 1, (width, 0.75 * rows + 0.9))
     axis = axes[0, 0]
     time = np.arange(kernels.shape[1]) / sample_rate * 1000
-    cell, pitch = 1.15 * time[-1], 2.9 if labels else 2.2
+    duration = time[-1] or 1000 / sample_rate  # of a single sample
+    cell, pitch = 1.15 * duration, 2.9 if labels else 2.2
     for number, kernel in enumerate(kernels):
         row, column = divmod(number, columns)
         level = np.full(len(time), -pitch * row)
         axis.plot(time + column * cell, level, color="0.85", linewidth=0.6)
-        axis.plot(time + column * cell, level + kernel / (np.abs(kernel).max() or 1.0), color=TRAIN, linewidth=0.7)
+        height = kernel / (np.abs(kernel).max() or 1.0)
+        dot = "." if len(time) == 1 else None  # a line of one point is none
+        axis.plot(time + column * cell, level + height, color=TRAIN, linewidth=0.7, marker=dot)
         if labels:
             axis.text(column * cell, level[0] + 1.05, labels[number], va="bottom", fontsize=7)
-    tick = next(step for step in (20, 10, 5, 2, 1, 0.5, 0.2, 0.1) if step < 0.8 * time[-1])
+    steps = (20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+    tick = next((step for step in steps if step < 0.8 * duration), duration)
     places = [column * cell + t for column in range(columns) for t in (0, tick)]
     axis.set_xticks(places, ["0", f"{tick:g}"] * columns)
     top = 2.0 if labels else 1.3

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchnet import backend
-from scratchnet.cli import Parser, guard
+from scratchnet.cli import Parser, fail, guard
 from scratchnet.errors import InputError
 from scratchnet.model import Model, Prediction, load, unfinished
 
@@ -54,7 +54,7 @@ def _answers(model: Model, names: Sequence[str], *, as_text: bool) -> Iterator[d
                     raise path
                 prediction = model.predict(path)
             except InputError as error:
-                print(f"scratchnet: {error}", file=sys.stderr)
+                fail(str(error), 2)
                 yield {"file": name if isinstance(path, InputError) else str(path), "error": str(error)}
                 continue
             if as_text:

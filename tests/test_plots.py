@@ -58,6 +58,7 @@ def test_fifty_classes_fit(tmp_path):
         {"deepfourier.conv1.weight": (80, 1, 155)},
         {"deepfourier.conv1.weight": (512, 1, 1024)},
         {"deepfourier.conv1.weight": (3, 1, 5)},
+        {"deepfourier.conv1.weight": (3, 1, 3)},
         {"piczak.conv1.weight": (80, 2, 57, 6)},
         {"piczak.conv1.weight": (7, 1, 57, 6)},
     ],
@@ -67,6 +68,11 @@ def test_kernels_of_every_first_layer_are_drawn(tmp_path, weights):
     arrays["piczak.dense1.bias"] = np.zeros(3)
     plots.save_kernels(tmp_path / "kernels.png", arrays, SOUND)
     assert inked(tmp_path / "kernels.png") > 0.02
+
+
+def test_kernels_of_a_single_sample_are_dots(tmp_path):
+    plots.save_kernels(tmp_path / "dots.png", {"deepfourier.conv1.weight": np.ones((80, 1, 1))}, SOUND)
+    assert inked(tmp_path / "dots.png") > 0.005
 
 
 def test_kernels_that_are_all_zero_are_drawn_too(tmp_path):

@@ -23,16 +23,21 @@ def parser(name: str, doc: str | None, runs: str = "+", what: str | None = None)
     return options
 
 
+def make_room(out: Path) -> None:
+    """Make the folder of a picture. Raises `InputError` where no picture can be called so."""
+    if out.suffix.lower() not in PICTURES:
+        raise InputError(f"--out {out}: a figure's name ends in {', '.join(PICTURES)}")
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder; name a file in it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+
 def run(options: Parser, argv: Sequence[str] | None, draw: Callable[[Namespace], None]) -> int:
     """Read the options, draw, say where the figure is; returns the exit status."""
 
     def command() -> int:
         arguments = options.parse(argv)
-        if arguments.out.suffix.lower() not in PICTURES:
-            raise InputError(f"--out {arguments.out}: a figure's name ends in {', '.join(PICTURES)}")
-        if arguments.out.is_dir():
-            raise InputError(f"--out {arguments.out}: is a folder; name a file in it")
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        make_room(arguments.out)
         draw(arguments)
         print(arguments.out)
         return 0

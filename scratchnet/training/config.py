@@ -56,17 +56,19 @@ class Config:
     strict: bool = _setting(False, "stop at the first bad file")
     quiet: bool = _setting(False, "print only the result")
 
-    # -- the training of every phase but forcing, which has the epochs and the balance alone
+    # -- the training of every phase but forcing, which has the epochs and the gradient norms alone
     epochs: int | None = _setting(None, "epochs of every phase; none: those of each phase", check=POSITIVE)
     batch_size: int = _setting(1000, "segments in a mini-batch", check=POSITIVE)
     optimizer: str = _setting("nesterov", "update rule", choices=("nesterov", "adam"))
-    lr: float | None = _setting(None, "learning rate of every phase; none: that of each phase", check=POSITIVE)
+    lr: float | None = _setting(
+        None, "learning rate of every phase but forcing; none: that of each phase", check=POSITIVE
+    )
     lr_final: float | None = _setting(None, "decay the rate exponentially to this; none: keep it", check=POSITIVE)
     momentum: float = _setting(0.9, "Nesterov momentum", check=FRACTION)
     weight_decay: float = _setting(0.0, "adds this times the sum of squared weights to the cost", check=NOT_NEGATIVE)
     clip_norm: float | None = _setting(None, "clip gradients to this L2 norm; none: do not", check=POSITIVE)
     clip_per: str = _setting("parameter", "what the norm is taken over", choices=("parameter", "layer"))
-    balanced: bool = _setting(False, "oversample so that classes are equally frequent in training")
+    balanced: bool = _setting(False, "oversample so that classes are equally frequent in training, but for forcing")
     patience: int | None = _setting(
         None, "stop a phase after this many epochs without improvement; none: do not", check=POSITIVE
     )
@@ -210,6 +212,13 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def written(name: str, value: Any) -> str:
+    """A setting as one writes it on the command line: --lr 0.01, --no-balanced."""
+    if isinstance(value, bool):
+        return option(name if value else f"no_{name}")
+    return f"{option(name)} {'none' if value is None else value}"
+
+
 @cache
 def kinds() -> dict[str, tuple[type, bool]]:
     """Setting -> (type, whether it may be none)."""
@@ -313,6 +322,10 @@ def resolve(*differences: tuple[Mapping[str, Any], str | None]) -> Config:
     settings |= PRESETS_OF_NET.get((preset, net), {})
     if net in RIVALS:
         settings["back_end"] = net
+    for name in ("epochs", "lr"):
+        own = [one for one in given if one.startswith(f"{name}_") and one != "lr_final"]
+        if given.get(name) is not None and own:
+            raise InputError(f"{option(name)} {given[name]} is that of every phase: leave out {option(own[0])}, or it")
     config = Config(**(settings | given))
     check(config)
     for phase in phases_for(config) if given.get("lr_final") is not None else ():
@@ -338,6 +351,8 @@ def check(config: Config) -> None:
         )
     if config.net in RIVALS and config.back_end != config.net:
         raise InputError(f"--back-end {config.back_end}: --net {config.net} is a back end itself; leave one out")
+    if config.subset and config.data is None:
+        raise InputError(f"--subset {config.subset}: the synthetic sounds have none; name the data set with --data")
     if config.init == "forcing" and config.net != "mstnet":
         raise InputError(f"--init forcing: {config.net} has no front end that is forced; take --net mstnet")
     if config.deltas and not config.is_back_end:
@@ -357,7 +372,8 @@ def check(config: Config) -> None:
     for name in ("sample_rate", "n_fft", "hop_length", "center") if config.net == "melnet" else ():
         if getattr(config, name) != default(name):
             raise InputError(
-                f"{option(name)}: melnet's front end starts as the transform with {default(name)}; leave it out"
+                f"{written(name, getattr(config, name))}: melnet's front end starts as the transform with "
+                f"{written(name, default(name))}; leave it out"
             )
     if (config.n_mels, config.n_frames) != (60, 41):
         raise InputError(

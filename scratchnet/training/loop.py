@@ -196,12 +196,11 @@ class Trainer:
         state.loss, state.correct, state.norms, state.largest_norms = self._sums.read()
         self._looked = time.monotonic()
         if not math.isfinite(state.loss):
-            step = (state.epoch - 1) * self.task.steps + state.batch
-            rate = f"{self.updates.lr_at(step):.2g}"
-            way = f"--lr than {rate}, or clip gradients with --clip-norm 3"
+            option = "--forcing-lr" if self.title == "forcing" else "--lr"
+            clip = "" if self.title == "forcing" or self.updates.clip_norm else ", or clip gradients with --clip-norm 3"
             raise InputError(
                 f"training diverged in {self.title}, epoch {state.epoch} (loss {state.loss}): take a smaller "
-                + (f"--forcing-lr than {rate}" if self.title == "forcing" else way)
+                f"{option} than {self.updates.lr:g}{clip}"
             )
 
     def _step(self, x: Any, target: Any) -> None:

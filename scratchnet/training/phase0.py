@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scratchnet.errors import InputError
 from scratchnet.nets import NET_OF
-from scratchnet.training.config import Config, option
+from scratchnet.training.config import Config, option, written
 from scratchnet.training.phases import phases_for
 from scratchnet.training.runfolder import CONFIG, RunFolder
 
@@ -66,13 +66,10 @@ def check(config: Config) -> Config:
     ours, theirs = _decides(config), _decides(other)
     for name, value in ours.items():
         if theirs[name] != value:
-            words = f"was trained with {option(name)} {_word(theirs[name])}, not {_word(value)}"
+            ours_is = written(name, value).removeprefix(f"{option(name)} ")
+            words = f"was trained with {written(name, theirs[name])}, not {ours_is}"
             raise InputError(f"{label}: {words}; both must be the same")
     return other
-
-
-def _word(value: Any) -> str:
-    return "none" if value is None else str(value)
 
 
 def find(config: Config, segments: Segments, folders: Mapping[tuple[int, int], RunFolder]) -> dict[int, RunFolder]:

@@ -26,13 +26,18 @@ def _forced(c: Config) -> bool:
     return _mstnet(c) and c.init != "random"
 
 
+def _targeted(c: Config) -> bool:
+    """Whether forcing's target matters: from random weights, for what stands between front end and PiczakNet alone."""
+    return _forced(c) or (_mstnet(c) and c.standardize == "train")
+
+
 def _piczaknet(c: Config) -> bool:
     return c.back_end == "piczak"
 
 
-def _course(c: Config, what: Callable[[int | str], float]) -> str:
+def _course(c: Config, what: Callable[[int | str], float], after: Callable[[int | str], str] = lambda phase: "") -> str:
     phases = [phase for phase in phases_for(c) if phase.name != "forcing"]
-    return ", ".join(f"{phase.title} {what(phase.name):g}" for phase in phases)
+    return ", ".join(f"{phase.title} {what(phase.name):g}{after(phase.name)}" for phase in phases)
 
 
 def _augmentation(c: Config) -> str:
@@ -59,6 +64,8 @@ def _seen(c: Config) -> str:
     how = "standardised by the training folds" if c.standardize == "train" else "in decibels as they are"
     if c.net == "mstnet" and c.standardize == "none":
         how = "as its front end is forced to give them"
+        if c.init == "random":
+            return "what its front end gives, as it is"
     if c.net == "heurinet":
         front = "what its front end gives, as it is"
         return front if c.init == "random" else f"in Phase 0 spectrograms {how}; then {front}"
@@ -87,9 +94,11 @@ def _target(c: Config) -> str:
 
 
 def _rate(c: Config) -> str:
-    decay = "kept" if c.lr_final is None else f"decaying to {c.lr_final:g}"
+    def decay(phase: int | str) -> str:
+        return " kept" if c.lr_final is None or c.lr_final >= c.lr_of(phase) else f" decaying to {c.lr_final:g}"
+
     rule = f"Nesterov {c.momentum:g}" if c.optimizer == "nesterov" else "Adam"
-    return f"{rule}, batches of {c.batch_size}; {_course(c, c.lr_of)}, {decay}"
+    return f"{rule}, batches of {c.batch_size}; {_course(c, c.lr_of, decay)}"
 
 
 def _clip(c: Config) -> str:
@@ -192,7 +201,7 @@ TABLE = (
         lambda c: {2: "squared, as in eq. 1", 1: "not squared, footnote 9"}[c.mel_power],
         lambda c: c.net == "melnet",
     ),
-    Reading("forcing's target", ("forcing_target",), _target, _forced),
+    Reading("forcing's target", ("forcing_target",), _target, _targeted),
     Reading(
         "forcing",
         ("forcing_epochs", "forcing_batch_size", "forcing_lr", "forcing_patience"),

@@ -111,10 +111,12 @@ class RunFolder:
 
     def discard(self) -> None:
         """Take a folder away again that `create` made, unless it holds work already, its own or that of a fold."""
-        if any(self.checkpoint.glob("*")) or (self.path / METRICS).exists() or any(self.path.glob("fold*")):
+        metrics = self.path / METRICS
+        trained = metrics.exists() and metrics.stat().st_size > 0
+        if any(self.checkpoint.glob("*")) or trained or any(self.path.glob("fold*")):
             return
-        config, page = self.path / CONFIG, self.path / READINGS
-        removals = [config.unlink, page.unlink, self.checkpoint.rmdir, self.path.rmdir]
+        files = [self.path / CONFIG, self.path / READINGS, metrics]
+        removals = [*(file.unlink for file in files), self.checkpoint.rmdir, self.path.rmdir]
         if self.path.parent == RUNS:  # left empty among recordings, it would be a class
             removals.append(RUNS.rmdir)
         for remove in removals:

@@ -78,6 +78,7 @@ def test_folds_take_the_folds_of_the_same_number(tree, tmp_path, capsys):
         (["--clip-norm", "3"], "was trained with --clip-norm none, not 3.0"),
         (["--epochs-phase0", "7", "--epochs", "none"], "was trained with --epochs-phase0 1, not 7"),
         (["--standardize", "none"], "was trained with --standardize train, not none"),
+        (["--balanced"], "was trained with --no-balanced, not --balanced; both must be the same"),
         (["--test-fold", "2"], "tested on fold 5 and validated on 4; this run is tested on fold 2 and validated on 1"),
     ],
 )

@@ -13,6 +13,7 @@ from scratchnet import evaluate, train
 from scratchnet.data import Segments
 from scratchnet.training import run
 from scratchnet.training.files import read_arrays
+from scratchnet.training.runfolder import RunFolder
 from scratchnet.training.screen import Screen
 from tests.cli.conftest import ALL_PHASES, QUICK, fails, write_tree
 
@@ -66,6 +67,22 @@ def test_an_interrupted_icebreaker_goes_on_to_the_same_bits(icebroken, tree, tmp
     with monkeypatch.context() as patch:
         interrupt_at(patch, 1)
         fails(capsys, train.main, ["--resume", out, "--quiet"], "--resume", status=130)
+    assert train.main(["--resume", str(out), "--quiet"]) == 0
+    same_run(icebroken, out)
+
+
+def test_ctrl_c_at_the_end_of_a_phase_is_heard(icebroken, tree, tmp_path, capsys, monkeypatch):
+    """After the last look at the test fold, while its figures are written: the next phase does not begin."""
+    out, save = tmp_path / "stopped", RunFolder.save_figures
+
+    def interrupted(folder, phase, found):
+        os.kill(os.getpid(), signal.SIGINT)
+        save(folder, phase, found)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save_figures", interrupted)
+        fails(capsys, train.main, [*ALL_PHASES, "--data", tree, "--out", out], "--resume", status=130)
+    assert {row["phase"] for row in numbers(out)} == {0}
     assert train.main(["--resume", str(out), "--quiet"]) == 0
     same_run(icebroken, out)
 

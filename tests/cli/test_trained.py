@@ -120,6 +120,16 @@ def test_predict_names_bad_files_and_answers_for_the_others(trained, tree, tmp_p
     assert "3 of 4" in lines[-1]
 
 
+def test_predict_answers_for_those_behind_a_name_that_is_none(trained, tree, capsys):
+    good, two_lines = tree / "low" / "low-a.wav", "no such\nfile.wav"
+    given = [trained, "x" * 300, "--json", two_lines, good, "--backend", "cpu"]  # options anywhere between the files
+    assert predict.main([str(word) for word in given]) == 2
+    said = capsys.readouterr()
+    assert ["error" in answer for answer in json.loads(said.out)] == [True, True, False]
+    lines = said.err.splitlines()
+    assert "File name too long" in lines[0] and "no such file.wav does not exist" in lines[1] and len(lines) == 3
+
+
 def test_predict_names_a_folder_that_may_not_be_read_and_answers_for_the_others(trained, tree, capsys, monkeypatch):
     scandir = os.scandir
 

@@ -31,10 +31,19 @@ def test_stages_are_tables_1_and_2():
     ]
 
 
+def test_a_picture_of_another_kind_is_drawn_or_refused_in_a_line(tmp_path, capsys):
+    (tmp_path / "folder.png").mkdir()
+    for name in ("idea.xyz", "idea", "folder.png"):
+        assert picture.main(["--out", str(tmp_path / name)]) == 2
+        assert capsys.readouterr().err.startswith(f"scratchnet: --out {tmp_path / name}: ")
+    assert picture.main(["--out", str(tmp_path / "idea.svg")]) == 0
+    assert "<svg" in (tmp_path / "idea.svg").read_text()
+
+
 def test_picture_is_drawn(tmp_path):
     import matplotlib.image
 
-    picture.draw(tmp_path / "pictures" / "idea.png")
+    assert picture.main(["--out", str(tmp_path / "pictures" / "idea.png")]) == 0
     drawn = matplotlib.image.imread(tmp_path / "pictures" / "idea.png")
     committed = matplotlib.image.imread(picture.PICTURE)
     assert drawn.shape == committed.shape

@@ -97,7 +97,7 @@ def test_what_contradicts_itself():
         ({"net": "sbcnn", "back_end": "minivgg"}, "leave one out"),
         ({"net": "heurinet", "back_end": "resnet"}, "minivgg"),
         ({"net": "mstnet", "mst_padding": "reflect"}, "aligned"),
-        ({"net": "melnet", "hop_length": 256}, "transform with 512"),
+        ({"net": "melnet", "hop_length": 256}, "transform with --hop-length 512; leave it out"),
     ]:
         with pytest.raises(InputError, match=word):
             resolve((given, None))

@@ -236,6 +236,20 @@ def test_help_says_what_the_presets_make_of_a_setting(option, said):
     assert words.endswith(f"({said})")
 
 
+@pytest.mark.parametrize("given, words", [
+    ({"epochs": 1, "epochs_phase0": 2}, "--epochs 1 is that of every phase: leave out --epochs-phase0, or it"),
+    ({"lr": 0.1, "lr_phase3": 0.2, "lr_final": 0.01}, "--lr 0.1 is that of every phase: leave out --lr-phase3, or it"),
+    ({"subset": "esc10"}, "--subset esc10: the synthetic sounds have none; name the data set with --data"),
+    ({"net": "melnet", "center": False}, "--no-center: melnet's front end starts as the transform with --center;"),
+])  # fmt: skip
+def test_what_contradicts_itself_is_refused(given, words):
+    with pytest.raises(InputError, match=f"^{words}"):
+        resolve((given, None))
+    assert (
+        resolve(({"epochs": "none", "epochs_phase0": 2, "lr_phase0": 0.1, "lr_final": 0.01}, None)).epochs_phase0 == 2
+    )
+
+
 def test_configuration_of_another_version_is_refused():
     with pytest.raises(InputError, match=r"config.json.*telepathy"):
         from_dict({"telepathy": 1})

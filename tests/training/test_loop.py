@@ -181,9 +181,12 @@ def test_frozen_layers_stay_as_they_are_and_are_not_stored():
 def test_a_loss_that_is_no_number_stops_with_the_options_that_help():
     made = trainer(given={"lr": 1e30, "lr_final": "none"}, epochs=20)
     with (
-        pytest.raises(InputError, match=r"diverged in phase 0, epoch \d+.*--lr.*--clip-norm"),
+        pytest.raises(InputError, match=r"diverged in phase 0, epoch \d+.*--lr than 1e\+30, or clip .*--clip-norm"),
         np.errstate(all="ignore"),
     ):
+        made.run(Stop())
+    made = trainer(given={"lr": 1e30, "lr_final": 1e29, "clip_norm": 3.0}, epochs=20)
+    with pytest.raises(InputError, match=r"take a smaller --lr than 1e\+30$"), np.errstate(all="ignore"):
         made.run(Stop())
 
 

@@ -84,7 +84,7 @@ def other(name, value):
         return not value
     if meta["choices"]:
         return next(choice for choice in meta["choices"] if choice != value)
-    return {"mel_power": 1}.get(name, kind(value / 2 if value else 1))
+    return {"mel_power": 1, "lr_final": 1e-4}.get(name, kind(value / 2 if value else 1))
 
 
 SHOWN = {
@@ -139,3 +139,21 @@ def test_what_the_back_end_sees(given, answer):
 def test_a_rival_is_asked_nothing_of_piczaknet():
     questions = {question for question, _, _ in readings([resolve(({"net": "minivgg"}, None))])}
     assert not questions & {"PiczakNet's initial weights", "pools' last, incomplete window"}
+
+
+def answers(**given):
+    return {question: answer for question, answer, _ in readings([resolve((given, None))])}
+
+
+def test_a_rate_that_cannot_fall_to_the_final_one_is_kept():
+    assert answers(net="sbcnn", lr=5e-4)["steps"].endswith("phase 0 0.0005 kept")
+    assert answers(net="sbcnn", lr=0.1)["steps"].endswith("phase 0 0.1 decaying to 0.001")
+    assert "phase 1 0.0005 kept, phase 2 0.01 decaying to 0.001" in answers(lr_phase1=5e-4)["steps"]
+
+
+def test_nothing_is_forced_from_random_weights():
+    paper = answers(net="mstnet", init="random", preset="paper")
+    assert paper["what the back end sees"] == "what its front end gives, as it is" and "forcing" not in paper
+    assert "forcing's target" not in paper
+    quick = answers(net="mstnet", init="random")  # there it tells the numbers between front end and PiczakNet
+    assert quick["forcing's target"].startswith("scaled to ±1") and "forcing" not in quick
