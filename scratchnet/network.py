@@ -28,16 +28,26 @@ class Network:
     """
 
     def __init__(self, groups: Sequence[Group], spec: dict[str, Any] | None = None, fused: bool = True) -> None:
-        self.groups = MappingProxyType({name: tuple(layers) for name, layers in groups})
+        self._groups = {name: tuple(layers) for name, layers in groups}
         self.spec = spec or {}
         placed = [(f"{group}.{name}", layer) for group, layers in groups for name, layer in layers]
-        self.layers: Mapping[str, Layer] = MappingProxyType(dict(placed))
+        self._layers = dict(placed)
         for name, count in Counter([name for name, _ in (*groups, *placed)]).items():
             if count > 1:
                 raise ValueError(f"{count} groups or layers are called {name!r}: give each a name of its own")
         if len({id(layer) for _, layer in placed}) < len(placed):
             raise ValueError("a layer stands in two places: make one for each")
         self.fused = fused
+
+    @property
+    def groups(self) -> Mapping[str, tuple[tuple[str, Layer], ...]]:
+        """The named layers of every group, in order."""
+        return MappingProxyType(self._groups)
+
+    @property
+    def layers(self) -> Mapping[str, Layer]:
+        """All layers, by group.layer, in order."""
+        return MappingProxyType(self._layers)
 
     @property
     def fused(self) -> bool:

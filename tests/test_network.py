@@ -1,5 +1,8 @@
 """A network: names, freezing, what gradients it computes, its state, its dropout."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -106,6 +109,19 @@ def test_layers_that_would_not_run_cannot_be_put_in():
             names["front.conv1"] = Conv1D(2, 4, 5)
     with pytest.raises(TypeError, match="does not support item assignment"):
         net.groups["front"][0] = ("conv1", Conv1D(2, 4, 5))
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["deepcopy", "pickle"]
+)
+def test_a_copy_is_a_network_of_its_own(copied):
+    net = small()
+    other = copied(net)
+    assert np.array_equal(other.forward(X), net.forward(X))
+    other.layers["front.conv1"].params["weight"][...] = 0
+    other.backward(DY)
+    assert net.layers["front.conv1"].params["weight"].any() and not net.grads and set(other.grads) == set(NAMES)
+    assert not np.array_equal(other.forward(X), net.forward(X))
 
 
 @pytest.mark.parametrize("before", [
