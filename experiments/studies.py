@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError, nearest
 from scratchnet.training import config as configuration
-from scratchnet.training.config import Config, nearest
+from scratchnet.training.config import Config
 from scratchnet.training.presets import PRESETS
 
 

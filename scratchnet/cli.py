@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from scratchnet import __version__
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError, nearest
 
 COMMANDS = {
     "train": "train a network",
@@ -36,15 +36,15 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """Arguments, those without a dash before or behind the others; or `InputError`."""
-        arguments, unknown = self.parse_known_intermixed_args(argv)
+        words = sys.argv[1:] if argv is None else list(argv)
+        parse = self.parse_known_args if "--" in words else self.parse_known_intermixed_args  # which would lose it
+        arguments, unknown = parse(words)
         if unknown:
             self.unknown(unknown[0])
         return arguments
 
     def unknown(self, word: str) -> NoReturn:
         """Raise `InputError` for a word that is no argument here."""
-        from scratchnet.training.config import nearest
-
         word = word.split("=")[0]
         if not word.startswith("-"):
             self.error(f"unexpected argument {word!r}")
@@ -116,11 +116,9 @@ def _main(argv: list[str]) -> int:
     if argv[0] in COMMANDS:
         module = import_module(f"scratchnet.{argv[0]}")
         return module.main(argv[1:])
-    if argv[0].startswith("-") and argv[0] not in parser._option_string_actions:
+    if argv[0].startswith("-") and argv[0].split("=")[0] not in parser._option_string_actions:
         parser.unknown(argv[0])
     name = parser.parse(argv[:1]).command
-    from scratchnet.training.config import nearest
-
     raise InputError(f"unknown command {name!r}{nearest(name, COMMANDS)} (one of {', '.join(COMMANDS)})")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,12 @@ from pathlib import Path
 
 class InputError(ValueError):
     """Bad input: the message names the file or option and the way out. The command line turns it into exit status 2."""
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`; did you mean X?`, or nothing where no word is near."""
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def check_utf8(names: Iterable[str], where: str | Path) -> None:

@@ -51,7 +51,7 @@ def test_the_python_of_the_readme_runs():
     assert losses[0] == pytest.approx(2.303, abs=0.5)  # untrained logits, all within 0.25 of 0, move it by 0.5 at most
 
 
-def test_readings_name_every_option_that_decides_one_and_no_other():
+def test_readings_name_options_that_there_are_and_one_at_least_of_every_reading():
     page = (ROOT / "docs" / "readings.md").read_text(encoding="utf-8")
     named = {name.replace("-", "_") for name in re.findall(r"`--(?:no-)?([a-z0-9-]+)", page)}
     options = {action.dest for action in train.parser()._actions}

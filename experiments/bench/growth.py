@@ -46,7 +46,7 @@ def noise_segments(folder: Path, n: int) -> Segments:
         waveform=np.load(folder / "waveform.npy", mmap_mode="r"), logmel=np.load(folder / "logmel.npy", mmap_mode="r"),
         start=np.arange(n) * settings.segment_hop, scale=np.ones(n, np.float32), label=np.arange(n) % 10, variant=zeros,
         fold=zeros, clip=zeros, clips=["noise"], contents=[""], clip_label=zeros[:1], clip_fold=zeros[:1], skipped=[],
-        unread=[], fingerprint="", settings=settings, classes=tuple("abcdefghij"), codes=tuple("abcdefghij"),
+        fingerprint="", settings=settings, classes=tuple("abcdefghij"), codes=tuple("abcdefghij"),
         name="noise", folder=folder,
     )  # fmt: skip
 

@@ -77,5 +77,5 @@ def _read(root: Path, subset: str | None) -> Source:
 def _recognised(layout: Any, place: Path) -> bool:
     try:
         return layout.recognise(place)
-    except OSError:  # a folder that may not be read is none of these data sets; as a class it is named
+    except PermissionError:  # a folder that may not be read is none of these data sets; as a class it is named
         return False

@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing, suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -58,19 +58,18 @@ def prepare(
     settings = settings or SoundSettings()
     if strict and source.unusable:
         raise _refused(source.unusable, source)
-    prints = fingerprint(source)
-    made_from: list[Any] = [VERSION, prints, os.path.realpath(source.root), settings.to_dict()]
-    if augmentation is not None:
-        made_from += [VARIANTS_VERSION, augmentation.to_dict()]
-    key = _digest(made_from)[:20]
     parent = cache_folder() if cache_dir is None else Path(cache_dir)
-    target = parent / f"{source.name}-{key}"
-    segments = _open_or_none(target)
-    if segments is not None and any(_can_be_read(source.root / path, settings) for path in segments.unread):
-        segments = None
-        shutil.rmtree(target, ignore_errors=True)
+
+    def place(prints: str) -> Path:
+        made_from: list[Any] = [VERSION, prints, os.path.realpath(source.root), settings.to_dict()]
+        if augmentation is not None:
+            made_from += [VARIANTS_VERSION, augmentation.to_dict()]
+        return parent / f"{source.name}-{_digest(made_from)[:20]}"
+
+    prints = fingerprint(source)
+    segments = _open_or_none(place(prints))
     if segments is None:
-        segments = _build(source, settings, augmentation, prints, target, strict, workers or cores(), progress)
+        segments = _build(source, settings, augmentation, prints, place, strict, workers or cores(), progress)
     if strict and segments.skipped:
         raise _refused(segments.skipped, source)
     return segments
@@ -79,15 +78,6 @@ def prepare(
 def _refused(skipped: Sequence[tuple[str, str]], source: Source) -> InputError:
     path, reason = skipped[0]
     return InputError(f"{reason} ({len(skipped)} such files in {source.root}; the first is {path})")
-
-
-def _can_be_read(path: Path, settings: SoundSettings) -> bool:
-    """Whether the system gives the file out now; what is in it may still be of no use."""
-    try:
-        load_clip(path, settings.sample_rate)
-    except InputError as error:
-        return not may_pass(error)
-    return True
 
 
 def cache_folder() -> Path:
@@ -107,13 +97,26 @@ def cache_folder() -> Path:
         raise InputError(f"{error} name a folder for prepared data in SCRATCHNET_CACHE") from error
 
 
-def fingerprint(source: Source) -> str:
-    """What the data is: every file's path, size, time of change, label and fold. Equal for equal data, else not."""
+def fingerprint(source: Source, shut: Collection[str] = ()) -> str:
+    """What the data is: every file's path, size, time of change, label and fold. Equal for equal data, else not.
+
+    A file that the system does not give out, now or (`shut`) a moment ago, is another than the same when it does: it is
+    tried again then.
+    """
     files = []
     for clip in source.clips:
-        stat = (source.root / clip.path).stat()
-        files.append([clip.path, stat.st_size, stat.st_mtime_ns, clip.label, clip.fold])
+        path = source.root / clip.path
+        stat, kept = path.stat(), ["shut"] if clip.path in shut or not _opens(path) else []
+        files.append([clip.path, stat.st_size, stat.st_mtime_ns, clip.label, clip.fold, *kept])
     return _digest([source.name, source.classes, files, source.unusable])
+
+
+def _opens(path: Path) -> bool:
+    try:
+        path.open("rb").close()
+    except OSError:
+        return False
+    return True
 
 
 def _digest(value: Any) -> str:
@@ -132,11 +135,13 @@ def _build(
     settings: SoundSettings,
     augmentation: Augmentation | None,
     prints: str,
-    target: Path,
+    place: Callable[[str], Path],
     strict: bool,
     workers: int,
     progress: Progress | None,
 ) -> Segments:
+    """Prepare the data and keep it at `place(prints)`, or where it belongs without the files that were kept back."""
+    target = place(prints)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_stale(target)
@@ -146,7 +151,10 @@ def _build(
             f"{target.parent} cannot be written ({error.strerror}): name another folder in SCRATCHNET_CACHE"
         ) from error
     try:
-        meta = _write(draft, source, settings, augmentation, strict, workers, progress)
+        meta, shut = _write(draft, source, settings, augmentation, strict, workers, progress)
+        if shut:
+            prints = fingerprint(source, shut)
+            target = place(prints)
         meta.update(version=VERSION, fingerprint=prints, settings=settings.to_dict(), name=source.name)
         if augmentation is not None:
             meta["augmentation"] = augmentation.to_dict()
@@ -192,11 +200,12 @@ def _write(
     strict: bool,
     workers: int,
     progress: Progress | None,
-) -> dict[str, Any]:
-    """Write waveforms, spectrograms and index; returns what belongs into the description."""
+) -> tuple[dict[str, Any], set[str]]:
+    """Write waveforms, spectrograms and index; returns what belongs into the description, and the paths of files that
+    the system did not give out."""
     clips: list[Clip] = []
     contents: list[str] = []
-    skipped, unread = list(source.unusable), []
+    skipped, shut = list(source.unusable), set()
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     owners: list[tuple[int, int]] = []  # number of the clip and of its variant, for each of the parts
     position = 0
@@ -211,7 +220,7 @@ def _write(
                     raise cut
                 skipped.append((clip.path, str(cut)))
                 if may_pass(cut):
-                    unread.append(clip.path)
+                    shut.add(clip.path)
                 continue
             for variant, (x, starts, scale, spectrograms) in enumerate(cut):
                 if len(starts) == 0:  # played faster, it is shorter than a segment, and short="drop"
@@ -240,7 +249,7 @@ def _write(
         index[VARIANT] = variants
     np.savez(draft / INDEX, **index)  # type: ignore[arg-type]
     about = {"samples": position, "clips": [clip.path for clip in clips], "contents": contents, "skipped": skipped}
-    return {**about, "unread": unread} if unread else about
+    return about, shut
 
 
 def _append(file: BinaryIO, values: np.ndarray) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from scratchnet.data.source import AUDIO, Clip, Source, make_source, sounds_below
+from scratchnet.data.source import AUDIO, FOREIGN, Clip, Source, make_source, sounds_below
 from scratchnet.errors import InputError
+from scratchnet.sound.io import unreadable
 
 FOLDER = re.compile(r"(\d{3}) ?- ?(.+)")
 FILE = re.compile(r"(\d{1,9})-(\d+)-([A-Z]+)")
@@ -44,9 +45,13 @@ def read(root: Path) -> Source:
                 clips.append(Clip(name, label, int(match.group(1)), match.group(2)))
             else:
                 unusable.append((name, f"{path} is not named FOLD-FREESOUNDID-TAKE, so its fold is unknown: rename it"))
-    used = {f"{folder.name}/{path.name}" for folder in folders for path in _sounds(folder)}
-    for name in (path.relative_to(root).as_posix() for path in sounds_below(root)):
-        if name not in used:
-            unusable.append((name, f"{root / name} lies in no folder called NNN - class name: move it into one"))
+    used = {clip.path for clip in clips} | {name for name, _ in unusable}
+    for path in sounds_below(root):
+        if (name := path.relative_to(root).as_posix()) in used:
+            continue
+        if path.suffix.lower() in FOREIGN:
+            unusable.append((name, unreadable(path)))
+        else:
+            unusable.append((name, f"{path} does not lie right in a folder called NNN - class name: move it into one"))
     names = [FOLDER.fullmatch(folder.name).group(2) for folder in folders]  # type: ignore[union-attr]
     return make_source("esc10" if len(folders) <= 10 else "esc50", root, names, clips, unusable)

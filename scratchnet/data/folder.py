@@ -20,12 +20,12 @@ FOLDS = 5
 # numbers with zeros, and a year is no Freesound number: 2024-05-17-01 and 2024-5-17-1 are dates.
 FREESOUND = (
     re.compile(r"\d-(\d+)-[A-Z](?:-\d+)?"),
-    re.compile(r"(?!(?:19|20)\d\d-)([1-9]\d*)-\d-(?:0|[1-9]\d*)-(?:0|[1-9]\d*)"),
+    re.compile(r"(?!(?:19|20)\d\d-)([1-9]\d{2,})-\d-(?:0|[1-9]\d*)-(?:0|[1-9]\d*)"),
 )
 # A number of a part behind the recording's name: "rain_03", "rain-part2", "rain (2)", "rain.7".
-WORD = "(?:part|seg|segment|chunk|slice|clip|take)?[ _.-]*"
-PART = re.compile(rf"(.+?)(?: *\(\d+\)|[ _.-]+{WORD}\d+)", re.IGNORECASE)
-NUMBER = re.compile(rf"{WORD}\d+", re.IGNORECASE)  # and no name: "03", "part_3"
+WORD = "(?:part|seg|segment|chunk|slice|clip|take)"
+PART = re.compile(rf"(.+?)(?: *\(\d+\)|[ _.-]+{WORD}?[ _.-]*\d+)", re.IGNORECASE)
+PART_ALONE = re.compile(rf"{WORD}[ _.-]*\d+", re.IGNORECASE)  # "part_3": the recording's name is its folder's
 
 
 def freesound_id(stem: str) -> str | None:
@@ -43,22 +43,22 @@ def without_part(stem: str) -> str:
 def recordings(names: dict[str, list[str]], folds: int = FOLDS) -> dict[str, str]:
     """File path -> recording, for the files of each class: {class: [path]}, paths beginning with the class's folder.
 
-    A Freesound number always tells. Else a recording is a name without a part's number in its folder, or, where the
-    files of a folder below the class's have numbers alone for names, that folder. That holds only where it leaves a
-    class enough recordings for its folds: where all files are called dog_001, dog_002, ... the number just counts, and
-    each file stands for itself.
+    A Freesound number always tells. Else a recording is a name without a part's number, in whatever folder below the
+    class's, or, of files called part_1, part_2, ..., such a folder. That holds only where it leaves a class enough
+    recordings for its folds: where all files are called dog_001, dog_002, ... the number just counts, and each file
+    stands for itself.
     """
     result = {}
-    for paths in names.values():
+    for label, paths in names.items():
         counted = {}
         for path in map(PurePosixPath, paths):
             number = freesound_id(path.stem)
             if number is not None:
                 result[str(path)] = f"freesound {number}"
-            elif NUMBER.fullmatch(path.stem):
-                counted[str(path)] = str(path.parent if len(path.parts) > 2 else path)
+            elif PART_ALONE.fullmatch(path.stem) and len(path.parts) > 2:
+                counted[str(path)] = str(path.parent)
             else:
-                counted[str(path)] = str(path.parent / without_part(path.stem))
+                counted[str(path)] = f"{label}/{without_part(path.stem)}"
         enough = len(set(counted.values())) >= min(folds, len(counted))
         result.update(counted if enough else {path: path for path in counted})
     return result

@@ -29,10 +29,9 @@ class Segments:
     `waveform` (total_samples,) float32, memory-mapped; `start` (n,) the first sample of each segment; `scale` (n,) the
     factor to its final level (1 unless every segment has its own peak); `logmel` (n, n_mels, n_frames) float32,
     memory-mapped, in dB; `label`, `fold`, `clip` (n,); `clips` the files' paths, with `clip_label` and `clip_fold`;
-    `contents` digests of the files; `skipped` (path, reason) of those that could not be used, `unread` the paths of
-    those among them that the system did not give out, which `prepare` tries again. `variant` (n,): 0 for a segment of
-    the recording itself, k for one of its k-th augmented variant, which has its clip, label and fold and is for
-    training alone.
+    `contents` digests of the files; `skipped` (path, reason) of those that could not be used. `variant` (n,): 0 for a
+    segment of the recording itself, k for one of its k-th augmented variant, which has its clip, label and fold and is
+    for training alone.
     """
 
     waveform: np.ndarray
@@ -47,7 +46,6 @@ class Segments:
     clip_label: np.ndarray
     clip_fold: np.ndarray
     skipped: list[tuple[str, str]]
-    unread: list[str]
     fingerprint: str
     settings: SoundSettings
     classes: tuple[str, ...]
@@ -158,7 +156,6 @@ def open_cache(folder: str | Path) -> Segments:
             clips=list(meta["clips"]),
             contents=list(meta["contents"]),
             skipped=[(path, reason) for path, reason in meta["skipped"]],
-            unread=list(meta.get("unread", ())),
             fingerprint=meta["fingerprint"],
             classes=tuple(meta["classes"]),
             codes=tuple(meta["codes"]),

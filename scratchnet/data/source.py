@@ -86,7 +86,8 @@ def make_source(
 
 def unreadable_folder(error: OSError) -> InputError:
     """What to say of a folder that cannot be listed."""
-    return InputError(f"{error.filename} cannot be read ({error.strerror}): see to its permissions")
+    what = "its permissions" if isinstance(error, PermissionError) else "it"
+    return InputError(f"{error.filename} cannot be read ({error.strerror}): see to {what}")
 
 
 def _stop(error: OSError) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 Array = Any  # numpy.ndarray, or cupy.ndarray on a GPU
 
@@ -33,13 +33,6 @@ class Layer:
         Raises ValueError for a dy of another shape than y's.
         """
         raise NotImplementedError
-
-    if not TYPE_CHECKING:  # to mypy it would mean that every name exists
-
-        def __getattr__(self, name: str) -> Any:
-            """What `forward` remembers is missing before it."""
-            why = ": forward comes before backward" if name[0] == "_" != name[1:2] else ""
-            raise AttributeError(f"{type(self).__name__} has no {name}{why}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"

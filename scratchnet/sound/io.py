@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import stat
 from io import BytesIO
 from numbers import Real
 from pathlib import Path
@@ -29,13 +30,14 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
 
     check_rate(sample_rate)
     path = Path(path)
+    kind = _kind(path)
+    if kind not in (stat.S_IFREG, stat.S_IFIFO):
+        other = "is a folder" if kind == stat.S_IFDIR else "is neither a file nor a pipe"
+        raise InputError(f"{path} {other}: name a sound file")
     try:
-        if not (path.is_file() or path.is_fifo()):
-            other = "is neither a file nor a pipe" if path.exists() else "does not exist"
-            raise InputError(f"{path} {'is a folder' if path.is_dir() else other}: name a sound file")
-        if path.is_file():
+        if kind == stat.S_IFREG:
             path.open("rb").close()  # of a file that may not be read libsndfile says "System error" alone
-        with soundfile.SoundFile(BytesIO(path.read_bytes()) if path.is_fifo() else path) as file:
+        with soundfile.SoundFile(path if kind == stat.S_IFREG else BytesIO(path.read_bytes())) as file:
             rate = file.samplerate
             blocks: list[np.ndarray] = []
             while not blocks or len(blocks[-1]) == BLOCK:  # a shorter block is the last one
@@ -58,6 +60,18 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
     if not np.isfinite(_peak(x)):  # of the resampled sound, which is shorter as a rule: a filter passes NaN on
         raise InputError(f"{path} holds NaN or infinite samples: export it again, or remove it")
     return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def _kind(path: Path) -> int:
+    """Whether it is a file, a folder, a pipe (stat.S_IFREG, …). Raises `InputError` where there is none."""
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{path} does not exist: name a sound file") from error
+    except OSError as error:
+        raise cannot_be_read(path, error) from error
+    except ValueError:  # a NUL
+        raise InputError(f"{str(path)!r} is no name of a file") from None
 
 
 def check_rate(sample_rate: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
 import types
@@ -12,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from scratchnet.errors import InputError, check_utf8
+from scratchnet.errors import InputError, check_utf8, nearest
 from scratchnet.nets import BACK_ENDS, NET_OF, NETS, RIVALS
 from scratchnet.nets.heurinet import frames
 from scratchnet.training.phases import FORCED, phases_for
@@ -172,9 +171,11 @@ class Config:
 
     def lr_of(self, phase: int | str) -> float:
         """Learning rate at the start of `phase`; `lr` overrides all but that of forcing."""
-        if self.lr is not None and phase != "forcing":
-            return self.lr
-        return getattr(self, _phase_key("lr", phase))
+        return getattr(self, self.lr_setting(phase))
+
+    def lr_setting(self, phase: int | str) -> str:
+        """The setting that `lr_of` reads."""
+        return "lr" if self.lr is not None and phase != "forcing" else _phase_key("lr", phase)
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting, ready for JSON."""
@@ -199,6 +200,13 @@ class Config:
     def with_(self, **changes: Any) -> Config:
         """A copy with some settings changed (unchecked names raise TypeError)."""
         return replace(self, **changes)
+
+
+# What `epochs` and `lr` stand in for
+OF_A_PHASE = {
+    "epochs": {*(f"epochs_phase{k}" for k in range(4)), "epochs_random", "forcing_epochs"},
+    "lr": {*(f"lr_phase{k}" for k in range(4)), "lr_random"},
+}
 
 
 def _phase_key(what: str, phase: int | str) -> str:
@@ -227,12 +235,6 @@ def kinds() -> dict[str, tuple[type, bool]]:
         parts = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         table[name] = (next(p for p in parts if p is not types.NoneType), types.NoneType in parts)
     return table
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """`; did you mean X?`, or nothing where no word is near."""
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def convert(name: str, value: Any, *, where: str | None = None) -> Any:
@@ -314,22 +316,24 @@ def resolve(*differences: tuple[Mapping[str, Any], str | None]) -> Config:
     """
     given: dict[str, Any] = {}
     for table, where in differences:
-        for name, value in check_names(table, where=where or "command line").items():
-            given[name] = convert(name, value, where=f"{where}: {name}" if where else None)
+        label = {name: f"{where}: {name}" if where else None for name in kinds()}
+        checked = check_names(table, where=where or "command line")
+        given |= {name: convert(name, value, where=label[name]) for name, value in checked.items()}
+        for name, of_a_phase in OF_A_PHASE.items():
+            own = [one for one in checked if one in of_a_phase]
+            if own and given.get(name) is not None:  # one of an earlier layer is overridden; this one would be lost
+                words = f"{option(name)} {given[name]} is that of every phase; leave one of the two out"
+                raise InputError(f"{label[own[0]] or option(own[0])}: {words}")
     preset = given.get("preset", default("preset"))
     settings = dict(PRESETS[preset])
     net = given.get("net", settings.get("net", default("net")))
     settings |= PRESETS_OF_NET.get((preset, net), {})
     if net in RIVALS:
         settings["back_end"] = net
-    for name in ("epochs", "lr"):
-        own = [one for one in given if one.startswith(f"{name}_") and one != "lr_final"]
-        if given.get(name) is not None and own:
-            raise InputError(f"{option(name)} {given[name]} is that of every phase: leave out {option(own[0])}, or it")
     config = Config(**(settings | given))
     check(config)
     for phase in phases_for(config) if given.get("lr_final") is not None else ():
-        rate, name = config.lr_of(phase.name), "lr" if config.lr is not None else _phase_key("lr", phase.name)
+        rate, name = config.lr_of(phase.name), config.lr_setting(phase.name)
         if phase.name != FORCED and given["lr_final"] > rate:
             words = f"above the rate it decays from, {option(name)} {rate}; take at most that"
             raise InputError(f"--lr-final {config.lr_final}: {words}")
@@ -356,9 +360,7 @@ def check(config: Config) -> None:
     if config.init == "forcing" and config.net != "mstnet":
         raise InputError(f"--init forcing: {config.net} has no front end that is forced; take --net mstnet")
     if config.deltas and not config.is_back_end:
-        raise InputError(
-            f"--deltas {config.deltas}: a second channel is for --net piczaknet; {config.net} makes its own input"
-        )
+        raise InputError(f"--deltas {config.deltas}: a second channel is for --net piczaknet, not {config.net}")
     if not config.is_back_end and config.segment_length != default("segment_length"):
         raise InputError(
             f"--segment-length {config.segment_length}: {config.net} needs 20992; others are for --net piczaknet"

@@ -126,7 +126,7 @@ class IceBreaker:
                     if phase.name == "forcing":
                         found |= self._forced(phase, done, stop)
                     self.folder.save_figures(phase.name, found)
-                stop.check()  # asked for after the last batch: the next phase does not begin
+                stop.check()  # what was asked for after the last batch would be forgotten with this `stop`
             figures[str(phase.name)] = found
             self.screen.say(summary(phase, found))
         return figures

@@ -19,6 +19,7 @@ import numpy as np
 
 from scratchnet import backend
 from scratchnet.errors import InputError
+from scratchnet.training.config import option
 from scratchnet.training.sums import Sums
 from scratchnet.training.tasks import Score, Task
 from scratchnet.training.updates import Updates
@@ -196,11 +197,10 @@ class Trainer:
         state.loss, state.correct, state.norms, state.largest_norms = self._sums.read()
         self._looked = time.monotonic()
         if not math.isfinite(state.loss):
-            option = "--forcing-lr" if self.title == "forcing" else "--lr"
             clip = "" if self.title == "forcing" or self.updates.clip_norm else ", or clip gradients with --clip-norm 3"
             raise InputError(
                 f"training diverged in {self.title}, epoch {state.epoch} (loss {state.loss}): take a smaller "
-                f"{option} than {self.updates.lr:g}{clip}"
+                f"{option(self.updates.lr_setting)} than {self.updates.lr:g}{clip}"
             )
 
     def _step(self, x: Any, target: Any) -> None:

@@ -35,8 +35,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Piczak 2015: his initialisation, pooling, weight decay, standardisation, augmentation and, for his own network,
     # deltas. He trained on every clip and ten variants of it, all of them in each of 300 epochs, in batches of 1000:
     # about 6000 steps. Here an epoch draws one of five, and is as short as without augmentation; batches of 1000 would
-    # leave two or three steps of it, so the batch is smaller and the epochs are fewer. Segments (his: 20480 samples,
-    # which suit PiczakNet alone) and the places of dropout (his: before conv2, dense2 and the output) are the paper's.
+    # leave two or three steps of it, so the batch is smaller and the epochs are fewer. Segments are the paper's; his,
+    # of 20480 samples, suit PiczakNet alone.
     # His own course: augment = 10, augment_epoch = "all", batch_size = 1000, epochs = 300, lr = 0.002, no lr_final.
     "piczak2015": {
         "augment": 4,

@@ -16,7 +16,7 @@ class Updates:
     """Optimizer, clipping and learning rate of one phase, by the settings; `total` steps make the phase."""
 
     def __init__(self, config: Config, phase: PhaseName, total: int) -> None:
-        self.lr = config.lr_of(phase)
+        self.lr, self.lr_setting = config.lr_of(phase), config.lr_setting(phase)
         self.final = min(config.lr_final, self.lr) if config.lr_final and phase != "forcing" else self.lr
         self.total = total
         self.clip_norm = None if phase == "forcing" else config.clip_norm

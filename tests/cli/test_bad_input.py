@@ -78,8 +78,7 @@ def test_a_rate_that_explodes_is_told_from_a_crash(tree, tmp_path, capsys):
     out = tmp_path / "run"
     given = [*QUICK, "--epochs", "20", "--lr", "1e30", "--lr-final", "none", "--data", tree, "--out", out, "--quiet"]
     fails(capsys, train.main, given, "diverged", "--lr", "--clip-norm")
-    if not (out / "checkpoint").exists():  # no epoch was whole: the same folder takes the smaller rate
-        assert train.main([*QUICK, "--epochs", "1", "--data", str(tree), "--out", str(out), "--quiet"]) == 0
+    assert not out.exists()  # no epoch was whole: the same command with a smaller rate may follow
 
 
 @pytest.mark.parametrize("main", [predict.main, evaluate.main])

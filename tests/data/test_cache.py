@@ -16,6 +16,7 @@ import pytest
 from scratchnet.data import cache, open_cache, open_source, prepare
 from scratchnet.errors import InputError
 from scratchnet.sound import SoundSettings, delta, load_clip, segment_clip, segment_log_mel
+from scratchnet.sound.io import cannot_be_read
 from tests.support import rounding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,7 +158,7 @@ def test_a_file_that_fails_after_it_was_heard_is_skipped(urbansound8k, tmp_path,
 
 @pytest.mark.parametrize("error", [errno.EACCES, errno.EIO, errno.EMFILE])
 def test_a_file_that_the_system_keeps_is_tried_again(urbansound8k, tmp_path, monkeypatch, decoded, error):
-    """A drive that dropped out, too many open files; what is wrong with a file itself stays known."""
+    """What is wrong with a file itself stays known; what was prepared without it stays for a run that began so."""
     path, bad = (urbansound8k / "audio" / "fold1" / f"1000-0-0-{i}.wav" for i in (0, 1))
     bad.write_text("no sound")
     opened = Path.open
@@ -169,16 +170,52 @@ def test_a_file_that_the_system_keeps_is_tried_again(urbansound8k, tmp_path, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", shut)
-        segments = prepare(open_source(urbansound8k), cache_dir=tmp_path / "c")
-        ((name, reason), (other, _)) = segments.skipped
+        without = prepare(open_source(urbansound8k), cache_dir=tmp_path / "c")
+        ((name, reason), (other, _)) = without.skipped
         assert name == "audio/fold1/1000-0-0-0.wav" and f"{path} cannot be read ({os.strerror(error)})" in reason
-        assert segments.unread == [name] and other == "audio/fold1/1000-0-0-1.wav"
+        assert other == "audio/fold1/1000-0-0-1.wav" and len(decoded) == 18
+        assert prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").folder == without.folder
         assert len(decoded) == 18
-        assert prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped == segments.skipped
-        assert len(decoded) == 19
-    (skipped,) = prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped
-    assert skipped[0] == other and len(decoded) == 20 + 18
-    assert prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").unread == [] and len(decoded) == 38
+    whole = prepare(open_source(urbansound8k), cache_dir=tmp_path / "c")
+    assert [name for name, _ in whole.skipped] == [other] and len(decoded) == 36
+    assert prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").folder == whole.folder != without.folder
+    assert len(decoded) == 36 and len(open_cache(without.folder).clips) == 16
+
+
+def test_a_drive_that_drops_out_and_comes_back_leaves_nothing_out(urbansound8k, tmp_path, monkeypatch):
+    source, away, load, count = open_source(urbansound8k), tmp_path / "away", cache.load_clip, 0
+
+    def dropping(path, *rest, **how):
+        nonlocal count
+        count += 1
+        if count == 10:
+            urbansound8k.rename(away)
+            urbansound8k.mkdir()  # the place where it is mounted
+            for clip in source.clips:  # so that it can be looked up which they are
+                (urbansound8k / clip.path).parent.mkdir(parents=True, exist_ok=True)
+        return load(path, *rest, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "load_clip", dropping)
+        with pytest.raises(InputError, match="No such file or directory"):
+            prepare(source, cache_dir=tmp_path / "c", workers=1)
+    shutil.rmtree(urbansound8k)
+    away.rename(urbansound8k)
+    segments = prepare(source, cache_dir=tmp_path / "c")
+    assert not segments.skipped and len(segments.clips) == 18
+
+
+def test_a_file_that_fails_once_while_it_is_decoded_is_tried_again(urbansound8k, tmp_path, monkeypatch):
+    def failing(path, *rest, **how):
+        if path.name == "1000-0-0-0.wav":
+            raise cannot_be_read(path, OSError(errno.EIO, "Input/output error"))
+        return load_clip(path, *rest, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "load_clip", failing)
+        for _ in range(2):
+            assert len(prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped) == 1
+    assert not prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped
 
 
 def test_strict_stops_before_anything_is_decoded_at_what_is_known_to_be_of_no_use(folder, tmp_path, decoded):

@@ -25,6 +25,8 @@ from scratchnet.errors import InputError
         ("2024-05-17-01", None),
         ("2024-5-17-1", None),
         ("06-30-00-01", None),
+        ("17-5-2024-1", None),
+        ("1-2-3-1", None),
     ],
 )
 def test_freesound_numbers(stem, number):
@@ -52,16 +54,19 @@ def test_a_plain_count_does_not_make_one_recording():
 
 def test_a_folder_below_a_class_tells_its_recordings_apart():
     """part_3 of one session is not part_3 of another, and both lie beside part_4 of the same one."""
-    for name in ("part{:02d}", "{}", "seg {}"):
+    for name in ("part{:02d}", "Seg {}"):
         paths = [f"robin/session{s}/{name.format(k)}.wav" for s in range(8) for k in range(6)]
         assert recordings({"robin": paths}) == {path: path.rpartition("/")[0] for path in paths}
-    named = ["robin/a/x_1.wav", "robin/a/x_2.wav", "robin/b/x_1.wav", *(f"robin/c/{k}.wav" for k in "pqrst")]
-    found = recordings({"robin": named})
-    assert found[named[0]] == found[named[1]] != found[named[2]] and len(set(found.values())) == 7
-    years = [
-        f"robin/{year}/{k:03d}.wav" for year in (2023, 2024) for k in range(20)
-    ]  # two are too few: they just count
-    assert len(set(recordings({"robin": years}).values())) == 40
+    two = [f"robin/{year}/part_{k:03d}.wav" for year in (2023, 2024) for k in range(20)]  # too few: they just count
+    assert len(set(recordings({"robin": two}).values())) == 40
+    versions = [f"robin/{how}/rec{r}_{k}.wav" for how in ("clean", "noisy") for r in range(6) for k in range(3)]
+    assert len(set(recordings({"robin": versions}).values())) == 6
+
+
+def test_numbers_alone_make_no_recording_of_their_folder():
+    """It would be one of two hundred files beside four of one."""
+    named = [*(f"dog/{k}.wav" for k in "abcd"), *(f"dog/more/{k}.wav" for k in range(200))]
+    assert len(set(recordings({"dog": named}).values())) == 204
 
 
 def test_files_named_by_date_are_recordings_of_their_own():
@@ -70,7 +75,7 @@ def test_files_named_by_date_are_recordings_of_their_own():
 
 
 def test_one_recording_in_two_classes_is_one():
-    result = recordings({"bark": ["bark/1-77-A-0.wav"], "growl": ["growl/77-3-0-0.wav"]})
+    result = recordings({"bark": ["bark/1-777-A-0.wav"], "growl": ["growl/777-3-0-0.wav"]})
     assert len(set(result.values())) == 1
 
 

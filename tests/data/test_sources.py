@@ -245,8 +245,12 @@ def test_what_lies_outside_of_esc10s_folders_or_bears_no_fold_is_named(esc10, wr
     names = ("my cat/a.wav", f"{first}/more/1-5-A.wav", f"{first}/99999999999999999999-5-A.wav")
     for name in names:
         write_wav(esc10 / name)
+    (esc10 / first / "x.m4a").touch()
     source = open_source(esc10)
-    assert source.clips == before.clips and {name for name, _ in source.unusable} == set(names)
+    reasons = dict(source.unusable)
+    assert source.clips == before.clips and set(reasons) == {*names, f"{first}/x.m4a"}
+    assert "does not lie right in a folder called NNN" in reasons[names[0]] and "move it" in reasons[names[1]]
+    assert "fold is unknown" in reasons[names[2]] and "convert it" in reasons[f"{first}/x.m4a"]
 
 
 def test_bad_subsets(urbansound8k, esc50):

@@ -237,17 +237,27 @@ def test_help_says_what_the_presets_make_of_a_setting(option, said):
 
 
 @pytest.mark.parametrize("given, words", [
-    ({"epochs": 1, "epochs_phase0": 2}, "--epochs 1 is that of every phase: leave out --epochs-phase0, or it"),
-    ({"lr": 0.1, "lr_phase3": 0.2, "lr_final": 0.01}, "--lr 0.1 is that of every phase: leave out --lr-phase3, or it"),
+    ({"epochs": 1, "epochs_phase0": 2}, "--epochs-phase0: --epochs 1 is that of every phase; leave one of the two out"),
+    ({"net": "mstnet", "epochs": 5, "forcing_epochs": 50}, "--forcing-epochs: --epochs 5 is that of every phase;"),
+    ({"lr": 0.1, "lr_phase3": 0.2, "lr_final": 0.01}, "--lr-phase3: --lr 0.1 is that of every phase; leave one"),
     ({"subset": "esc10"}, "--subset esc10: the synthetic sounds have none; name the data set with --data"),
     ({"net": "melnet", "center": False}, "--no-center: melnet's front end starts as the transform with --center;"),
 ])  # fmt: skip
 def test_what_contradicts_itself_is_refused(given, words):
     with pytest.raises(InputError, match=f"^{words}"):
         resolve((given, None))
-    assert (
-        resolve(({"epochs": "none", "epochs_phase0": 2, "lr_phase0": 0.1, "lr_final": 0.01}, None)).epochs_phase0 == 2
-    )
+
+
+def test_the_epochs_of_every_phase_go_over_those_of_a_file_and_not_the_other_way_round():
+    """A try of one epoch with one's own settings."""
+    file = {"epochs_phase0": 30, "lr_phase0": 0.1, "lr_final": 0.01}
+    made = resolve((file, "--config a.toml"), ({"epochs": 1}, None))
+    assert made.epochs_of(0) == 1 and made.lr_of(0) == 0.1
+    with pytest.raises(InputError, match=r"^--epochs-phase0: --epochs 9 is that of every phase; leave one"):
+        resolve(({"epochs": 9}, "--config a.toml"), ({"epochs_phase0": 2}, None))
+    with pytest.raises(InputError, match=r"^--config a.toml: epochs_phase0: --epochs 9 is that of every phase"):
+        resolve((file | {"epochs": 9}, "--config a.toml"))
+    assert resolve(({"epochs": 9}, "--config a.toml"), ({"epochs": "none", "epochs_phase0": 2}, None)).epochs_of(0) == 2
 
 
 def test_configuration_of_another_version_is_refused():

@@ -188,6 +188,9 @@ def test_a_loss_that_is_no_number_stops_with_the_options_that_help():
     made = trainer(given={"lr": 1e30, "lr_final": 1e29, "clip_norm": 3.0}, epochs=20)
     with pytest.raises(InputError, match=r"take a smaller --lr than 1e\+30$"), np.errstate(all="ignore"):
         made.run(Stop())
+    made = trainer(given={"lr": "none", "lr_phase0": 1e30, "lr_final": "none"}, epochs=20)
+    with pytest.raises(InputError, match=r"take a smaller --lr-phase0 than 1e\+30, or clip"), np.errstate(all="ignore"):
+        made.run(Stop())
 
 
 def test_gradient_norms_are_recorded_on_request():
