@@ -3,7 +3,7 @@
 # The first use makes .venv and installs into it; later uses install again only when setup.py or pyproject.toml changed.
 #
 # ARGS    further options:         make train ARGS="--net piczaknet"      make test ARGS="tests/layers -q"
-# PYTHON  the Python to build on:  make train PYTHON=/opt/python3.12/bin/python3
+# PYTHON  the Python to build on:  make train PYTHON=/opt/python3.12/bin/python3      where .venv is there: make clean before
 # EXTRAS  further extras for the tests, each left out with a word where it cannot be installed:
 #                                  make test EXTRAS="oracles cuda"
 

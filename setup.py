@@ -61,7 +61,6 @@ setup(
     },
     entry_points={"console_scripts": ["scratchnet = scratchnet.cli:main"]},
     classifiers=[
-        "License :: OSI Approved :: MIT License",
         "Operating System :: OS Independent",
         "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.11",

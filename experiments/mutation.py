@@ -39,7 +39,7 @@ from experiments.mutation_try import BUILD, DOES_NOT_COMPILE, HANGS, MEMORY, ROO
 CPU_SECONDS = {"": 150, "numba": 300, "g++": 40}
 
 
-def jobs_of(only: str) -> list[Job]:
+def jobs_of(only: str | re.Pattern[str]) -> list[Job]:
     """All mutants of all targets whose path matches `only`, a regular expression."""
     return [
         Job(file, target, mutant)
@@ -152,6 +152,13 @@ def _likely(killers: dict[str, int], job: Job) -> list[str]:
     return sorted(killers, key=lambda test: abs(killers[test] - line))
 
 
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text}: no regular expression ({error})") from None
+
+
 def main(argv: list[str] | None = None) -> int:
     """→ 0 where at least 95 % of the mutants were killed and every survivor is explained, else 1"""
     parser = argparse.ArgumentParser(prog="python -m experiments.mutation", description=__doc__.split("\n")[0])
@@ -159,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
         "--sample", type=int, default=800, metavar="N", help="how many mutants, drawn at random (default 800; 0: all)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draw (default 0)")
-    parser.add_argument("--only", default="", help="files whose path matches this regular expression")
+    parser.add_argument("--only", type=_pattern, default="", help="files whose path matches this regular expression")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
     parser.add_argument("--json", type=Path, help="write every mutant and its fate here")
@@ -169,6 +176,8 @@ def main(argv: list[str] | None = None) -> int:
         file, index = options.job[0], int(options.job[1])
         return try_in_this_process(Job(file, TARGETS[file][0], None) if index < 0 else jobs_of(file)[index], [])
     jobs = jobs_of(options.only)
+    if not jobs:
+        parser.error(f"--only {options.only.pattern}: no file with mutants is called so")
     total = len(jobs)
     if options.sample and options.sample < total:
         jobs = [jobs[i] for i in sorted(random.Random(options.seed).sample(range(total), options.sample))]

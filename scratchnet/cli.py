@@ -38,7 +38,14 @@ class Parser(argparse.ArgumentParser):
         """Arguments, those without a dash before or behind the others; or `InputError`."""
         words = sys.argv[1:] if argv is None else list(argv)
         parse = self.parse_known_args if "--" in words else self.parse_known_intermixed_args  # which would lose it
-        arguments, unknown = parse(words)
+        try:
+            arguments, unknown = parse(words)
+        except InputError as error:
+            own = words[: words.index("--")] if "--" in words else words
+            strange = [w for w in own if w.startswith("-") and w.split("=")[0] not in self._option_string_actions]
+            if "required" in str(error) and strange:
+                self.unknown(strange[0])
+            raise
         if unknown:
             self.unknown(unknown[0])
         return arguments
@@ -116,8 +123,6 @@ def _main(argv: list[str]) -> int:
     if argv[0] in COMMANDS:
         module = import_module(f"scratchnet.{argv[0]}")
         return module.main(argv[1:])
-    if argv[0].startswith("-") and argv[0].split("=")[0] not in parser._option_string_actions:
-        parser.unknown(argv[0])
     name = parser.parse(argv[:1]).command
     raise InputError(f"unknown command {name!r}{nearest(name, COMMANDS)} (one of {', '.join(COMMANDS)})")
 

@@ -132,7 +132,7 @@ class Model:
         if isinstance(sound, str | Path):
             name, x = str(sound), load(sound, rate)
         else:
-            name, x = "waveform", np.asarray(sound, np.float32)
+            name, x = "waveform", _samples(sound)
             if x.ndim != 1 or len(x) < 2:
                 raise InputError(f"waveform of shape {x.shape}: takes samples (n,), at least two")
             if not np.isfinite(x).all():
@@ -187,6 +187,19 @@ def load_phase(path: str | Path, name: str | int) -> Model:
         raise InputError(f"{path}: not the weights of phase {name} ({error})") from None
     changes = {"network": network.spec, "phase": phase.name, "feature": feature_of(network)}
     return Model(network, {**about, **changes, "dropout_seed": dropout_seed(config, phase.name)})
+
+
+def _samples(sound: Any) -> np.ndarray:
+    """As float32; what has no sign around 0, as PCM of 8 bits is around 128. `InputError` for what is no number."""
+    x = np.asarray(sound)
+    if x.dtype.kind not in "biufO":
+        raise InputError(f"waveform of {x.dtype}: takes numbers, or the name of one sound file")
+    if x.dtype.kind == "u":
+        x = x - 2.0 ** (8 * x.itemsize - 1)
+    try:
+        return x.astype(np.float32, copy=False)
+    except (TypeError, ValueError):
+        raise InputError("waveform: holds what is no number") from None
 
 
 def unfinished(path: str | Path, model: Model) -> str | None:

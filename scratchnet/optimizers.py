@@ -11,8 +11,9 @@ from scratchnet.layers.layer import Array
 class Optimizer:
     """Base: `step(params, grads)` changes, in place, those params that have a gradient.
 
-    Raises `ValueError` for a negative `lr`, and where a gradient, or what was kept for it and loaded, is not of its
-    parameter's shape; `KeyError` where a gradient has no parameter of its name. No parameter has moved then.
+    Raises `ValueError` for a negative `lr`, for a parameter that is not of float32 or float64, and where a gradient, or
+    what was kept for it and loaded, is not of its parameter's shape; `KeyError` where a gradient has no parameter of
+    its name. No parameter has moved then.
     """
 
     slots: tuple[str, ...] = ()  # the arrays kept for each parameter
@@ -28,10 +29,13 @@ class Optimizer:
     def step(self, params: dict[str, Array], grads: dict[str, Array]) -> None:
         """One step, in place."""
         moved = {name: params[name] for name in grads}
+        for name, param in moved.items():
+            if param.dtype not in ("float32", "float64"):
+                raise ValueError(f"{name} is of {param.dtype}: parameters are of float32 or float64")
         for state in self._state.values():
             for name, param in moved.items():
                 if name not in state:
-                    state[name] = param * 0
+                    state[name] = backend.xp(param).zeros_like(param)
         for kind, arrays in {"gradient": grads, **self._state}.items():
             for name, param in moved.items():
                 if arrays[name].shape != param.shape:
@@ -51,7 +55,9 @@ class Optimizer:
         return {"steps": np.array(self.steps), **{name: backend.to_numpy(a).copy() for name, a in kept.items()}}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave. Raises `ValueError` for that of another kind of optimizer."""
+        if strange := [k for k in state if k != "steps" and k.partition(".")[0] not in self.slots]:
+            raise ValueError(f"{type(self).__name__} keeps no {strange[0]}: this is the state of another optimizer")
         self.steps = int(state["steps"])
         for slot in self.slots:
             prefix = f"{slot}."

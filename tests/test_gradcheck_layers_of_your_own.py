@@ -269,3 +269,37 @@ def test_a_parameter_that_is_no_array_is_named(value):
     layer.params["gain"] = value
     with pytest.raises(ValueError, match="parameter gain is no array"):
         gradcheck(layer, X)
+
+
+class Slope:
+    """max(x, 0) + slope · min(x, 0), its gradient a number and no array; `indices` and `mask` are no fractions."""
+
+    def __init__(self, dtype, right=True):
+        self.params, self.right = {"slope": np.array(0.25, dtype)}, right
+        self.buffers = {"indices": np.array([2, 0, 1, 3]), "mask": np.array([True, False, True, True])}
+
+    def forward(self, x, training=False):
+        self.x = x[:, self.buffers["indices"]] * ~self.buffers["mask"]
+        return np.maximum(self.x, 0) + self.params["slope"] * np.minimum(self.x, 0)
+
+    def backward(self, dy):
+        self.grads = {"slope": float((dy * np.minimum(self.x, 0)).sum()) if self.right else 1.0}
+        dx = np.zeros_like(dy)
+        dx[:, self.buffers["indices"]] = np.where(self.x > 0, dy, self.params["slope"] * dy) * ~self.buffers["mask"]
+        return dx
+
+
+@both_types
+def test_a_gradient_that_is_a_number_and_buffers_that_are_indices(dtype):
+    layer = Slope(dtype)
+    result = gradcheck(layer, X)
+    assert result.ok, str(result)
+    assert layer.buffers["indices"].dtype == np.int64 and layer.buffers["mask"].dtype == bool
+    assert not gradcheck(Slope(dtype, right=False), X).ok
+
+
+def test_a_parameter_that_is_a_list_is_no_array():
+    layer = Scale("float64")
+    layer.params["gain"] = [2.0]
+    with pytest.raises(ValueError, match="parameter gain is no array"):
+        gradcheck(layer, X)

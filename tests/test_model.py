@@ -137,6 +137,10 @@ def test_what_was_trained_to_drop_in_evaluation_predicts_without(tmp_path, wavef
         (np.ones((2, 30000)), r"\(2, 30000\)"),
         (np.full(30000, np.nan), "not finite"),
         ("absent.wav", "absent.wav"),
+        (["a.wav"], "waveform of <U5: takes numbers, or the name of one sound file"),
+        (b"a.wav", "waveform of .S5: takes numbers"),
+        (np.ones(30000, complex), "waveform of complex128: takes numbers"),
+        ([0.1, None, "x"], "holds what is no number"),
     ],
 )
 def test_what_cannot_be_heard_is_refused(stored, sound, words):
@@ -144,10 +148,20 @@ def test_what_cannot_be_heard_is_refused(stored, sound, words):
         scratchnet.load(stored[0]).predict(sound)
 
 
-@pytest.mark.parametrize("rate", [float("nan"), float("inf"), 0, -8000, "44100"])
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), 0, -8000, "44100", True])
 def test_a_sample_rate_that_is_none_is_refused(stored, rate):
     with pytest.raises(InputError, match="^sample_rate .*takes hertz"):
         scratchnet.load(stored[0]).predict(np.ones(30000), sample_rate=rate)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int8", "int16", "int32", "float64", object])
+def test_whole_numbers_are_heard_like_fractions(stored, waveform, dtype):
+    """SciPy reads 8-bit WAV as unsigned, silence being 128."""
+    model, kind = scratchnet.load(stored[0]), np.dtype(dtype).kind
+    fine = np.round(waveform / np.abs(waveform).max() * 100) / 128
+    size = 8 * np.dtype(dtype).itemsize - 1 if kind in "iu" else 0
+    sound = (fine * 2.0**size + (2.0**size if kind == "u" else 0)).astype(dtype)
+    np.testing.assert_allclose(model.predict(sound).probabilities, model.predict(fine).probabilities, atol=1e-6)
 
 
 def test_a_sound_of_which_nothing_is_left_is_too_short(stored):

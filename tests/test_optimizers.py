@@ -134,6 +134,28 @@ def test_so_is_the_state_of_another_network(backend):
         optimizer.step(large, large)
 
 
+@pytest.mark.parametrize("make", [lambda: NesterovSGD(0.1, 0.9, 0.01), lambda: Adam(0.1)])
+def test_a_parameter_that_is_one_number_moves_as_an_array_of_one(backend, make):
+    gradients = np.array([2.0, -1.0, 0.0, 0.0, 0.5])
+    whole = drive(make(), np.full(1, 3.0), gradients[:, None])
+    assert np.array_equal(drive(make(), np.array(3.0), gradients), whole[0])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float16", "bool"])
+def test_parameters_that_cannot_be_moved_are_refused(backend, dtype):
+    params = {"a": backends.asarray(np.ones(3)), "b": backends.asarray(np.ones(3, dtype))}
+    with pytest.raises(ValueError, match=f"^b is of {dtype}: parameters are of float32 or float64$"):
+        NesterovSGD(0.1).step(params, params)
+    assert (backends.to_numpy(params["a"]) == 1).all()
+
+
+def test_the_state_of_another_optimizer_is_refused():
+    adam = Adam()
+    adam.step({"w": np.ones(2)}, {"w": np.ones(2)})
+    with pytest.raises(ValueError, match=r"NesterovSGD keeps no m\.w: this is the state of another optimizer"):
+        NesterovSGD(0.1).load_state_dict(adam.state_dict())
+
+
 def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match="lr must not be negative"):
         NesterovSGD(-1)

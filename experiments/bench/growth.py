@@ -124,11 +124,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(child(name, *map(int, numbers))))
         return 0
     parser = output.parser("growth", __doc__, nets=("heurinet",))
-    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="sizes of batches")
-    parser.add_argument("--base", type=int, default=200, help="segments of the smallest data set (default 200)")
-    parser.add_argument("--times", nargs="+", type=int, default=TIMES, help="how much larger the data sets get")
-    parser.add_argument("--batch", type=int, default=100, help="in the epochs over the data sets")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", nargs="+", type=output.positive, default=SIZES, help="sizes of batches")
+    parser.add_argument(
+        "--base", type=output.positive, default=200, help="segments of the smallest data set (default 200)"
+    )
+    parser.add_argument(
+        "--times", nargs="+", type=output.positive, default=TIMES, help="how much larger the data sets get"
+    )
+    parser.add_argument("--batch", type=output.positive, default=100, help="in the epochs over the data sets")
+    parser.add_argument("--rounds", type=output.positive, default=3)
     return output.run(parser, argv, lambda a: measure(a.net, a.sizes, a.base, a.times, a.rounds, a.batch), table)
 
 

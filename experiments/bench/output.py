@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,18 @@ TITLE = {"heurinet": "HeuriNet", "mstnet": "MSTNet", "piczaknet": "PiczakNet", "
          "sbcnn": "SB-CNN", "minivgg": "MiniVGG"}  # fmt: skip
 
 
+def positive(word: str) -> int:
+    """A whole number above 0."""
+    if not word.isdigit() or int(word) == 0:
+        raise argparse.ArgumentTypeError(f"{word!r} is no whole number above 0")
+    return int(word)
+
+
+def not_negative(word: str) -> int:
+    """A whole number, 0 or more."""
+    return 0 if word == "0" else positive(word)
+
+
 def parser(
     name: str, doc: str | None, *, nets: Sequence[str] = PAPER, data: bool = False, trained: bool = False
 ) -> Parser:
@@ -26,7 +39,7 @@ def parser(
     options = Parser(prog=f"python -m experiments.bench.{name}", description=(doc or "").split(":   ")[0])
     options.set_defaults(name=name)
     options.add_argument("--out", type=Path, default=Path(OUT), help=f"folder for the JSON (default {OUT})")
-    options.add_argument("--threads", type=int, help="threads of either side (default: the cores)")
+    options.add_argument("--threads", type=positive, help="threads of either side (default: the cores)")
     if nets:
         options.add_argument(
             "--net", nargs="+", choices=(*NETS, *RIVALS), default=nets, help=f"default {' '.join(nets)}"
@@ -35,7 +48,7 @@ def parser(
         options.add_argument("--data", metavar="FOLDER", help="a data set, as for training (default: synthetic)")
     if trained:
         options.add_argument("--trained", nargs="+", default=[], metavar="RUN", help="run folders of trained networks")
-        options.add_argument("--warm", type=int, default=80, metavar="STEPS",
+        options.add_argument("--warm", type=not_negative, default=80, metavar="STEPS",
                              help="where no RUN has the network, train it so long on the data (default 80; "
                              "0 and no RUN: measure random weights on noise alone)")  # fmt: skip
     return options

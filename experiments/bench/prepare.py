@@ -96,8 +96,8 @@ def table(result: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, print and write."""
     parser = output.parser("prepare", __doc__, nets=(), data=True)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--clips", type=int, help="about so many files, of each class alike (default: all)")
+    parser.add_argument("--rounds", type=output.positive, default=5)
+    parser.add_argument("--clips", type=output.positive, help="about so many files, of each class alike (default: all)")
     return output.run(parser, argv, lambda a: measure(a.data, a.rounds, a.clips), table)
 
 

@@ -63,8 +63,8 @@ def table(result: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, print and write."""
     parser = output.parser("waiting", __doc__, data=True)
-    parser.add_argument("--segments", type=int, default=1000)
-    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--segments", type=output.positive, default=1000)
+    parser.add_argument("--batch", type=output.positive, default=100)
     return output.run(parser, argv, lambda a: measure(a.net, a.data, a.segments, a.batch), table)
 
 

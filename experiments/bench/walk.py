@@ -86,8 +86,8 @@ def table(result: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write walk.json."""
     options = output.parser("walk", __doc__, nets=())
-    options.add_argument("--samples", type=int, default=40, help="segments at a time (default 40)")
-    options.add_argument("--rounds", type=int, default=5, help="measurements of each (default 5)")
+    options.add_argument("--samples", type=output.positive, default=40, help="segments at a time (default 40)")
+    options.add_argument("--rounds", type=output.positive, default=5, help="measurements of each (default 5)")
     return output.run(options, argv, measure, table)
 
 

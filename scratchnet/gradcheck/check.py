@@ -234,7 +234,7 @@ class _Subject:
                     array[...] = fill
                     held.append((array, before))
                 except (TypeError, ValueError):  # a number, or a view to read only: not what backward writes into
-                    grads[name] = None if array is None else backend.asarray(np.full(array.shape, fill))
+                    grads[name] = None if array is None else backend.asarray(np.full(np.shape(array), fill))
         self.forward()
         dy = backend.asarray(r.copy())  # a gradient may be dy itself, and is filled in the next pass
         if self.target is not None:
@@ -276,16 +276,18 @@ def _ready(layer: Any) -> Any:
     """The layer itself if its parameters are float64 and lie where the backend in use computes, else such a copy."""
     params, buffers = getattr(layer, "params", {}), getattr(layer, "buffers", {})
     for name, value in params.items():
-        if not hasattr(value, "__setitem__"):
+        if not (hasattr(value, "__setitem__") and hasattr(value, "dtype")):
             raise ValueError(f"parameter {name} is no array but {value!r}: make it one, of shape () if need be")
     library = backend.xp(backend.asarray(0.0))
     there = all(backend.xp(value) is library for value in (*params.values(), *buffers.values()))
     if there and all(value.dtype == np.float64 for value in params.values()):
         return layer
     grads = [value for value in getattr(layer, "grads", {}).values() if hasattr(value, "dtype")]
-    arrays = [*params.values(), *buffers.values(), *grads]
-    # The memo of what is copied already: wherever the layer holds one of these arrays, its copy holds the new one.
-    return copy.deepcopy(layer, {id(value): _double(value) for value in arrays})
+    arrays = [*params.values(), *grads, *(value for value in buffers.values() if value.dtype.kind == "f")]
+    made = {id(value): _double(value) for value in arrays}
+    # Indices and masks stay what they are. The memo of what is copied already: wherever the layer holds one of these
+    # arrays, its copy holds the new one.
+    return copy.deepcopy(layer, {id(v): backend.asarray(backend.to_numpy(v).copy()) for v in buffers.values()} | made)
 
 
 def _double(x: Any) -> Any:

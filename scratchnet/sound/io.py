@@ -76,7 +76,7 @@ def _kind(path: Path) -> int:
 
 def check_rate(sample_rate: float) -> None:
     """Raise `InputError` unless this is a positive number: soxr would never come back from NaN."""
-    if not (isinstance(sample_rate, Real) and 0 < sample_rate < math.inf):
+    if not (isinstance(sample_rate, Real) and not isinstance(sample_rate, bool) and 0 < sample_rate < math.inf):
         raise InputError(f"sample_rate {sample_rate!r}: takes hertz, a number above 0")
 
 

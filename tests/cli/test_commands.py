@@ -18,6 +18,7 @@ def test_the_command_knows_its_commands(capsys):
     fails(capsys, cli.main, ["trian"], "trian", "did you mean train?")
     fails(capsys, cli.main, ["--verson"], "unknown option --verson; did you mean --version?")
     fails(capsys, cli.main, ["predict", "--", "-RUN", "a.wav"], "-RUN: no such file or folder")
+    fails(capsys, cli.main, ["predict", "RUN", "-x.wav"], "unknown option -x.wav")
     assert cli.main([]) == 0
     assert "gradcheck" in capsys.readouterr().out
     fails(capsys, cli.main, ["train", "--net", "x"], "--net")

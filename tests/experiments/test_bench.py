@@ -287,8 +287,9 @@ def test_a_command_writes_json_and_prints_its_table(tmp_path, capsys):
 
 
 def test_a_wrong_option_is_one_line(capsys):
-    assert step.main(["--nett", "heurinet"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    for given in (["--nett", "heurinet"], ["--threads", "0"], ["--batch", "0"], ["--rounds", "x"], ["--warm", "-1"]):
+        assert step.main(given) == 2
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_report_fills_the_page_from_json(tmp_path, capsys):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import mutants, mutants_cuda
+from experiments import mutants, mutants_cuda, mutation
 from experiments.mutation_targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,3 +110,10 @@ def test_every_target_is_there(file):
     assert (ROOT / file).exists()
     for target in TARGETS[file]:
         assert all((ROOT / path).exists() for path in target.tests.split())
+
+
+@pytest.mark.parametrize("only, said", [("(", "no regular expression"), ("nosuchthing", "no file with mutants")])
+def test_what_names_no_file_is_refused(only, said, capsys):
+    with pytest.raises(SystemExit) as left:
+        mutation.main(["--list", "--only", only])
+    assert left.value.code == 2 and said in capsys.readouterr().err

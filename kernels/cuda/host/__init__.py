@@ -203,19 +203,19 @@ def _build(file: str, defines: dict[str, Any], folder: Path, compiler: str) -> P
         f'{macros}#include "{HERE}/cuda_on_host.h"\n{source}\n'
         f"const host::Kernel host::kernels[] = {{{table}}};\nconst int host::n_kernels = {len(kernels)};\n"
     )
-    runtime = _compile("runtime", (HERE / "runtime.cpp").read_text(), ("-c", f"-I{HERE}"), folder, compiler)
+    runtime = _compile("runtime", (HERE / "runtime.cpp").read_text("utf-8"), ("-c", f"-I{HERE}"), folder, compiler)
     return _compile(Path(file).stem, text, (*SANITIZE, str(runtime)), folder, compiler)
 
 
 def _compile(name: str, text: str, options: tuple[str, ...], folder: Path, compiler: str) -> Path:
     """C++ text → an object or a program in `folder`, unless it is there."""
-    what = repr((text, (HERE / "cuda_on_host.h").read_text(), compiler, FLAGS, [Path(o).name for o in options]))
+    what = repr((text, (HERE / "cuda_on_host.h").read_text("utf-8"), compiler, FLAGS, [Path(o).name for o in options]))
     target = folder / f"{name}_{hashlib.sha256(what.encode()).hexdigest()[:16]}"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         new = Path(f"{target}.{os.getpid()}")  # of its own: another process may build the same
         source = Path(f"{new}.cpp")
-        source.write_text(text)
+        source.write_text(text, "utf-8")
         done = subprocess.run([compiler, *FLAGS, *options, "-o", new, source], capture_output=True, text=True)
         if done.returncode:
             raise KernelError(f"{name} does not compile on the host:\n{done.stderr[:4000]}")
