@@ -4,7 +4,7 @@
 
 The file takes what the network takes, (batch, 1, 20992) waveforms or (batch, channels, 60, 41) spectrograms, float32,
 and gives "probabilities" (batch, classes). The model's metadata (classes, sound settings, standardisation) go with it.
-Needs the `onnx` extra: pip install "scratchnet[onnx]".
+Needs the `onnx` extra: pip install onnx.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def export_onnx(
     try:
         import onnx
     except ImportError:
-        raise InputError('ONNX export needs the onnx package: pip install "scratchnet[onnx]"') from None
+        raise InputError('ONNX export needs the onnx package: pip install onnx') from None
     if shape is None:
         shape = (1, 20992) if "deepfourier" in network.groups else (network.spec.get("in_channels", 1), 60, 41)
     graph = _Graph(onnx)

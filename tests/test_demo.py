@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-REASON = "the notebook is run with nbclient and ipykernel: pip install 'scratchnet[test]'"
+REASON = "the notebook is run with nbclient and ipykernel: pip install '.[test]'"
 nbformat = pytest.importorskip("nbformat", reason=REASON)
 nbclient = pytest.importorskip("nbclient", reason=REASON)
 pytest.importorskip("ipykernel", reason=REASON)

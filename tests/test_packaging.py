@@ -13,7 +13,7 @@ import pytest
 
 import scratchnet
 
-pytest.importorskip("setuptools", "77", reason="setuptools 77 builds the packages: pip install 'scratchnet[test]'")
+pytest.importorskip("setuptools", "77", reason="setuptools 77 builds the packages: pip install '.[test]'")
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_SOURCE = shutil.ignore_patterns(
