@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 from scratchnet import __version__
@@ -22,6 +23,9 @@ COMMANDS = {
     "predict": "say what sounds in audio files",
     "gradcheck": "check every gradient against finite differences",
 }
+
+
+PLAIN = "\0"  # no argument of a command can have it
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,18 +41,23 @@ class Parser(argparse.ArgumentParser):
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """Arguments, those without a dash before or behind the others; or `InputError`."""
         words = sys.argv[1:] if argv is None else list(argv)
-        parse = self.parse_known_args if "--" in words else self.parse_known_intermixed_args  # which would lose it
+        if "--" in words:  # which argparse would lose: what stands behind it is no option, whatever it begins with
+            at = words.index("--")
+            words[at:] = [f"{PLAIN}{word}" for word in words[at + 1 :]]
         try:
-            arguments, unknown = parse(words)
+            arguments, unknown = self.parse_known_intermixed_args(words)
         except InputError as error:
-            own = words[: words.index("--")] if "--" in words else words
-            strange = [w for w in own if w.startswith("-") and w.split("=")[0] not in self._option_string_actions]
-            if "required" in str(error) and strange:
+            strange = [word for word in words if self._is_unknown_option(word)]
+            if str(error).startswith("the following arguments are required") and strange:
                 self.unknown(strange[0])
             raise
         if unknown:
-            self.unknown(unknown[0])
-        return arguments
+            self.unknown(_plain(unknown[0]))
+        return argparse.Namespace(**{name: _plain(value) for name, value in vars(arguments).items()})
+
+    def _is_unknown_option(self, word: str) -> bool:
+        known = word.split("=")[0] in self._option_string_actions
+        return word.startswith("-") and word != "-" and not (known or self._negative_number_matcher.match(word))
 
     def unknown(self, word: str) -> NoReturn:
         """Raise `InputError` for a word that is no argument here."""
@@ -56,6 +65,15 @@ class Parser(argparse.ArgumentParser):
         if not word.startswith("-"):
             self.error(f"unexpected argument {word!r}")
         self.error(f"unknown option {word}{nearest(word, self._option_string_actions)}")
+
+
+def _plain(value: Any) -> Any:
+    """A value without the mark of what stood behind --."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, str | Path):
+        return type(value)(str(value).removeprefix(PLAIN))
+    return value
 
 
 def guard(command: Callable[[], int]) -> int:

@@ -191,14 +191,17 @@ def load_phase(path: str | Path, name: str | int) -> Model:
 
 def _samples(sound: Any) -> np.ndarray:
     """As float32; what has no sign around 0, as PCM of 8 bits is around 128. `InputError` for what is no number."""
-    x = np.asarray(sound)
-    if x.dtype.kind not in "biufO":
-        raise InputError(f"waveform of {x.dtype}: takes numbers, or the name of one sound file")
-    if x.dtype.kind == "u":
-        x = x - 2.0 ** (8 * x.itemsize - 1)
     try:
-        return x.astype(np.float32, copy=False)
-    except (TypeError, ValueError):
+        x = np.asarray(sound)
+        if x.dtype.kind not in "biufO":
+            raise InputError(f"waveform of {x.dtype}: takes numbers, or the name of one sound file")
+        if x.dtype.kind == "u":
+            x = x - 2.0 ** (8 * x.itemsize - 1)
+        with np.errstate(over="ignore"):  # infinite is refused
+            return x.astype(np.float32, copy=False)
+    except InputError:
+        raise
+    except (TypeError, ValueError, OverflowError):
         raise InputError("waveform: holds what is no number") from None
 
 

@@ -168,7 +168,7 @@ def export_onnx(
     try:
         import onnx
     except ImportError:
-        raise InputError('ONNX export needs the onnx package: pip install onnx') from None
+        raise InputError("ONNX export needs the onnx package: pip install onnx") from None
     if shape is None:
         shape = (1, 20992) if "deepfourier" in network.groups else (network.spec.get("in_channels", 1), 60, 41)
     graph = _Graph(onnx)

@@ -141,6 +141,9 @@ def test_what_was_trained_to_drop_in_evaluation_predicts_without(tmp_path, wavef
         (b"a.wav", "waveform of .S5: takes numbers"),
         (np.ones(30000, complex), "waveform of complex128: takes numbers"),
         ([0.1, None, "x"], "holds what is no number"),
+        ([[0.1], [0.1, 0.2]], "holds what is no number"),
+        ([10**400, 1], "holds what is no number"),
+        (np.full(30000, 1e300), "not finite"),
     ],
 )
 def test_what_cannot_be_heard_is_refused(stored, sound, words):

@@ -22,14 +22,14 @@ TITLE = {"heurinet": "HeuriNet", "mstnet": "MSTNet", "piczaknet": "PiczakNet", "
 
 def positive(word: str) -> int:
     """A whole number above 0."""
-    if not word.isdigit() or int(word) == 0:
+    if not word.isdecimal() or int(word) == 0:
         raise argparse.ArgumentTypeError(f"{word!r} is no whole number above 0")
     return int(word)
 
 
 def not_negative(word: str) -> int:
     """A whole number, 0 or more."""
-    return 0 if word == "0" else positive(word)
+    return 0 if word.strip("0") == "" != word else positive(word)
 
 
 def parser(

@@ -66,10 +66,13 @@ def prepare(
             made_from += [VARIANTS_VERSION, augmentation.to_dict()]
         return parent / f"{source.name}-{_digest(made_from)[:20]}"
 
-    prints = fingerprint(source)
+    files = _files(source)
+    prints = fingerprint(source, files)
     segments = _open_or_none(place(prints))
+    if segments is None and (shut := _still_shut(source, place(prints), settings)):
+        segments = _open_or_none(place(fingerprint(source, files, shut)))
     if segments is None:
-        segments = _build(source, settings, augmentation, prints, place, strict, workers or cores(), progress)
+        segments = _build(source, settings, augmentation, files, place, strict, workers or cores(), progress)
     if strict and segments.skipped:
         raise _refused(segments.skipped, source)
     return segments
@@ -97,18 +100,45 @@ def cache_folder() -> Path:
         raise InputError(f"{error} name a folder for prepared data in SCRATCHNET_CACHE") from error
 
 
-def fingerprint(source: Source, shut: Collection[str] = ()) -> str:
+def fingerprint(source: Source, files: list[list[Any]] | None = None, shut: Collection[str] = ()) -> str:
     """What the data is: every file's path, size, time of change, label and fold. Equal for equal data, else not.
 
-    A file that the system does not give out, now or (`shut`) a moment ago, is another than the same when it does: it is
-    tried again then.
+    A file that the system does not give out, when it is opened or (`shut`) later, is another than the same when it
+    does: it is tried again then. `files`: what `_files` has found already.
     """
-    files = []
+    files = [row + ["shut"] if row[0] in shut and "shut" not in row else row for row in files or _files(source)]
+    return _digest([source.name, source.classes, files, source.unusable])
+
+
+def _files(source: Source) -> list[list[Any]]:
+    found = []
     for clip in source.clips:
         path = source.root / clip.path
-        stat, kept = path.stat(), ["shut"] if clip.path in shut or not _opens(path) else []
-        files.append([clip.path, stat.st_size, stat.st_mtime_ns, clip.label, clip.fold, *kept])
-    return _digest([source.name, source.classes, files, source.unusable])
+        stat, kept = path.stat(), [] if _opens(path) else ["shut"]
+        found.append([clip.path, stat.st_size, stat.st_mtime_ns, clip.label, clip.fold, *kept])
+    return found
+
+
+def _note(target: Path) -> Path:
+    """Beside where a cache would be: which files could not be read to the end when it was made."""
+    return target.with_name(f"{target.name}.shut")
+
+
+def _still_shut(source: Source, target: Path, settings: SoundSettings) -> set[str]:
+    """Those of a note's files of which that is still so."""
+    try:
+        noted = json.loads(_note(target).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    return {path for path in noted if _fails(source.root / path, settings)}
+
+
+def _fails(path: Path, settings: SoundSettings) -> bool:
+    try:
+        load_clip(path, settings.sample_rate)
+    except InputError as error:
+        return may_pass(error)
+    return False
 
 
 def _opens(path: Path) -> bool:
@@ -134,13 +164,14 @@ def _build(
     source: Source,
     settings: SoundSettings,
     augmentation: Augmentation | None,
-    prints: str,
+    files: list[list[Any]],
     place: Callable[[str], Path],
     strict: bool,
     workers: int,
     progress: Progress | None,
 ) -> Segments:
-    """Prepare the data and keep it at `place(prints)`, or where it belongs without the files that were kept back."""
+    """Prepare the data and keep it where it belongs by its fingerprint, without the files that were kept back."""
+    prints = fingerprint(source, files)
     target = place(prints)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +184,8 @@ def _build(
     try:
         meta, shut = _write(draft, source, settings, augmentation, strict, workers, progress)
         if shut:
-            prints = fingerprint(source, shut)
+            _note(target).write_text(json.dumps(sorted(shut)), encoding="utf-8")
+            prints = fingerprint(source, files, shut)
             target = place(prints)
         meta.update(version=VERSION, fingerprint=prints, settings=settings.to_dict(), name=source.name)
         if augmentation is not None:

@@ -19,6 +19,8 @@ def test_the_command_knows_its_commands(capsys):
     fails(capsys, cli.main, ["--verson"], "unknown option --verson; did you mean --version?")
     fails(capsys, cli.main, ["predict", "--", "-RUN", "a.wav"], "-RUN: no such file or folder")
     fails(capsys, cli.main, ["predict", "RUN", "-x.wav"], "unknown option -x.wav")
+    fails(capsys, cli.main, ["predict", "--backend", "-5"], "the following arguments are required: RUN, FILE")
+    fails(capsys, cli.main, ["train", "--", "foo"], "unexpected argument 'foo'")
     assert cli.main([]) == 0
     assert "gradcheck" in capsys.readouterr().out
     fails(capsys, cli.main, ["train", "--net", "x"], "--net")
@@ -99,3 +101,19 @@ def test_a_name_that_is_no_text_is_told_from_a_fault(capsys):
         "é".encode("ascii")
     with pytest.raises(UnicodeEncodeError):
         raises(fault.value)([])
+
+
+@pytest.mark.parametrize("given, files", [
+    ("RUN a.wav --json -- -b.wav", ["a.wav", "-b.wav"]),
+    ("--json -- RUN -b.wav --json", ["-b.wav", "--json"]),
+    ("RUN a --json b -- c", ["a", "b", "c"]),
+    ("RUN --json a --backend cpu b --", ["a", "b"]),
+])  # fmt: skip
+def test_what_stands_behind_two_dashes_is_no_option(given, files):
+    parser = cli.Parser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--backend")
+    read = parser.parse(given.split())
+    assert (read.run, read.files, read.json) == (Path("RUN"), files, True)
