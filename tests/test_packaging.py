@@ -84,6 +84,7 @@ def test_wheel_declares_version_licence_and_console_script(wheel):
     metadata = archive.read(f"{info}/METADATA").decode()
     assert f"Version: {scratchnet.__version__}\n" in metadata
     assert "Requires-Python: >=3.11" in metadata
+    assert re.search(r"^License(-Expression)?: MIT$", metadata, re.MULTILINE)
     assert any(name.startswith(info) and name.endswith("LICENSE") for name in archive.namelist())
     assert "scratchnet = scratchnet.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
     needed = re.findall(r"^Requires-Dist: ([\w-]+)(?!.*extra ==)", metadata, re.MULTILINE)
