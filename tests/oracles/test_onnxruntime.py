@@ -147,5 +147,5 @@ def test_without_the_onnx_package_it_says_how_to_get_it(tmp_path, monkeypatch):
     from scratchnet.errors import InputError
 
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(InputError, match=r'pip install "scratchnet\[onnx\]"'):
+    with pytest.raises(InputError, match="pip install onnx$"):
         export_onnx(nets.piczaknet(), tmp_path / "net.onnx")
