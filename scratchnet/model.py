@@ -81,7 +81,7 @@ class Model:
         self.about = about
 
     def predict(self, sound: np.ndarray | str | Path, sample_rate: int | None = None) -> Prediction:
-        """Classify a waveform (n,) or a sound file.
+        """Classify a waveform (n,) or a sound file; whole numbers without a sign lie around their middle, as 8-bit PCM.
 
         `sample_rate` in hertz of a waveform; None: the model's own, 22050 unless trained otherwise. Raises `InputError`
         for a file that cannot be read, a waveform that is none (empty, silent, of NaN, not one-dimensional) and a

@@ -315,19 +315,20 @@ def resolve(*differences: tuple[Mapping[str, Any], str | None]) -> Config:
     `where` None stands for the command line. Raises `InputError` for a value that no run could use.
     """
     given: dict[str, Any] = {}
-    for table, where in differences:
+    origin: dict[str, tuple[int, str]] = {}
+    for layer, (table, where) in enumerate(differences):
         label = {name: f"{where}: {name}" if where else None for name in kinds()}
         checked = check_names(table, where=where or "command line")
         given |= {name: convert(name, value, where=label[name]) for name, value in checked.items()}
-        for name, of_a_phase in OF_A_PHASE.items():
-            own = [one for one in checked if one in of_a_phase]
-            if own and given.get(name) is not None:  # one of an earlier layer is overridden; this one would be lost
+        origin |= {name: (layer, label[name] or option(name)) for name in checked}
+    for name in (name for name in OF_A_PHASE if given.get(name) is not None):
+        for one in (one for one in given if one in OF_A_PHASE[name]):
+            if origin[one][0] >= origin[name][0]:  # one of an earlier layer is overridden; this one would be lost
                 words = f"{option(name)} {given[name]} is that of every phase; leave one of the two out"
-                raise InputError(f"{label[own[0]] or option(own[0])}: {words}")
+                raise InputError(f"{origin[one][1]}: {words}")
     preset = given.get("preset", default("preset"))
-    settings = dict(PRESETS[preset])
-    net = given.get("net", settings.get("net", default("net")))
-    settings |= PRESETS_OF_NET.get((preset, net), {})
+    net = given.get("net", PRESETS[preset].get("net", default("net")))
+    settings = PRESETS[preset] | PRESETS_OF_NET.get((preset, net), {})
     if net in RIVALS:
         settings["back_end"] = net
     config = Config(**(settings | given))

@@ -258,6 +258,8 @@ def test_the_epochs_of_every_phase_go_over_those_of_a_file_and_not_the_other_way
     with pytest.raises(InputError, match=r"^--config a.toml: epochs_phase0: --epochs 9 is that of every phase"):
         resolve((file | {"epochs": 9}, "--config a.toml"))
     assert resolve(({"epochs": 9}, "--config a.toml"), ({"epochs": "none", "epochs_phase0": 2}, None)).epochs_of(0) == 2
+    assert resolve((file | {"epochs": 9}, "--config a.toml"), ({"epochs": "none"}, None)).epochs_of(0) == 30
+    assert resolve((file | {"epochs": 9}, "--config a.toml"), ({"epochs": 1}, None)).epochs_of(0) == 1
 
 
 def test_configuration_of_another_version_is_refused():
