@@ -58,6 +58,7 @@ def mutants_of(text: str, functions: str = ".*") -> list[Mutant]:
         return len(start), len(end)
 
     tree = ast.parse(text)
+    original = ast.dump(tree)
     found: dict[tuple[int, int, str], Mutant] = {}
     for function in _functions(tree):
         if not re.fullmatch(functions, function.name):
@@ -71,7 +72,7 @@ def mutants_of(text: str, functions: str = ".*") -> list[Mutant]:
                 ):
                     after = f"({after})"
                 mutant = Mutant(function.name, node.lineno, kind, start, end, text[start:end], after)
-                if ast.dump(_parsed(mutant.apply(text))) != ast.dump(tree):
+                if ast.dump(_parsed(mutant.apply(text))) != original:
                     found.setdefault((start, end, after), mutant)
     return sorted(found.values(), key=lambda m: (m.start, m.end, m.after))
 

@@ -24,7 +24,7 @@ OTHER_NAME = {a: b for pair in CONFUSED for a, b in (pair, pair[::-1])}
 # What stays as it is: declarations, masks of whole warps, and what only speed depends on.
 LEFT_ALONE = re.compile(
     r'"[^"\n]*"|\btemplate <[^>]*>|__launch_bounds__\([^)]*\)|\bstatic_assert\([^;]*;|\bSHARED_\w+\([^;]*;|0xf{8}u'
-    r"|\b(?:typedef|using)\b[^;]*;|\bstruct \w+ \{[^{}]*\};|\bconstexpr int [^;]*PITCH[^;]*;"
+    r"|\b(?:typedef|using)\b[^;]*;|\bstruct (?:alignas\(\d+\) )?\w+ \{[^{}]*\};|\bconstexpr int [^;]*PITCH[^;]*;"
     r"|^ *(?:real|float|unsigned) \w+(?:\[[^;=]*\])+;",
     re.MULTILINE,
 )
@@ -145,11 +145,11 @@ def _names(code: str) -> Iterator[tuple[str, int, int, str]]:
         parts = match[0].split("_")
         for i, part in enumerate(parts):
             other = "_".join([*parts[:i], OTHER_NAME.get(part, part), *parts[i + 1 :]])
-            declared = re.search(r"(?:\w|[\w>][*&]) $", code[: match.start()]) and not code[: match.start()].endswith(
-                "return "
-            )
-            declared = declared or re.match(r" = ", code[match.end() :]) and code[: match.start()].endswith(", ")
-            if other != match[0] and other in known and not declared:
+            if other == match[0] or other not in known:
+                continue
+            before = code[: match.start()]
+            declared = re.search(r"(?:\w|[\w>][*&]) $", before[-3:]) and not before.endswith("return ")
+            if not declared and not (code.startswith(" = ", match.end()) and before.endswith(", ")):
                 yield "swap names", match.start(), match.end(), other
 
 

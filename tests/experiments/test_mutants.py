@@ -14,6 +14,7 @@ KERNEL = """
 #define SIZE 32
 #define EACH(i, n) for (int i = 0; i < (n); i++)
 struct Shape { int rows[2], columns; };
+struct alignas(16) Wide { int numbers[4]; };
 constexpr int HALF = SIZE / 2;
 template <int N = 4>
 __device__ __forceinline__ float first(const float* x, int n = 3) {
@@ -107,9 +108,11 @@ def test_the_slips_of_a_python_file():
 
 @pytest.mark.parametrize("file", TARGETS)
 def test_every_target_is_there(file):
-    assert (ROOT / file).exists()
+    text = (ROOT / file).read_text(encoding="utf-8")
     for target in TARGETS[file]:
         assert all((ROOT / path).exists() for path in target.tests.split())
+        found = (mutants if file.endswith(".py") else mutants_cuda).mutants_of(text, target.functions)
+        assert all(mutant.apply(text) != text for mutant in found)
 
 
 @pytest.mark.parametrize("only, said", [("(", "no regular expression"), ("nosuchthing", "no file with mutants")])
