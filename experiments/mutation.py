@@ -68,7 +68,7 @@ def start(job: Job, log: Path, first: list[str]) -> int:
         seconds = CPU_SECONDS[job.target.compiled]
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
         signal.alarm(job.target.patience)
-        if not job.target.compiled:  # a sanitizer reserves more
+        if job.target.compiled != "g++":  # a sanitizer reserves more
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         os.environ["SCRATCHNET_TEST_BACKENDS"] = job.target.backend
         if job.target.compiled == "g++" and job.mutant is not None:  # what it builds is nobody else's
