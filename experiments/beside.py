@@ -110,6 +110,7 @@ def _until_left_alone() -> None:
         sleep(AGAIN)
 
 
+@guard
 def _go_on(path: Path, changes: dict[str, Any], noise: bool) -> int:
     from scratchnet.training import run
 
@@ -139,4 +140,4 @@ def _hear(path: Path, changes: dict[str, Any]) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # started with `&` in a script, it would be ignored
     Thread(target=_until_left_alone, daemon=True).start()
-    sys.exit(guard(lambda: _go_on(Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:] == ["noise"])))
+    sys.exit(_go_on(Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:] == ["noise"]))

@@ -21,12 +21,9 @@ from scratchnet.errors import InputError
 Fold = dict[str, tuple[str, dict[str, float]]]  # clip -> its class, and the probability of each
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
     made = Parser(prog="python -m experiments.ensemble", description="Test several systems as one.")
     made.add_argument("runs", nargs="+", metavar="RUN", help="a finished run of each system")
     given = made.parse(argv).runs

@@ -94,12 +94,9 @@ def name_of(path: Path) -> str:
     return f"{' '.join(word for word in known if word)}, seed {config.seed}, on {data_of(folder, config)}"
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables; returns the exit status."""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m experiments.folds", description="Runs fold by fold and phase by phase.")
     parser.add_argument("paths", metavar="RUN_OR_FOLDER", nargs="+", help="run folders, or folders of them")
     options = parser.parse(argv)

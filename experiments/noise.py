@@ -324,12 +324,9 @@ def draw(path: Path, rows: Sequence[Row], classes: int, score: str = SCORES[1]) 
     plots.save_figure(figure, path)
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Test in noise, print the table, write table and picture; returns the exit status."""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m experiments.noise", description="Test trained runs in noise.")
     parser.add_argument("runs", metavar="RUN", nargs="+", help="run folders, or folders of them")
     parser.add_argument("--data", metavar="FOLDER", help="the recordings, where they have moved")

@@ -195,12 +195,9 @@ def comparison_markdown(rows: Sequence[Row]) -> str:
     return markdown([*heads, "right: A alone : B alone", "p, McNemar"], cells)
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the comparison; returns the exit status."""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m experiments.paired", description="Compare two systems clip by clip, fold by fold.")
     for name in "AB":
         parser.add_argument(name, metavar=name, help="run folder, or folder of runs with several seeds")

@@ -171,19 +171,16 @@ def _caption(axes, x: float, title: str, below: str, y: float) -> None:
     axes.text(x, y - 1, below, ha="center", va="top", fontsize=9)
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     options = Parser(prog="python -m experiments.picture", description="Draw the picture that explains the idea.")
     words = "PNG, PDF or SVG (default: the README's)"
     options.add_argument("--out", metavar="FILE", type=Path, default=PICTURE, help=words)
-
-    def command() -> int:
-        out = options.parse(argv).out
-        make_room(out)
-        draw(out)
-        return 0
-
-    return guard(command)
+    out = options.parse(argv).out
+    make_room(out)
+    draw(out)
+    return 0
 
 
 if __name__ == "__main__":

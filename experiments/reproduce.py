@@ -40,11 +40,6 @@ ASKED = ("subset", "split", "seeds")  # options that change what a scale says
 FAILED = "failed.txt"  # in a run's folder: why it failed
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the experiments; returns the exit status: 1 where a run failed."""
-    return guard(lambda: _main(argv))
-
-
 def parser() -> Parser:
     """The options."""
     made = Parser(prog="python -m experiments.reproduce", description="Run every experiment of the paper.")
@@ -68,7 +63,9 @@ def parser() -> Parser:
     return made
 
 
-def _main(argv: Sequence[str] | None) -> int:
+@guard
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the experiments; returns the exit status: 1 where a run failed."""
     options = parser().parse(argv)
     if options.list:
         for name, study in STUDIES.items():

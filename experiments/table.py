@@ -255,12 +255,9 @@ def systems_markdown(systems: Sequence[Row]) -> str:
     return markdown(heads, rows)
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Print or write the tables; returns the exit status."""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m experiments.table", description="The results of many runs in one table.")
     parser.add_argument("paths", metavar="RUN_OR_FOLDER", nargs="+", help="run folders, or folders of them")
     parser.add_argument("--out", metavar="DIR", help="write runs.csv, systems.csv and systems.md there")

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, ParamSpec
 
 from scratchnet import __version__
-from scratchnet.errors import InputError, nearest
+from scratchnet.errors import InputError, nearest, say
 
 COMMANDS = {
     "train": "train a network",
@@ -23,9 +24,8 @@ COMMANDS = {
     "predict": "say what sounds in audio files",
     "gradcheck": "check every gradient against finite differences",
 }
-
-
 PLAIN = "\0"  # no argument of a command can have it
+P = ParamSpec("P")
 
 
 class Parser(argparse.ArgumentParser):
@@ -76,57 +76,62 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def guard(command: Callable[[], int]) -> int:
-    """The exit status of `command`; what a user can mend becomes one line on standard error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name, or a ±, that the terminal has no letters for
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        with warnings.catch_warnings():
-            # A training that diverges says so itself, in one line.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            return command()
-    except InputError as error:
-        return fail(str(error), 2)
-    except KeyboardInterrupt as error:
-        return fail(str(error) or "interrupted", 130)
-    except BrokenPipeError:  # `scratchnet predict … | head`
-        from scratchnet.training.screen import silence
+def guard(command: Callable[P, int]) -> Callable[P, int]:
+    """A command, which returns its exit status: what a user can mend becomes one line on standard error."""
 
-        silence()
-        return 0
-    except MemoryError as error:
+    @functools.wraps(command)
+    def guarded(*args: P.args, **more: P.kwargs) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a name, or a ±, that the terminal has no letters for
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            with warnings.catch_warnings():
+                # A training that diverges says so itself, in one line.
+                warnings.simplefilter("ignore", RuntimeWarning)
+                return command(*args, **more)
+        except KeyboardInterrupt as error:
+            return fail(str(error) or "interrupted", 130)
+        except BrokenPipeError:  # `scratchnet predict … | head`
+            from scratchnet.training.screen import silence
+
+            silence()
+            return 0
+        except Exception as error:
+            if (words := _mendable(error)) is None:
+                raise
+            return fail(words, 2)
+
+    return guarded
+
+
+def _mendable(error: Exception) -> str | None:
+    """What a user has to know of an error, or None where it is a mistake of ours."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, MemoryError):
         words = "close other programs, or take less at a time: a smaller --batch-size in training, shorter recordings"
-        return fail(f"not enough memory ({error}): {words}", 2)
-    except UnicodeEncodeError as error:
-        if not "\udc80" <= error.object[error.start] <= "\udcff":  # what Python makes of bytes that are no UTF-8
-            raise
-        around = error.object[max(0, error.start - 40) : error.end + 10]
-        return fail(f"a name is not UTF-8 (in {around!r}); rename it", 2)
-    except OSError as error:
-        if error.filename is None and error.strerror is None:
-            raise
-        return fail(f"{error.filename or 'the system'}: {error.strerror}", 2)
-    except RuntimeError as error:
-        if "no locator available" not in str(error):
-            raise
+        return f"not enough memory ({error}): {words}"
+    if isinstance(error, UnicodeEncodeError) and "\udc80" <= error.object[error.start] <= "\udcff":
+        around = error.object[max(0, error.start - 40) : error.end + 10]  # what Python makes of bytes that are no UTF-8
+        return f"a name is not UTF-8 (in {around!r}); rename it"
+    if isinstance(error, OSError) and not (error.filename is None and error.strerror is None):
+        return f"{error.filename or 'the system'}: {error.strerror}"
+    if isinstance(error, RuntimeError) and "no locator available" in str(error):
         words = "name a folder in the environment variable NUMBA_CACHE_DIR"
-        return fail(f"Numba has no place for the kernels that it compiles: {words}", 2)
+        return f"Numba has no place for the kernels that it compiles: {words}"
+    return None
 
 
 def fail(message: str, status: int) -> int:
     """Print it as one line on standard error; returns the exit status."""
-    line = " ".join(part.strip() for part in message.splitlines())
-    print(f"scratchnet: {line}", file=sys.stderr, flush=True)
+    say(" ".join(part.strip() for part in message.splitlines()))
     return status
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """`scratchnet COMMAND …`; returns the exit status."""
-    return guard(lambda: _main(list(sys.argv[1:] if argv is None else argv)))
-
-
-def _main(argv: list[str]) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
     parser = Parser(
         prog="scratchnet",
         description="Sound classification from the raw waveform, every layer and gradient written by hand.",
@@ -135,13 +140,13 @@ def _main(argv: list[str]) -> int:
     parser.add_argument("--version", action="version", version=f"scratchnet {__version__}")
     lines = "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
     parser.add_argument("command", metavar="COMMAND", help=lines)
-    if not argv:
+    if not words:
         parser.print_help()
         return 0
-    if argv[0] in COMMANDS:
-        module = import_module(f"scratchnet.{argv[0]}")
-        return module.main(argv[1:])
-    name = parser.parse(argv[:1]).command
+    if words[0] in COMMANDS:
+        module = import_module(f"scratchnet.{words[0]}")
+        return module.main(words[1:])
+    name = parser.parse(words[:1]).command
     raise InputError(f"unknown command {name!r}{nearest(name, COMMANDS)} (one of {', '.join(COMMANDS)})")
 
 

@@ -1,15 +1,21 @@
-"""What a user did wrong, said in one line."""
+"""What a user did wrong, or should know, said in one line."""
 
 from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 
 class InputError(ValueError):
     """Bad input: the message names the file or option and the way out. The command line turns it into exit status 2."""
+
+
+def say(text: str) -> None:
+    """One line on standard error."""
+    print(f"scratchnet: {text}", file=sys.stderr, flush=True)
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

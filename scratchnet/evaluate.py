@@ -12,20 +12,17 @@ import numpy as np
 
 from scratchnet.cli import Parser, guard
 from scratchnet.data.source import codes
-from scratchnet.errors import InputError
-from scratchnet.model import load, unfinished
+from scratchnet.errors import InputError, say
+from scratchnet.model import load, warn_if_unfinished
 from scratchnet.training import metrics, run
 from scratchnet.training.config import convert
 from scratchnet.training.runfolder import RESULT, RunFolder, resume_command
 from scratchnet.training.screen import Screen
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate; returns the exit status."""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m scratchnet.evaluate", description="Test a trained network again.")
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("--data", metavar="FOLDER", help="other recordings of the same classes, or the data moved")
@@ -69,15 +66,14 @@ def _finished(folder: RunFolder, segments: Any) -> list[int]:
         words = f"{path}: not finished, without fold {left}; go on with {resume_command(path)}"
         if not done:
             raise InputError(words)
-        print(f"scratchnet: {words}", file=sys.stderr)
+        say(words)
     return done
 
 
 def _figures(folder: RunFolder, segments: Any, test_fold: int | None, screen: Screen) -> dict[str, Any]:
     """Figures on the test fold, or on everything where the data is other than the run's."""
     model = load(folder.path, as_trained=True)
-    if (words := unfinished(folder.path, model)) is not None:
-        print(f"scratchnet: {words}", file=sys.stderr)
+    warn_if_unfinished(folder.path, model)
     if sorted(model.classes) != sorted(segments.classes):
         raise InputError(
             f"the data's classes ({', '.join(segments.classes)}) are not those of "
@@ -88,7 +84,7 @@ def _figures(folder: RunFolder, segments: Any, test_fold: int | None, screen: Sc
     said = f"{segments.name}: {what}, {len(indices)} segments"
     screen.say(said)
     if screen.quiet and test_fold is None:
-        print(f"scratchnet: {said}", file=sys.stderr)
+        say(said)
     probs = model.probabilities(segments, indices)
     number = np.array([model.classes.index(name) for name in segments.classes])  # other data may have another order
     return metrics.figures(probs, number[segments.label[indices]], segments.clip[indices], model.classes)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scratchnet import backend, nets
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError, say
 from scratchnet.network import Network
 from scratchnet.training.evaluation import BATCH, probabilities, softmax
 from scratchnet.training.files import read_arrays
@@ -74,7 +74,6 @@ class Model:
 
         self.network = network
         self.classes: tuple[str, ...] = tuple(about["classes"])
-        self.codes: tuple[str, ...] = tuple(about["codes"])
         self.settings: SoundSettings = SoundSettings.from_dict(about["sound"])
         self.feature: str = about["feature"]
         self.norm = Normalisation(about["offset"], about["scale"])
@@ -120,8 +119,6 @@ class Model:
 
     def _settings(self) -> SoundSettings:
         """The settings, but with short sounds padded: whoever asks wants an answer."""
-        from dataclasses import replace
-
         return replace(self.settings, short="pad")
 
     def _waveform(self, sound: np.ndarray | str | Path, sample_rate: int | None) -> np.ndarray:
@@ -205,12 +202,11 @@ def _samples(sound: Any) -> np.ndarray:
         raise InputError("waveform: holds what is no number") from None
 
 
-def unfinished(path: str | Path, model: Model) -> str | None:
-    """What to say of the model in a run folder where the run has not ended; None where it has."""
-    if not Path(path).is_dir() or (Path(path) / RESULT).is_file():
-        return None
-    what = f"that of phase {model.about['phase']}, {model.about['network']['name']}"
-    return f"{path}: not finished, its model is {what}; go on with {resume_command(path)}"
+def warn_if_unfinished(path: str | Path, model: Model) -> None:
+    """Say whose model it is where `path` is the folder of a run that has not ended."""
+    if Path(path).is_dir() and not (Path(path) / RESULT).is_file():
+        what = f"that of phase {model.about['phase']}, {model.about['network']['name']}"
+        say(f"{path}: not finished, its model is {what}; go on with {resume_command(path)}")
 
 
 def load(path: str | Path, *, as_trained: bool = False) -> Model:

@@ -195,21 +195,17 @@ def export_onnx(
     onnx.save(model, str(path))
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Export the model of a run folder; returns the exit status."""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
-    from scratchnet.model import load, unfinished
+    from scratchnet.model import load, warn_if_unfinished
 
     parser = Parser(prog="python -m scratchnet.onnx_export", description=__doc__.split("\n")[0])
     parser.add_argument("run", metavar="RUN", help="a run folder or a model.safetensors")
     parser.add_argument("file", metavar="FILE", nargs="?", help="where to write (default: model.onnx beside the model)")
     options = parser.parse(argv)
     model, run = load(options.run), Path(options.run)
-    if (words := unfinished(options.run, model)) is not None:
-        print(f"scratchnet: {words}", file=sys.stderr)
+    warn_if_unfinished(options.run, model)
     path = Path(options.file) if options.file else (run if run.is_dir() else run.parent) / "model.onnx"
     export_onnx(model.network, path, metadata={key: json.dumps(value) for key, value in model.about.items()})
     print(f"wrote {path}")

@@ -10,16 +10,13 @@ from typing import Any
 
 from scratchnet import backend
 from scratchnet.cli import Parser, fail, guard
-from scratchnet.errors import InputError
-from scratchnet.model import Model, Prediction, load, unfinished
+from scratchnet.errors import InputError, say
+from scratchnet.model import Model, Prediction, load, warn_if_unfinished
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict; returns the exit status: 2 where a file could not be used, the others being answered."""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m scratchnet.predict", description="Say what sounds in audio files, and when.")
     parser.add_argument("run", metavar="RUN", help="run folder or model.safetensors")
     parser.add_argument(
@@ -30,8 +27,7 @@ def _main(argv: Sequence[str] | None) -> int:
     options = parser.parse(argv)
     backend.use(options.backend)
     model = load(options.run)
-    if (words := unfinished(options.run, model)) is not None:
-        print(f"scratchnet: {words}", file=sys.stderr)
+    warn_if_unfinished(options.run, model)
     answers: list[dict[str, Any]] = []
     try:
         for answer in _answers(model, options.files, as_text=not options.json):
@@ -41,7 +37,7 @@ def _main(argv: Sequence[str] | None) -> int:
             print(json.dumps(answers, indent=1), flush=True)
     bad = sum("error" in answer for answer in answers)
     if bad and bad < len(answers):
-        print(f"scratchnet: {bad} of {len(answers)} files could not be used", file=sys.stderr)
+        say(f"{bad} of {len(answers)} files could not be used")
     return 2 if bad else 0
 
 

@@ -80,12 +80,9 @@ def _defaults(name: str) -> str:
     return ", ".join(f"{where}: {word(value)}" for where, value in values.items())
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; returns the exit status."""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
     given = vars(parser().parse(argv))
     toml, folder = given.pop("config", None), given.pop("resume", None)
     if given.pop("cv", False):

@@ -29,12 +29,9 @@ PARTS = {
 }
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the parts; the exit status is the worst of theirs."""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
     parser = output.parser("__main__", __doc__, nets=(), data=True, trained=True)
     parser.prog = "python -m experiments.bench"
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="these parts alone")

@@ -280,6 +280,7 @@ def note(about: dict[str, Any]) -> str:
     return f"{about['gpu']}, driver {about['driver']}; {versions}; {about['date']}."
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, write OUT/gpu.json and OUT/gpu.md, print the table."""
     options = output.parser("gpu", __doc__)
@@ -290,38 +291,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--limit", type=float, default=LIMIT, help=f"seconds for all parts together (default {LIMIT:.0f})"
     )
     options.add_argument("--dry-run", action="store_true", help="show the parts and their time limits")
+    a = options.parse(argv)
+    if a.cache is not None and not a.cache.exists():
+        raise InputError(f"--cache {a.cache}: there is no such file or folder")
+    chosen = [p for p in parts(a.net, a.batch, a.cache) if a.only is None or p.name.startswith(tuple(a.only))]
+    if a.dry_run:
+        for part in chosen:
+            print(f"{part.name:24} {part.limit:4.0f} s   {' '.join(part.command)}")
+        return 0
+    there, reason = cuda.available()
+    if not there:
+        raise InputError(f"experiments.bench.gpu: {reason}")
+    a.out.mkdir(parents=True, exist_ok=True)
+    path = a.out / "gpu.json"
+    (a.out / "gpu.log").unlink(missing_ok=True)
+    kept = json.loads(path.read_text(encoding="utf-8"))["parts"] if a.only and path.exists() else {}
+    about = gpu_parts.describe()
 
-    def command() -> int:
-        a = options.parse(argv)
-        if a.cache is not None and not a.cache.exists():
-            raise InputError(f"--cache {a.cache}: there is no such file or folder")
-        chosen = [p for p in parts(a.net, a.batch, a.cache) if a.only is None or p.name.startswith(tuple(a.only))]
-        if a.dry_run:
-            for part in chosen:
-                print(f"{part.name:24} {part.limit:4.0f} s   {' '.join(part.command)}")
-            return 0
-        there, reason = cuda.available()
-        if not there:
-            raise InputError(f"experiments.bench.gpu: {reason}")
-        a.out.mkdir(parents=True, exist_ok=True)
-        path = a.out / "gpu.json"
-        (a.out / "gpu.log").unlink(missing_ok=True)
-        kept = json.loads(path.read_text(encoding="utf-8"))["parts"] if a.only and path.exists() else {}
-        about = gpu_parts.describe()
+    def write(result: dict[str, Any]) -> None:
+        logs = {name: part.pop(LOG) for name, part in result["parts"].items() if LOG in part}
+        with open(a.out / "gpu.log", "a", encoding="utf-8") as log:
+            log.writelines(f"==== {name}\n{text}\n" for name, text in logs.items())
+        whole = {**result, "parts": {**kept, **result["parts"]}, "machine": about}
+        path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+        (a.out / "gpu.md").write_text(f"{table(whole)}\n\n{note(about)}\n", encoding="utf-8")
 
-        def write(result: dict[str, Any]) -> None:
-            logs = {name: part.pop(LOG) for name, part in result["parts"].items() if LOG in part}
-            with open(a.out / "gpu.log", "a", encoding="utf-8") as log:
-                log.writelines(f"==== {name}\n{text}\n" for name, text in logs.items())
-            whole = {**result, "parts": {**kept, **result["parts"]}, "machine": about}
-            path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-            (a.out / "gpu.md").write_text(f"{table(whole)}\n\n{note(about)}\n", encoding="utf-8")
-
-        result = measure(chosen, write, a.limit)
-        print((a.out / "gpu.md").read_text(encoding="utf-8"))
-        return int(any("failed" in part for part in result["parts"].values()))
-
-    return guard(command)
+    result = measure(chosen, write, a.limit)
+    print((a.out / "gpu.md").read_text(encoding="utf-8"))
+    return int(any("failed" in part for part in result["parts"].values()))
 
 
 if __name__ == "__main__":

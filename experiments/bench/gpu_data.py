@@ -101,19 +101,16 @@ def _values(about: dict) -> int:
     return int(about["settings"]["n_mels"] * about["settings"]["n_frames"])
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Pack, and say how large it became."""
     options = Parser(prog="python -m experiments.bench.gpu_data", description=(__doc__ or "").split(":   ")[0])
     options.add_argument("folder", type=Path)
     options.add_argument("file", type=Path)
     options.add_argument("--bits", type=int, choices=range(8, 17), default=16, help="bits of a sample (default 16)")
-
-    def command() -> int:
-        a = options.parse(argv)
-        print(f"{a.file}: {pack(a.folder, a.file, a.bits) / 2**20:.1f} MiB")
-        return 0
-
-    return guard(command)
+    a = options.parse(argv)
+    print(f"{a.file}: {pack(a.folder, a.file, a.bits) / 2**20:.1f} MiB")
+    return 0
 
 
 if __name__ == "__main__":

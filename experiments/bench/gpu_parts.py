@@ -373,12 +373,9 @@ def _scores(test: dict[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in test.items() if "accuracy" in key and isinstance(value, (int, float))}
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
     parts: dict[str, Callable[..., dict[str, Any]]] = {
         f.__name__: f for f in (ceilings, step, search, compiled, profile, kernels, start, protocol)
     }

@@ -79,16 +79,13 @@ def measure(batch: int = 1000) -> dict[str, Any]:
     return {"batch": batch, "rows": walk(seconds)}
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-
-    def command() -> int:
-        Parser(prog="python -m experiments.bench.gpu_way", description=(__doc__ or "").split(":   ")[0]).parse(argv)
-        backend.use("cuda")
-        print(json.dumps(measure()))
-        return 0
-
-    return guard(command)
+    Parser(prog="python -m experiments.bench.gpu_way", description=(__doc__ or "").split(":   ")[0]).parse(argv)
+    backend.use("cuda")
+    print(json.dumps(measure()))
+    return 0
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ def parser(
     return options
 
 
+@guard
 def run(
     options: Parser,
     argv: Sequence[str] | None,
@@ -61,20 +62,16 @@ def run(
     table: Callable[[dict[str, Any]], str],
 ) -> int:
     """Read the options, measure, write OUT/name.json, print the table; returns the exit status."""
-
-    def command() -> int:
-        arguments = options.parse(argv)
-        threads = backend.threads(arguments.threads)
-        before = machine.load_average()
-        result = measure(arguments)
-        result["machine"] = {**machine.describe(threads), "load": [before, machine.load_average()]}
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        path = arguments.out / f"{arguments.name}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        print(f"{table(result)}\n\n{note(result['machine'])}\n{path}")
-        return 0
-
-    return guard(command)
+    arguments = options.parse(argv)
+    threads = backend.threads(arguments.threads)
+    before = machine.load_average()
+    result = measure(arguments)
+    result["machine"] = {**machine.describe(threads), "load": [before, machine.load_average()]}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / f"{arguments.name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"{table(result)}\n\n{note(result['machine'])}\n{path}")
+    return 0
 
 
 def say(text: str) -> None:

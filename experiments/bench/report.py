@@ -39,24 +39,19 @@ def fill(page: str, folder: Path) -> tuple[str, list[str]]:
     return BLOCK.sub(block, page), filled
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Rewrite the page; exit status 2 where nothing was measured."""
-
-    def command() -> int:
-        parser = Parser(prog="python -m experiments.bench.report", description=(__doc__ or "").split(":   ")[0])
-        parser.add_argument(
-            "--out", type=Path, default=Path(output.OUT), help=f"the JSON's folder (default {output.OUT})"
-        )
-        parser.add_argument("--page", type=Path, default=PAGE)
-        a = parser.parse(argv)
-        page, filled = fill(a.page.read_text(encoding="utf-8"), a.out)
-        if not filled:
-            raise InputError(f"{a.out} holds no result: run python -m experiments.bench first")
-        a.page.write_text(page, encoding="utf-8")
-        print(f"{a.page}: {', '.join(filled)}")
-        return 0
-
-    return guard(command)
+    parser = Parser(prog="python -m experiments.bench.report", description=(__doc__ or "").split(":   ")[0])
+    parser.add_argument("--out", type=Path, default=Path(output.OUT), help=f"the JSON's folder (default {output.OUT})")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    a = parser.parse(argv)
+    page, filled = fill(a.page.read_text(encoding="utf-8"), a.out)
+    if not filled:
+        raise InputError(f"{a.out} holds no result: run python -m experiments.bench first")
+    a.page.write_text(page, encoding="utf-8")
+    print(f"{a.page}: {', '.join(filled)}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -32,14 +32,11 @@ def make_room(out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
 
 
+@guard
 def run(options: Parser, argv: Sequence[str] | None, draw: Callable[[Namespace], None]) -> int:
     """Read the options, draw, say where the figure is; returns the exit status."""
-
-    def command() -> int:
-        arguments = options.parse(argv)
-        make_room(arguments.out)
-        draw(arguments)
-        print(arguments.out)
-        return 0
-
-    return guard(command)
+    arguments = options.parse(argv)
+    make_room(arguments.out)
+    draw(arguments)
+    print(arguments.out)
+    return 0

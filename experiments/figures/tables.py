@@ -41,12 +41,9 @@ KINDS: dict[type, str] = {**COUNTED, **OTHERS}
 FRONT_ENDS = ("heurinet", "mstnet")  # Tables 1 and 2
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
     options = Parser(prog="python -m experiments.figures.tables", description=(__doc__ or "").split(":   ")[0])
     options.add_argument("nets", metavar="NET", nargs="*", help="network or run folder (default heurinet mstnet)")
     options.add_argument("--out", metavar="FILE.md", type=Path, help="file to write (default: the screen)")

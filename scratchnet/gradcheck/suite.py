@@ -237,12 +237,9 @@ def beside_its_layers(name: str, seed: int = 0) -> float:
     return float(np.abs(fused - plain).max() / np.abs(plain).max())
 
 
+@guard
 def main(argv: list[str] | None = None) -> int:
     """Print the table.  → 0 if every gradient is right, 1 if one is wrong, 2 for bad options"""
-    return guard(lambda: _main(argv))
-
-
-def _main(argv: list[str] | None) -> int:
     parser = Parser(
         prog="python -m scratchnet.gradcheck",
         description="Check every hand-written gradient against central differences in float64.",

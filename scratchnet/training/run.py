@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scratchnet import backend
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError, say
 from scratchnet.nets import NET_OF
 from scratchnet.training import metrics, phase0
 from scratchnet.training.config import Config, convert
@@ -327,7 +326,7 @@ def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments:
         _draw(config, folder, result, segments)
     except Exception as error:  # whatever a picture fails by, the result is worth more
         words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        print(f"scratchnet: {folder.path}: a picture could not be drawn: {words}", file=sys.stderr)
+        say(f"{folder.path}: a picture could not be drawn: {words}")
     folder.save_result(result)
     if not config.cv and not config.mst_batch_norm:  # which model.safetensors holds folded
         folder.drop_best(phases_for(config)[-1].name)

@@ -44,11 +44,9 @@ def test_a_process_of_its_own_leaves_with_the_status(tmp_path):
 
 
 def raises(error):
+    @cli.guard
     def main(argv):
-        def command():
-            raise error
-
-        return cli.guard(command)
+        raise error
 
     return main
 
