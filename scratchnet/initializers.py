@@ -23,7 +23,7 @@ def uniform(
     shape: tuple[int, ...], bound: float, rng: np.random.Generator | None = None, dtype: str = "float32"
 ) -> np.ndarray:
     """U(−bound, bound)."""
-    rng = np.random.default_rng() if rng is None else rng
+    rng = np.random.default_rng(rng)
     return rng.uniform(-bound, bound, shape).astype(dtype)
 
 
@@ -31,7 +31,7 @@ def normal(
     shape: tuple[int, ...], std: float, rng: np.random.Generator | None = None, dtype: str = "float32"
 ) -> np.ndarray:
     """N(0, std²)."""
-    rng = np.random.default_rng() if rng is None else rng
+    rng = np.random.default_rng(rng)
     return (rng.standard_normal(shape) * std).astype(dtype)
 
 

@@ -95,13 +95,8 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     save_figure(figure, path)
 
 
-def save_confusion(path: Path, confusion: np.ndarray, names: Sequence[str]) -> None:
-    """The confusion matrix (K, K) of counts, rows true."""
-    save_confusions(path, {"segments of the test set": confusion}, names)
-
-
 def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> None:
-    """Confusion matrices (K, K) of counts by title, side by side: shades are shares of the row, numbers the counts."""
+    """Confusion matrices (K, K) of counts, rows true, by title, side by side; shades are shares of the row."""
     count = len(names)
     long = max(map(len, names)) > 3
     side = min(9.0, max(2.3, 0.3 + 0.31 * count))  # of a matrix, in inches; its title needs some

@@ -19,7 +19,7 @@ NETWORK_WING = [
 ]
 SOUND_WING = [{"sound"}, {"data"}]
 JOINED = [
-    {"gradcheck", "model", "plots", "report", "training"},
+    {"gradcheck", "model", "plots", "training"},
     {"cli", "evaluate", "onnx_export", "predict", "train"},
     {"experiments"},
 ]
@@ -112,7 +112,7 @@ def test_compilers_stay_below_the_layers(path):
     compiled = {name.split(".")[0] for name in imports_of(path)} & COMPILED
     if compiled:
         home = path.parts[:2] in {("kernels", "cpu"), ("kernels", "cuda"), ("scratchnet", "backend.py")}
-        assert home or (compiled == {"numba"} and path.parts[1] in {"sound", "data"}), f"{path} imports {compiled}"
+        assert home or (compiled == {"numba"} and path.parts[1] == "sound"), f"{path} imports {compiled}"
 
 
 @pytest.mark.parametrize("path", SOURCES + EXPERIMENTS, ids=str)

@@ -33,11 +33,15 @@ def test_curves_of_one_phase_of_all_phases_and_with_forcing(tmp_path):
         assert inked(tmp_path / f"{name}.png") > 0.005
 
 
+def save_confusion(path, confusion, names):
+    plots.save_confusions(path, {"test set": confusion}, names)
+
+
 def test_a_confusion_matrix_is_shaded_by_shares_of_the_true_class(tmp_path):
     names = [f"class {number}" for number in range(10)]
-    plots.save_confusion(tmp_path / "even.png", np.full((10, 10), 3), names)
-    plots.save_confusion(tmp_path / "many.png", np.full((10, 10), 300), names)  # the same shares
-    plots.save_confusion(tmp_path / "right.png", np.diag(np.arange(10)), names)  # class 0 has no observation
+    save_confusion(tmp_path / "even.png", np.full((10, 10), 3), names)
+    save_confusion(tmp_path / "many.png", np.full((10, 10), 300), names)  # the same shares
+    save_confusion(tmp_path / "right.png", np.diag(np.arange(10)), names)  # class 0 has no observation
     even, many, right = (
         matplotlib_image.imread(tmp_path / f"{name}.png")[..., :3].mean(axis=(0, 1))
         for name in ("even", "many", "right")
@@ -47,7 +51,7 @@ def test_a_confusion_matrix_is_shaded_by_shares_of_the_true_class(tmp_path):
 
 
 def test_fifty_classes_fit(tmp_path):
-    plots.save_confusion(tmp_path / "fifty.png", np.eye(50, dtype=int), [f"{number}" for number in range(50)])
+    save_confusion(tmp_path / "fifty.png", np.eye(50, dtype=int), [f"{number}" for number in range(50)])
     height, width, _ = matplotlib_image.imread(tmp_path / "fifty.png").shape
     assert max(height, width) < 2500
 

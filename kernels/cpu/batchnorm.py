@@ -122,7 +122,6 @@ def _in_pieces(maps, piece):
     samples = max(1, PIECE // maps[0].size)
     count = -(-len(maps) // samples)
     parallel.run(lambda i: piece(i, slice(i * samples, min(len(maps), (i + 1) * samples))), count)
-    return count
 
 
 def _sums_of(maps, add):

@@ -23,7 +23,7 @@ class Dropout(Layer):
             raise ValueError(f"p must be at least 0 and under 1, not {p}")
         self.p = p
         self.always = always
-        self.seed = int((np.random.default_rng() if rng is None else rng).integers(2**63))
+        self.seed = int(np.random.default_rng(rng).integers(2**63))
         self.offset = -1
 
     def reseed(self, seed: int, offset: int) -> None:

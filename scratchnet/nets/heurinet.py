@@ -31,7 +31,7 @@ def heurinet(
     `conv1_channels`, `conv1_kernel` vary the first layer (the paper's open question on hyper-parameters); the other
     options are PiczakNet's, or those of another `back_end` ("sbcnn", "minivgg"). Raises ValueError for a wrong one.
     """
-    rng = np.random.default_rng() if rng is None else rng
+    rng = np.random.default_rng(rng)
     how: dict[str, Any] = {"dtype": dtype, "rng": rng}
     deepfourier: list[tuple[str, Layer]] = [  # Table 1:    #in, #out, kernel width, stride
         ("conv1", Conv1D(1, conv1_channels, conv1_kernel, stride=10, **how)),  # eq. 3: (80, 2084)

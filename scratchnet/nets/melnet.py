@@ -44,7 +44,7 @@ def melnet(
     if power not in TRIANGLE_UNIT:
         raise ValueError(f"power must be 1 or 2, not {power!r}")
     unit = TRIANGLE_UNIT[power]
-    rng = np.random.default_rng() if rng is None else rng
+    rng = np.random.default_rng(rng)
     how: dict[str, Any] = {"dtype": dtype, "rng": rng}
     n_fft, hop = 1024, 512
     fourier = fourier_kernels(n_fft, window, dtype=dtype)  # (1026, 1, 1024)

@@ -26,7 +26,7 @@ def minivgg_group(
     rng: np.random.Generator | None = None,
 ) -> Group:
     """MiniVGG's layers. x (N, in_channels, 60, 41) → logits (N, n_classes)."""
-    rng = np.random.default_rng() if rng is None else rng
+    rng = np.random.default_rng(rng)
     how: dict[str, Any] = {"dtype": dtype, "rng": rng}
     layers: list[tuple[str, Layer]] = []
     for i, (before, after) in enumerate(zip((in_channels, *CHANNELS), CHANNELS), 1):

@@ -32,7 +32,7 @@ def mstnet(
     """
     if padding not in ("same", "aligned"):
         raise ValueError(f'padding must be "same" or "aligned", not {padding!r}')
-    rng = np.random.default_rng() if rng is None else rng
+    rng = np.random.default_rng(rng)
     how: dict[str, Any] = {"dtype": dtype, "rng": rng}
 
     def norm(name: str, channels: int) -> list[tuple[str, Layer]]:

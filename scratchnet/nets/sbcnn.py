@@ -23,7 +23,7 @@ def sbcnn_group(
     rng: np.random.Generator | None = None,
 ) -> Group:
     """SB-CNN's layers. x (N, in_channels, 60, 41) → logits (N, n_classes)."""
-    rng = np.random.default_rng() if rng is None else rng
+    rng = np.random.default_rng(rng)
     how: dict[str, Any] = {"dtype": dtype, "rng": rng}
 
     def drop() -> Dropout:

@@ -175,7 +175,7 @@ class Config:
 
     def lr_setting(self, phase: int | str) -> str:
         """The setting that `lr_of` reads."""
-        return "lr" if self.lr is not None and phase != "forcing" else _phase_key("lr", phase)
+        return "lr" if self.lr is not None and phase != FORCED else _phase_key("lr", phase)
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting, ready for JSON."""
@@ -210,7 +210,7 @@ OF_A_PHASE = {
 
 
 def _phase_key(what: str, phase: int | str) -> str:
-    if phase == "forcing":
+    if phase == FORCED:
         return f"forcing_{what}"
     return f"{what}_random" if phase == "random" else f"{what}_phase{phase}"
 

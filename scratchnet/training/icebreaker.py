@@ -14,7 +14,7 @@ from scratchnet.training.config import Config
 from scratchnet.training.evaluation import probabilities
 from scratchnet.training.inputs import Normalisation, forcing_target, normalisation, normalisation_inside
 from scratchnet.training.loop import Listener, State, Stop, Trainer, stop_on_signal
-from scratchnet.training.phases import Phase, PhaseName, phases_for, start_weights, trains
+from scratchnet.training.phases import FORCED, Phase, PhaseName, phases_for, start_weights, trains
 from scratchnet.training.runfolder import RunFolder
 from scratchnet.training.screen import Screen
 from scratchnet.training.tasks import Classification, Forcing, Task
@@ -23,7 +23,7 @@ from scratchnet.training.updates import Updates
 if TYPE_CHECKING:
     from scratchnet.data import Segments
 
-STREAMS: dict[PhaseName, int] = {0: 0, 1: 1, 2: 2, 3: 3, "random": 4, "forcing": 5}  # random numbers of each phase
+STREAMS: dict[PhaseName, int] = {0: 0, 1: 1, 2: 2, 3: 3, "random": 4, FORCED: 5}  # random numbers of each phase
 
 
 def dropout_seed(config: Config, phase: PhaseName) -> int:
@@ -123,7 +123,7 @@ class IceBreaker:
                         done.state_dict(), model_about(self.config, done, self.segments, self.norm, self.inside, phase)
                     )
                     found = {**self._figures(phase, done, stop), **about}
-                    if phase.name == "forcing":
+                    if phase.name == FORCED:
                         found |= self._forced(phase, done, stop)
                     self.folder.save_figures(phase.name, found)
                 stop.check()  # what was asked for after the last batch would be forgotten with this `stop`
@@ -143,7 +143,7 @@ class IceBreaker:
         return self._nets[name]
 
     def _task(self, phase: Phase, net: Network) -> Task:
-        return self._forcing(phase) if phase.name == "forcing" else self._classification(phase, net)
+        return self._forcing(phase) if phase.name == FORCED else self._classification(phase, net)
 
     def _random(self, phase: Phase) -> dict[str, Any]:
         """What a task needs to know of chance: seed, and whether an epoch draws variants."""
@@ -184,7 +184,7 @@ class IceBreaker:
             self.best[phase.name], about = stored
             return about
         config, name = self.config, phase.name
-        net = whole.front() if name == "forcing" else whole
+        net = whole.front() if name == FORCED else whole
         freeze_for(net, phase)
         self._start(phase, net)
         task = self._task(phase, net)
@@ -196,7 +196,7 @@ class IceBreaker:
             title=phase.title,
             epochs=epochs,
             dropout_seed=dropout_seed(config, name),
-            patience=config.forcing_patience if name == "forcing" else config.patience,
+            patience=config.forcing_patience if name == FORCED else config.patience,
             grad_norms=config.grad_norms,
             listener=_Reporter(name, self.folder, self.screen),
         )
@@ -243,8 +243,8 @@ class _Reporter(Listener):
     def __init__(self, phase: PhaseName, folder: RunFolder, screen: Screen) -> None:
         self.phase, self.folder, self.screen = phase, folder, screen
 
-    def step(self, state: State, steps: int) -> None:
-        self.screen.step(state, steps)
+    def step(self, state: State) -> None:
+        self.screen.step(state)
 
     def epoch(self, row: dict[str, Any], best: bool) -> None:
         self.folder.append({"phase": self.phase, **row})
@@ -256,7 +256,7 @@ class _Reporter(Listener):
 
 def summary(phase: Phase, figures: dict[str, Any]) -> str:
     """One line on a finished phase."""
-    off = f"{figures['decibels']:.1f} dB off the spectrograms in test, " if phase.name == "forcing" else ""
+    off = f"{figures['decibels']:.1f} dB off the spectrograms in test, " if phase.name == FORCED else ""
     return (
         f"{phase.title} done: best epoch {figures['best_epoch']}, {off}"
         f"balanced accuracy {figures['valid_balanced_accuracy']:.3f} in validation, "

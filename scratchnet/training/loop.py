@@ -91,7 +91,7 @@ class State:
 class Listener:
     """What the loop tells; every method may be overridden."""
 
-    def step(self, state: State, steps: int) -> None:
+    def step(self, state: State) -> None:
         """A mini-batch was learned; on a GPU this is told once a second and at the end of an epoch, not for each."""
 
     def epoch(self, row: dict[str, Any], best: bool) -> None:
@@ -197,7 +197,8 @@ class Trainer:
         state.loss, state.correct, state.norms, state.largest_norms = self._sums.read()
         self._looked = time.monotonic()
         if not math.isfinite(state.loss):
-            clip = "" if self.title == "forcing" or self.updates.clip_norm else ", or clip gradients with --clip-norm 3"
+            may_clip = self.updates.may_clip and not self.updates.clip_norm
+            clip = ", or clip gradients with --clip-norm 3" if may_clip else ""
             raise InputError(
                 f"training diverged in {self.title}, epoch {state.epoch} (loss {state.loss}): take a smaller "
                 f"{option(self.updates.lr_setting)} than {self.updates.lr:g}{clip}"
@@ -224,7 +225,7 @@ class Trainer:
 
     def _tell(self) -> None:
         self._told = self.state.batch
-        self.listener.step(self.state, self.task.steps)
+        self.listener.step(self.state)
 
     def _close_epoch(self, stop: Stop) -> None:
         state, task = self.state, self.task

@@ -9,7 +9,7 @@ from typing import Any
 from scratchnet.nets import NET_OF
 
 FRESH = "fresh"  # as the network was built: Xavier, Piczak's initialisation, or MelNet's Mel transform
-FORCED = "forcing"  # best weights of spectrogram forcing
+FORCED = "forcing"  # the phase of spectrogram forcing; as an origin of weights, its best ones
 PhaseName = int | str
 
 
@@ -47,7 +47,7 @@ ICEBREAKER = (
 )
 RANDOM = Phase("random", trains=("deepfourier", "piczak"), starts={"deepfourier": FRESH, "piczak": FRESH})
 # It learns without a back end; Phase 0's stands behind what it has learned.
-FORCING = Phase("forcing", trains=("deepfourier",), starts={"deepfourier": FRESH, "piczak": 0})
+FORCING = Phase(FORCED, trains=("deepfourier",), starts={"deepfourier": FRESH, "piczak": 0})
 
 
 def phases_for(config: Any) -> tuple[Phase, ...]:

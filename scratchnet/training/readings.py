@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from scratchnet.training.config import Config, option
-from scratchnet.training.phases import phases_for
+from scratchnet.training.phases import FORCED, phases_for
 
 
 class Reading(NamedTuple):
@@ -36,7 +36,7 @@ def _piczaknet(c: Config) -> bool:
 
 
 def _course(c: Config, what: Callable[[int | str], float], after: Callable[[int | str], str] = lambda phase: "") -> str:
-    phases = [phase for phase in phases_for(c) if phase.name != "forcing"]
+    phases = [phase for phase in phases_for(c) if phase.name != FORCED]
     return ", ".join(f"{phase.title} {what(phase.name):g}{after(phase.name)}" for phase in phases)
 
 

@@ -90,7 +90,7 @@ def _from_anywhere(config: Config) -> Config:
     return config.with_(**{name: convert(name, str(Path(p).resolve())) for name, p in paths.items() if p is not None})
 
 
-# Another back end rounds differently, and is written down; the others change no bit of the result.
+# Another backend rounds differently, and is written down; the others change no bit of the result.
 MAY_CHANGE = ("data", "phase0", "backend", "threads", "strict", "quiet")
 
 
@@ -108,7 +108,7 @@ def open_data(config: Config, screen: Screen) -> Source:
 
     if config.data is not None:
         return open_source(config.data, subset=config.subset)
-    progress = _Progress(screen, "making the synthetic sounds", "clip")
+    progress = _Progress(screen, "making the synthetic sounds")
     try:
         return open_source(None, subset=config.subset, workers=_workers(config), progress=progress)
     finally:
@@ -119,7 +119,7 @@ def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
     """The segments of a source, made now or found in the cache; bad files are named."""
     from scratchnet.data import prepare
 
-    progress, workers = _Progress(screen, "preparing segments", "clip"), _workers(config)
+    progress, workers = _Progress(screen, "preparing segments"), _workers(config)
     sound, augmentation = config.sound(), config.augmentation()
     try:
         segments = prepare(source, sound, augmentation, strict=config.strict, workers=workers, progress=progress)
@@ -142,17 +142,17 @@ def _workers(config: Config) -> int:
 class _Progress:
     """Opens a bar (or says a line) when the work turns out to be needed, not before."""
 
-    def __init__(self, screen: Screen, text: str, unit: str) -> None:
-        self.screen, self.text, self.unit, self.opened = screen, text, unit, False
+    def __init__(self, screen: Screen, text: str) -> None:
+        self.screen, self.text, self.opened = screen, text, False
 
     def __call__(self, done: int, total: int) -> None:
         if not self.opened:
             from scratchnet.data.cache import cache_folder
 
             self.opened = True
-            self.screen.say(f"{self.text}: {total} {self.unit}s, once; kept in {cache_folder()}")
-            self.screen.progress(self.text, total, self.unit)
-        self.screen.advance(done, total)
+            self.screen.say(f"{self.text}: {total} clips, once; kept in {cache_folder()}")
+            self.screen.progress(self.text, total, "clip")
+        self.screen.advance(done)
 
 
 def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
@@ -209,7 +209,7 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
 
 
 def _about(folder: RunFolder, segments: Segments, used: str) -> dict[str, Any]:
-    """What config.json says beside the settings; of a run that goes on elsewhere, every back end in turn."""
+    """What config.json says beside the settings; of a run that goes on elsewhere, every backend in turn."""
     before = folder.about("used_backend")
     backends = used if before is None else before if before.endswith(used) else f"{before}, then {used}"
     return {
@@ -262,7 +262,7 @@ def _cross_validate(
     for test, valid in splits:
         path = folder.fold(test)
         own = config.with_(split="single", test_fold=test, valid_fold=valid, out=str(path))
-        fold = RunFolder.open(path)[0] if (path / "config.json").is_file() else RunFolder.create(path, own)
+        fold = RunFolder.open(path)[0] if (path / CONFIG).is_file() else RunFolder.create(path, own)
         with fold.held():
             result = fold.result()
             if result is None:
@@ -337,7 +337,7 @@ def _draw(config: Config, folder: RunFolder, result: dict[str, Any], segments: S
 
     confusion = np.array(result["test"]["confusion"])
     names = plots.class_labels(segments.name, segments.classes, segments.codes)
-    plots.save_confusion(folder.path / "confusion.png", confusion, names)
+    plots.save_confusions(folder.path / "confusion.png", {"segments of the test set": confusion}, names)
     if not config.cv:
         plots.save_curves(folder.path / "curves.png", folder.metrics())
         arrays, about = read_arrays(folder.path / MODEL)

@@ -17,7 +17,7 @@ class Screen:
         streams = sys.stdout, sys.stderr  # None where they were closed from the start
         self.terminal = not quiet and all(stream is not None and stream.isatty() for stream in streams)
         self._bar: Any = None
-        self._title, self._epochs = "", 0
+        self._title, self._epochs, self._steps = "", 0, 0
 
     def say(self, text: str, *, always: bool = False) -> None:
         """A line, above the bar where there is one; `always`: also when quiet."""
@@ -32,19 +32,17 @@ class Screen:
             silence()
             raise Interrupted from None
 
-    def progress(self, text: str, total: int | None = None, unit: str = "it", done: int = 0) -> None:
-        """Open a bar."""
+    def progress(self, text: str, total: int, unit: str, done: int = 0) -> None:
+        """Open a bar of `total` units."""
         self.close()
         if self.terminal:
             from tqdm import tqdm
 
             self._bar = tqdm(total=total, initial=done, desc=text, unit=unit, leave=False, dynamic_ncols=True)
 
-    def advance(self, done: int, total: int | None = None) -> None:
-        """Set the bar to `done` (of `total`)."""
+    def advance(self, done: int) -> None:
+        """Set the bar to `done`."""
         if self._bar is not None:
-            if total is not None:
-                self._bar.total = total
             self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
@@ -63,14 +61,14 @@ class Screen:
             self.say(f"{title}: going on at epoch {state.epoch}, mini-batch {state.batch + 1} of {steps}")
         self.progress(title, epochs * steps, "batch", done)
 
-    def step(self, state: State, steps: int) -> None:
+    def step(self, state: State) -> None:
         """Mini-batches were learned."""
         if self._bar is not None:
             words = f"epoch {state.epoch}/{self._epochs} loss {state.loss / state.seen:.3f}"
             if state.correct:
                 words += f" train {state.correct / state.seen:.1%}"
             self._bar.set_postfix_str(words + self._valid(), refresh=False)
-            self.advance((state.epoch - 1) * steps + state.batch)
+            self.advance((state.epoch - 1) * self._steps + state.batch)
 
     _last: dict[str, Any] | None = None
 

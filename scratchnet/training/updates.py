@@ -9,7 +9,7 @@ import numpy as np
 from scratchnet.clipping import clip_by_layer_norm, clip_by_norm
 from scratchnet.optimizers import Adam, NesterovSGD, Optimizer
 from scratchnet.training.config import Config
-from scratchnet.training.phases import PhaseName
+from scratchnet.training.phases import FORCED, PhaseName
 
 
 class Updates:
@@ -17,13 +17,14 @@ class Updates:
 
     def __init__(self, config: Config, phase: PhaseName, total: int) -> None:
         self.lr, self.lr_setting = config.lr_of(phase), config.lr_setting(phase)
-        self.final = min(config.lr_final, self.lr) if config.lr_final and phase != "forcing" else self.lr
+        self.final = min(config.lr_final, self.lr) if config.lr_final and phase != FORCED else self.lr
         self.total = total
-        self.clip_norm = None if phase == "forcing" else config.clip_norm
+        self.may_clip = phase != FORCED
+        self.clip_norm = config.clip_norm if self.may_clip else None
         self.clip = clip_by_layer_norm if config.clip_per == "layer" else clip_by_norm
         # Piczak's cost has weight_decay * sum(w^2), without a half: its gradient is twice that times w.
-        decay = 0.0 if phase == "forcing" else 2 * config.weight_decay
-        name = "adam" if phase == "forcing" else config.optimizer
+        decay = 0.0 if phase == FORCED else 2 * config.weight_decay
+        name = "adam" if phase == FORCED else config.optimizer
         self.optimizers = {
             "weight": _optimizer(name, self.lr, config, decay),
             "bias": _optimizer(name, self.lr, config, 0.0),
@@ -33,14 +34,14 @@ class Updates:
         """The learning rate of `step` (from 0): exponential from `lr` towards `lr_final` at the end of the phase."""
         return self.lr * (self.final / self.lr) ** (step / self.total)
 
-    def step(self, params: dict[str, Any], grads: dict[str, Any], step: int) -> dict[str, float] | None:
-        """Change `params` in place. Returns the norms before clipping, where there is clipping."""
-        norms = self.clip(grads, self.clip_norm) if self.clip_norm else None
+    def step(self, params: dict[str, Any], grads: dict[str, Any], step: int) -> None:
+        """Change `params` in place."""
+        if self.clip_norm:
+            self.clip(grads, self.clip_norm)
         for kind, optimizer in self.optimizers.items():
             optimizer.lr = self.lr_at(step)
             of_kind = {name: g for name, g in grads.items() if _decays(name, g) == (kind == "weight")}
             optimizer.step(params, of_kind)
-        return norms
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on."""

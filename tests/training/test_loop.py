@@ -48,7 +48,7 @@ class Rows(Listener):
         self.rows, self.stored, self.steps = [], None, 0
         self.stop, self.stop_after = stop, stop_after
 
-    def step(self, state, steps):
+    def step(self, state):
         self.steps += 1
         if self.steps == self.stop_after:
             self.stop.requested = True
@@ -275,13 +275,11 @@ def test_gradients_are_clipped_per_parameter_or_per_layer(per):
     given = {"clip_norm": 1.0, "clip_per": per, "momentum": 0, "lr": 1.0, "lr_final": "none"}
     grads = {"a.weight": np.array([[3.0, 4.0]]), "a.bias": np.array([12.0])}
     params = {name: np.zeros_like(grad) for name, grad in grads.items()}
-    norms = Updates(resolve((given, None)), 0, 10).step(params, grads, 0)
+    Updates(resolve((given, None)), 0, 10).step(params, grads, 0)
     if per == "parameter":
-        assert norms == pytest.approx({"a.weight": 5.0, "a.bias": 12.0})
         np.testing.assert_allclose(-params["a.weight"], [[0.6, 0.8]])
         np.testing.assert_allclose(-params["a.bias"], [1.0])
     else:
-        assert norms == pytest.approx({"a": 13.0})
         np.testing.assert_allclose(-params["a.weight"], [[3 / 13, 4 / 13]])
         np.testing.assert_allclose(-params["a.bias"], [12 / 13])
 

@@ -23,7 +23,7 @@ def play(quiet=False):
     for epoch in (1, 2):
         for batch in (1, 2, 3):
             state = State(epoch=epoch, batch=batch, seen=4 * batch, loss=2.0 * batch, correct=batch)
-            screen.step(state, 3)
+            screen.step(state)
             if screen._bar is not None:
                 screen._bar.refresh()  # a real run is slow enough for the bar to draw itself
         screen.epoch({**ROW, "epoch": epoch}, best=epoch == 1)
