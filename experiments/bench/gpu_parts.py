@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +20,7 @@ from experiments.bench import workloads
 from scratchnet import backend
 from scratchnet.cli import Parser, guard
 from scratchnet.kernels import cuda
+from scratchnet.training.host import installed
 
 STARTED = time.perf_counter()
 LOCK = "SCRATCHNET_BENCH_LOCK"  # the environment variable that names a file
@@ -41,14 +41,9 @@ def describe() -> dict[str, Any]:
     """The GPU and the versions."""
     import cupy
 
-    found = {}
-    for name in ("scratchnet", "cupy-cuda13x", "torch", "numpy", "numba"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     about = {"gpu": cuda.gpu_name(), "driver": cupy.cuda.runtime.driverGetVersion()}
-    return {**about, "versions": found, "date": time.strftime("%Y-%m-%d")}
+    versions = installed("scratchnet", "cupy-cuda12x", "cupy-cuda13x", "torch", "numpy", "numba")
+    return {**about, "versions": versions, "date": time.strftime("%Y-%m-%d")}
 
 
 def event_times(call: Callable[[], Any], rounds: int = 10, warm: int = 5, seconds: float = 3.0) -> float:

@@ -22,6 +22,7 @@ from experiments.bench.timing import interleave
 from experiments.bench.waiting import epochs
 from scratchnet import backend
 from scratchnet.data import Segments
+from scratchnet.nets import TITLES
 from scratchnet.sound import SoundSettings
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
@@ -89,7 +90,7 @@ def measure(
         for factor in times:
             output.say(f"{name}: data set × {factor}")
             words = name, base * factor, batch, threads
-            data.append({"times": factor, "segments": base * factor, **memory.in_own_process("growth", *words)})
+            data.append({"times": factor, "segments": base * factor, **machine.in_own_process("growth", *words)})
         found.append({"net": name, "batches": rows, "data": data})
     return {"networks": found, "batch": batch}
 
@@ -98,7 +99,7 @@ def table(result: dict[str, Any]) -> str:
     """Markdown: for each network, a table over batch sizes and one over data sets."""
     parts = []
     for found in result["networks"]:
-        title = output.TITLE[found["net"]]
+        title = TITLES[found["net"]]
         lines = []
         for row in found["batches"]:
             each, held = row["time"]["seconds"] / row["batch"], row["memory"]["peak"] - row["memory"]["imported"]

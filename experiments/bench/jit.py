@@ -7,7 +7,6 @@ finds it filled: from the process's start to the end of its first training step.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from typing import Any
 
 from experiments.bench import machine, output
 from scratchnet import backend
-from scratchnet.errors import InputError
+from scratchnet.nets import TITLES
 
 IMPORT = "import time; t = time.perf_counter(); import scratchnet; print(time.perf_counter() - t)"
 
@@ -38,13 +37,8 @@ def child(name: str, batch: int, threads: int) -> dict[str, float]:
 
 def started(name: str, batch: int, cache: str) -> dict[str, float]:
     """Seconds of a new process: until a network is ready, of its first step, of its second."""
-    command = [sys.executable, "-m", "experiments.bench.jit", "--child", name, str(batch), str(backend.threads())]
     start = time.time()
-    environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
-    done = subprocess.run(command, cwd=machine.ROOT, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"{' '.join(command[2:])}: {(done.stderr.strip().splitlines() or ['killed'])[-1]}")
-    clocks = json.loads(done.stdout.splitlines()[-1])
+    clocks = machine.in_own_process("jit", name, batch, backend.threads(), NUMBA_CACHE_DIR=cache)
     ends = [start, clocks["ready"], clocks["first"], clocks["second"]]
     return dict(zip(("ready", "first", "second"), (b - a for a, b in zip(ends, ends[1:]))))
 
@@ -73,7 +67,7 @@ def table(result: dict[str, Any]) -> str:
         for key, title in (("empty", "the first process ever"), ("filled", "every later process")):
             t = row[key]
             times = t["ready"], t["first"], t["second"], t["ready"] + t["first"] - t["second"]
-            lines.append([f"{output.TITLE[row['net']]}, {title}", *map(output.seconds, times)])
+            lines.append([f"{TITLES[row['net']]}, {title}", *map(output.seconds, times)])
     return f"`import scratchnet` takes {output.seconds(result['import'])}.\n\n{output.markdown(columns, lines)}"
 
 

@@ -18,6 +18,7 @@ from experiments.bench.timing import PAUSE
 from scratchnet import backend
 from scratchnet.clipping import clip_by_norm
 from scratchnet.fusion import fuse
+from scratchnet.nets import TITLES
 from scratchnet.network import Network
 
 LOSS, CLIPPING, UPDATE = "loss", "clipping", "Nesterov update"
@@ -110,7 +111,7 @@ def table(result: dict[str, Any]) -> str:
 
 def _network(found: dict[str, Any]) -> str:
     total = sum(row[way] or 0 for row in found["passes"] for way in ("forward", "backward"))
-    columns = [f"{output.TITLE[found['net']]}, {found['batch']}, {found['state']}", "forward", "GFLOPS", "backward",
+    columns = [f"{TITLES[found['net']]}, {found['batch']}, {found['state']}", "forward", "GFLOPS", "backward",
                "GFLOPS", "of the step"]  # fmt: skip
     lines = []
     for row in found["passes"]:

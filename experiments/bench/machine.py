@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import scratchnet
+from scratchnet.errors import InputError
 from scratchnet.sound.workers import cores
-from scratchnet.training.host import from_table, processor
+from scratchnet.training.host import commit, from_table, installed, processor
 
 LIBRARIES = ("numpy", "scipy", "numba", "torch", "librosa")
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +33,7 @@ def describe(threads: int) -> dict[str, Any]:
 
     blas = [f"{b['internal_api']} {b['version']} ({b.get('architecture', '')})" for b in threadpool_info()
             if b["user_api"] == "blas"]  # fmt: skip
+    versions = {"scratchnet": scratchnet.__version__, "python": platform.python_version()}
     return {
         "processor": processor(),
         "cores": cores(),
@@ -38,10 +41,19 @@ def describe(threads: int) -> dict[str, Any]:
         "memory": from_table("/proc/meminfo", "MemTotal"),
         "system": f"{platform.system()} {platform.machine()}",
         "blas": ", ".join(sorted(set(blas))),
-        "versions": {"scratchnet": scratchnet.__version__, "python": platform.python_version(), **_versions()},
-        "commit": _commit(),
+        "versions": versions | installed(*LIBRARIES),
+        "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def in_own_process(module: str, *words: object, **environment: str) -> dict[str, Any]:
+    """What `python -m experiments.bench.MODULE --child words…` prints as JSON; raises InputError with its last line."""
+    command = [sys.executable, "-m", f"experiments.bench.{module}", "--child", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"{' '.join(command[2:])}: {(done.stderr.strip().splitlines() or ['killed'])[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def load_average() -> float | None:
@@ -95,21 +107,3 @@ class PeakMemory:
             self.peak = max(self.peak, memory("RssAnon"))
             if self._stop.wait(0.005):
                 return
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _commit() -> str:
-    try:
-        command = ["git", "describe", "--always", "--dirty"]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

@@ -7,7 +7,6 @@ highest resident memory, and the same less what it held when everything was impo
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from experiments.bench import machine, output
 from scratchnet import backend
 from scratchnet.errors import InputError
+from scratchnet.nets import TITLES
 
 OURS, EAGER, LAST = "scratchnet", "eager", "channels-last"  # opponents.py, which needs PyTorch, has the same names
 SIDES = (OURS, EAGER, LAST)
@@ -43,18 +43,9 @@ def child(side: str, name: str, batch: int, threads: int) -> dict[str, int]:
     return {"imported": imported, "peak": machine.memory("VmHWM")}
 
 
-def in_own_process(module: str, *words: object) -> dict[str, Any]:
-    """What `python -m experiments.bench.MODULE --child words…` prints as JSON; raises InputError with its last line."""
-    command = [sys.executable, "-m", f"experiments.bench.{module}", "--child", *map(str, words)]
-    done = subprocess.run(command, cwd=machine.ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"{' '.join(command[2:])}: {(done.stderr.strip().splitlines() or ['killed'])[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def peak(side: str, name: str, batch: int, threads: int) -> dict[str, int]:
     """`child` in a new process."""
-    return in_own_process("memory", side, name, batch, threads)
+    return machine.in_own_process("memory", side, name, batch, threads)
 
 
 def measure(names: Sequence[str], batches: Sequence[int], sides: Sequence[str] = SIDES) -> dict[str, Any]:
@@ -94,7 +85,7 @@ def table(result: dict[str, Any]) -> str:
             / of(row[OURS])
             for of in (lambda m: m["peak"], lambda m: m["peak"] - m["imported"])
         ]
-        name = f"{output.TITLE[row['net']]}, {row['batch']}"
+        name = f"{TITLES[row['net']]}, {row['batch']}"
         lines.append([name, *cells, f"**{ratios[0]:.2f}**", f"{ratios[1]:.2f}"])
     return output.markdown(columns, lines)
 

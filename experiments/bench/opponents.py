@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from experiments.bench.twins import TWINS
 from experiments.bench.workloads import STILL
 from scratchnet.network import Network
-from tests.oracles.twins import TWINS
 
 EAGER, LAST, COMPILED = "eager", "channels-last", "torch.compile"
 VARIANTS = (EAGER, LAST, COMPILED)

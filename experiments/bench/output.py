@@ -16,8 +16,6 @@ from scratchnet.nets import NETS, RIVALS
 
 OUT = "runs/bench"
 PAPER = ("heurinet", "mstnet", "piczaknet")  # the paper's networks, in the order of its tables
-TITLE = {"heurinet": "HeuriNet", "mstnet": "MSTNet", "piczaknet": "PiczakNet", "melnet": "MelNet",
-         "sbcnn": "SB-CNN", "minivgg": "MiniVGG"}  # fmt: skip
 
 
 def positive(word: str) -> int:

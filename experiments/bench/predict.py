@@ -15,6 +15,7 @@ from experiments.bench import output, workloads
 from experiments.bench.step import OURS, best, opponents
 from experiments.bench.timing import interleave
 from scratchnet import backend
+from scratchnet.nets import TITLES
 from scratchnet.network import Network
 
 SEGMENTS, LATENCIES = 500, 20  # that one turn predicts, in batches and one by one
@@ -74,7 +75,7 @@ def table(result: dict[str, Any]) -> str:
         times, rival = row["times"], best(row["times"])
         ours = times[OURS]["seconds"]
         lines.append([
-            f"{output.TITLE[row['net']]}, {row['batch']}", row["state"], output.timed(times[OURS]),
+            f"{TITLES[row['net']]}, {row['batch']}", row["state"], output.timed(times[OURS]),
             *(output.timed(times.get(v)) for v in variants), f"**{rival[1] / ours:.2f}**" if rival else "–",
             f"{row['batch'] / ours:.0f}",
         ])  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 from experiments.bench import machine, output, workloads
 from experiments.bench.timing import interleave
 from scratchnet import backend
+from scratchnet.nets import TITLES
 from scratchnet.network import Network
 
 try:
@@ -96,7 +97,7 @@ def table(result: dict[str, Any]) -> str:
         ours, product = times[OURS]["seconds"], machine.PRODUCT_FLOPS / times[PRODUCT]["seconds"]
         speed = row["flops"] / ours
         lines.append([
-            f"{output.TITLE[row['net']]}, {row['batch']}", row["state"], output.timed(times[OURS]),
+            f"{TITLES[row['net']]}, {row['batch']}", row["state"], output.timed(times[OURS]),
             *(output.timed(times.get(v)) for v in variants), f"**{rival[1] / ours:.2f}**" if rival else "–",
             f"{row['flops'] / 1e9:.3g}", f"{speed / 1e9:.0f}", f"{100 * speed / product:.0f} %",
             *([_percent(row["nonzeros_into_dense2"])] if zeros else []),

@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments.bench import output, workloads
 from scratchnet.data import Batches
+from scratchnet.nets import TITLES
 
 
 def epochs(
@@ -54,7 +55,7 @@ def table(result: dict[str, Any]) -> str:
         first, *later = row["epochs"]
         took, waited = (float(np.mean([epoch[key] for epoch in later])) for key in ("seconds", "waited"))
         lines.append([
-            output.TITLE[row["net"]], output.seconds(first["seconds"]), output.seconds(first["waited"]),
+            TITLES[row["net"]], output.seconds(first["seconds"]), output.seconds(first["waited"]),
             output.seconds(took), output.seconds(waited), f"{100 * waited / took:.2f} %",
         ])  # fmt: skip
     return output.markdown(columns, lines)

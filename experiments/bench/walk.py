@@ -76,11 +76,12 @@ def table(result: dict[str, Any]) -> str:
     """Milliseconds a segment, and how often the fused version goes into each."""
     rows = result["rows"]
     total = [row["forward"] + row["backward"] for row in rows]
-    lines = ["| version | forward, ms a segment | backward, ms a segment | times version 3 |", "|---|---|---|---|"]
+    lines = []
     for row, seconds in zip(rows, total, strict=True):
-        forward, backward = (1e3 * row[key] / row["samples"] for key in ("forward", "backward"))
-        lines.append(f"| {row['version']} | {forward:.2f} | {backward:.2f} | {seconds / total[-1]:.1f} |")
-    return "\n".join(lines)
+        times = [f"{1e3 * row[key] / row['samples']:.2f}" for key in ("forward", "backward")]
+        lines.append([row["version"], *times, f"{seconds / total[-1]:.1f}"])
+    columns = ["version", "forward, ms a segment", "backward, ms a segment", "times version 3"]
+    return output.markdown(columns, lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

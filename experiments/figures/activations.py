@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.figures import command, style
 from experiments.figures.runs import Run, one
-from scratchnet import backend, model
+from scratchnet import backend, model, plots
 from scratchnet.data import Segments, split
 from scratchnet.data.source import Source
 from scratchnet.errors import InputError
@@ -133,7 +133,7 @@ def _draw(arguments: Namespace) -> None:
         print(f"{segments.codes[k]}: {segments.clips[segments.clip[i]]} from {start:.2f} s")
     names = [run.labels()[k] for k in classes]
     figure = _figure(segments.logmel[index], columns, names, config.sound().to_dict(), timing, style.title(config.net))
-    style.save_figure(figure, arguments.out)
+    plots.save_figure(figure, arguments.out)
 
 
 def _figure(
@@ -145,7 +145,7 @@ def _figure(
     title: str,
 ) -> Any:
     rows = len(names)
-    figure, axes = style.new_figure(rows, 1 + len(columns), style.PAGE, 1.15 * rows + 1.5)
+    figure, axes = plots.new_figure(rows, 1 + len(columns), (style.PAGE, 1.15 * rows + 1.5))
     look: dict[str, Any] = {"origin": "lower", "aspect": "auto", "cmap": style.MAP, "interpolation": "nearest"}
     hop, length = (sound[name] / sound["sample_rate"] for name in ("hop_length", "segment_length"))
     for row, name in zip(range(rows), names):

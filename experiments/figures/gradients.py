@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments.figures import command, style
 from experiments.figures.runs import one
+from scratchnet import plots
 from scratchnet.errors import InputError
 
 
@@ -41,7 +42,7 @@ def _draw(arguments: Namespace) -> None:
     recorded = norms(rows)
     if not recorded:
         raise InputError(f"{run.path}: has recorded no gradient norms; train with --grad-norms")
-    figure, axes = style.new_figure(1, 1, style.PAGE, 3.4)
+    figure, axes = plots.new_figure(1, 1, (style.PAGE, 3.4))
     axis = axes[0, 0]
     marker = "." if len(rows) < 60 else ""
     for number, layer in enumerate(layers_of(recorded)):
@@ -61,7 +62,7 @@ def _draw(arguments: Namespace) -> None:
     axis.grid(axis="y", color="0.92")
     axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
-    style.save_figure(figure, arguments.out)
+    plots.save_figure(figure, arguments.out)
 
 
 def phase_parts(rows: Sequence[Mapping[str, Any]]) -> list[slice]:

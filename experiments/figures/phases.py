@@ -49,7 +49,7 @@ def _draw(arguments: Namespace) -> None:
     lengths = [max(accuracies(runs, k, TRAINING).shape[1] for runs in systems.values()) for k in arguments.phases]
     if not any(lengths):
         raise InputError(f"{arguments.runs[0]}: no epoch of phase {' or '.join(arguments.phases)} in its metrics.jsonl")
-    figure, axes = style.new_figure(1, 1, style.PAGE, 3.2)
+    figure, axes = plots.new_figure(1, 1, (style.PAGE, 3.2))
     axis = axes[0, 0]
     colours = style.colours({system: runs[0].config.net for system, runs in systems.items()})
     for system, runs in systems.items():
@@ -67,7 +67,7 @@ def _draw(arguments: Namespace) -> None:
     axis.grid(axis="y", color="0.92")
     axis.xaxis.get_major_locator().set_params(integer=True)
     plots.legend_below(figure, *axis.get_legend_handles_labels())
-    style.save_figure(figure, arguments.out)
+    plots.save_figure(figure, arguments.out)
 
 
 def _draw_system(axis, runs: Sequence[Run], phases: Sequence[str], lengths: Sequence[int], colour: str) -> None:

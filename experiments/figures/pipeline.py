@@ -16,7 +16,7 @@ import numpy as np
 from experiments.figures import command, style
 from experiments.figures.tables import named
 from experiments.picture import Stage, by, draw_stages, stages
-from scratchnet import backend
+from scratchnet import backend, plots
 from scratchnet.data.urban_sounds import street_music
 from scratchnet.network import Network
 from scratchnet.sound import delta, log_melspectrogram
@@ -61,7 +61,7 @@ def _draw(arguments: Namespace) -> None:
     drawn = rows(net, x)
     width = LEFT + BLOCK * max(len(found) for _, found in drawn.values()) + 7
     height = ROW * len(drawn) + 3
-    figure, grid = style.new_figure(1, 1, width / 10, height / 10)
+    figure, grid = plots.new_figure(1, 1, (width / 10, height / 10))
     figure.set_layout_engine("none")
     axes = grid[0, 0]
     axes.set(position=(0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
@@ -80,7 +80,7 @@ def _draw(arguments: Namespace) -> None:
         axes.text(2, middle + 7.2, NAMES.get(group, style.title(group)), fontsize=9, weight="bold", color=colour)
         after = "image\n(below)" if number < len(drawn) - 1 else f"{found[-1].shape[0]}\nclasses"
         axes.text(end + 0.5, middle, after, va="center", fontsize=9)
-    style.save_figure(figure, arguments.out)
+    plots.save_figure(figure, arguments.out)
 
 
 def _draw_input(figure, axes, x: np.ndarray, middle: float, what: str) -> None:

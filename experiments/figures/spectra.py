@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments.figures import command, style
 from experiments.figures.runs import find
+from scratchnet import plots
 
 MAX_ROWS = 130
 ACROSS = 5  # panels side by side
@@ -65,7 +66,7 @@ def _draw(arguments: Namespace) -> None:
     columns = min(len(runs), ACROSS)
     lines = -(-len(runs) // columns)
     size = max(style.COLUMN, 2.6 * columns + 1.2), 3.0 * lines
-    figure, axes = style.new_figure(lines, columns, *size, sharey=True)
+    figure, axes = plots.new_figure(lines, columns, size, sharey=True)
     titles = [f"{style.title(run.config.net)} ({len(kernels)} kernels)" for run, kernels in zip(runs, all_kernels)]
     names = [f"{run.path.parent.name}/{run.path.name}" for run in runs]
     for axis in axes.flat[len(runs) :]:
@@ -85,7 +86,7 @@ def _draw(arguments: Namespace) -> None:
     for axis in axes[:, 0]:
         style.hertz_axis(axis)
     figure.colorbar(drawn, ax=axes, label=f"magnitude / largest of the {'network' if arguments.absolute else 'kernel'}")
-    style.save_figure(figure, arguments.out)
+    plots.save_figure(figure, arguments.out)
 
 
 if __name__ == "__main__":

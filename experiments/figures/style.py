@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 from scratchnet import plots
+from scratchnet.nets import TITLES
 
 COLUMN, PAGE = 3.5, 7.0  # widths in inches: of a column of two, of a page
 MAP = plots.MAP
@@ -19,10 +19,6 @@ PALETTE = (BLUE, RUST, GREEN, PURPLE, ORANGE, SKY, BLACK, "#999999")
 OF_NET = {
     "piczaknet": GREEN, "heurinet": BLUE, "mstnet": RUST, "melnet": PURPLE,  # fig. 3: HeuriNet blue, MSTNet red
     "sbcnn": ORANGE, "minivgg": SKY,
-}  # fmt: skip
-TITLES = {
-    "piczaknet": "PiczakNet", "heurinet": "HeuriNet", "mstnet": "MSTNet", "melnet": "MelNet",
-    "sbcnn": "SB-CNN", "minivgg": "MiniVGG",
 }  # fmt: skip
 HERTZ = (300, 1000, 3000, 9000)
 
@@ -48,16 +44,6 @@ def colours(systems: Mapping[str, str]) -> dict[str, str]:
 def title(net: str) -> str:
     """A network's name as the paper writes it."""
     return TITLES.get(net, net)
-
-
-def new_figure(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Any, Any]:
-    """Figure and axes (rows, columns) of so many inches; `options` are those of `Figure.subplots`."""
-    return plots.new_figure(rows, columns, (width, height), **options)
-
-
-def save_figure(figure: Any, path: Path) -> None:
-    """Write the figure."""
-    plots.save_figure(figure, path)
 
 
 def mel_axis(axis: Any, sound: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments.figures import command, style
 from experiments.figures.runs import Run, by_system, find
+from scratchnet import plots
 from scratchnet.errors import InputError
 from scratchnet.training.metrics import SCORES
 
@@ -79,7 +80,7 @@ def _draw(arguments: Namespace) -> None:
         first, second, *_ = (f"{run.path} has {count} classes" for count, run in counts.items())
         raise InputError(f"{first}, {second}: bars side by side need as many, for chance is another")
     (classes,) = counts
-    figure, axes = style.new_figure(1, 1, max(style.COLUMN, 1.15 * len(drawn) + 0.7), 3.0)
+    figure, axes = plots.new_figure(1, 1, (max(style.COLUMN, 1.15 * len(drawn) + 0.7), 3.0))
     axis = axes[0, 0]
     colours = style.colours({bar.name: bar.net for bar in drawn})
     for x, bar in enumerate(drawn):
@@ -98,7 +99,7 @@ def _draw(arguments: Namespace) -> None:
     axis.set(ylim=(0, 1), xlim=(-0.5, len(drawn) - 0.5), ylabel=MEASURES[arguments.measure])
     axis.grid(axis="y", color="0.92")
     axis.set_axisbelow(True)
-    style.save_figure(figure, arguments.out)
+    plots.save_figure(figure, arguments.out)
 
 
 def _lines(name: str) -> str:

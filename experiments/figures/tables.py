@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments import table
 from experiments.figures import style
 from scratchnet import backend, model
 from scratchnet.cli import Parser, guard
@@ -109,7 +110,7 @@ def _row(kind: str, layer: Layer, depth: int, before: tuple[int, ...], after: tu
 def _activation(layer: Layer) -> str:
     """How the paper writes an activation function; nothing for other layers."""
     if isinstance(layer, Modulus):
-        return "\\|·\\|²" if layer.power == 2 else "\\|·\\|"
+        return "|·|²" if layer.power == 2 else "|·|"
     if isinstance(layer, Decibel):
         return f"{layer.multiplier:g} log<sub>10</sub>"
     return {ReLU: "ReLU", Tanh: "tanh"}.get(type(layer), "")
@@ -124,10 +125,8 @@ def markdown(net: Network) -> str:
     group = next(iter(net.groups))
     name = style.title(net.spec["name"])
     title = f"**The DeepFourier part of {name}.**" if group == "deepfourier" else f"**{name}.**"
-    body = rows(net, group)
     total = sum(a.size for key, a in net.params.items() if key.startswith(f"{group}."))
-    lines = [HEAD, tuple("---" for _ in HEAD), *body]
-    return "\n".join([f"{title} {total:,} parameters.", "", *(f"| {' | '.join(line)} |" for line in lines)])
+    return f"{title} {total:,} parameters.\n\n{table.markdown(HEAD, rows(net, group))}"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,14 @@ NETS: dict[str, Callable[..., Network]] = {
     "melnet": melnet,
 }
 RIVALS: dict[str, Callable[..., Network]] = {"sbcnn": sbcnn, "minivgg": minivgg}  # of PiczakNet: spectrograms in
+TITLES = {
+    "piczaknet": "PiczakNet",
+    "heurinet": "HeuriNet",
+    "mstnet": "MSTNet",
+    "melnet": "MelNet",
+    "sbcnn": "SB-CNN",
+    "minivgg": "MiniVGG",
+}
 
 
 def build(name: str, n_classes: int = 10, **options: Any) -> Network:
@@ -36,6 +44,7 @@ __all__ = [
     "NETS",
     "NET_OF",
     "RIVALS",
+    "TITLES",
     "back_end_group",
     "build",
     "heurinet",

@@ -1,9 +1,13 @@
-"""The machine that a run is made on, in words."""
+"""What a run is made on: the machine, the libraries, the commit."""
 
 from __future__ import annotations
 
 import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def processor() -> str:
@@ -18,3 +22,25 @@ def from_table(path: str, key: str) -> str:
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
+
+
+def installed(*names: str) -> dict[str, str]:
+    """The versions of those of these packages that are there."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """The checkout's commit, "-dirty" where it has changes of its own; nothing where there is none, or no git."""
+    if not (CHECKOUT / ".git").exists():
+        return ""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # a checkout of somebody else
+        return ""

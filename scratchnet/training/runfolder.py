@@ -17,7 +17,6 @@ import io
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -42,7 +41,7 @@ from scratchnet.training.files import (
     write_json,
     write_text,
 )
-from scratchnet.training.host import processor
+from scratchnet.training.host import commit, installed, processor
 from scratchnet.training.phases import FRESH, Phase, PhaseName, source, trains
 
 if TYPE_CHECKING:
@@ -348,21 +347,7 @@ def default_path(net: str, data: str) -> Path:
 def versions() -> dict[str, str]:
     """Versions of what a result depends on, and the processor; in a checkout, its commit too ("-dirty": with changes
     of its own)."""
-    from importlib.metadata import PackageNotFoundError, version
-
     found = {"scratchnet": __version__, "python": platform.python_version(), "platform": platform.platform()}
     found["processor"] = processor()
-    for name in ("numpy", "numba", "scipy", "soundfile", "soxr", "cupy", "cupy-cuda12x", "cupy-cuda13x"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    checkout = Path(__file__).resolve().parents[2]
-    if (checkout / ".git").exists():
-        command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-        try:
-            done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
-            found["commit"] = done.stdout.strip()
-        except (OSError, subprocess.CalledProcessError):
-            pass  # no git here, or a checkout of somebody else
-    return found
+    found |= installed("numpy", "numba", "scipy", "soundfile", "soxr", "cupy", "cupy-cuda12x", "cupy-cuda13x")
+    return found | ({"commit": name} if (name := commit()) else {})

@@ -6,11 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is an oracle, not a dependency")
 
+from experiments.bench.twins import masks_of, state_of, twin  # noqa: E402
 from scratchnet import backend as backends  # noqa: E402
 from scratchnet import nets  # noqa: E402
 from scratchnet.losses import MeanSquaredError, SoftmaxCrossEntropy  # noqa: E402
 from scratchnet.optimizers import Adam, NesterovSGD  # noqa: E402
-from tests.oracles.twins import masks_of, state_of, twin  # noqa: E402
 
 EVERY = [*nets.NETS, *nets.RIVALS]
 SHAPE = {name: (1, 60, 41) if name == "piczaknet" or name in nets.RIVALS else (1, 20992) for name in EVERY}

@@ -44,7 +44,7 @@ def test_shapes_and_parameters_are_the_networks():
     assert [row[7] for row in rows] == ["80×4×36", "80×1×12", "80×1×10", "80×1×4", "5000", "5000", "7"]
     assert rows[4][8] == f"{(320 + 1) * 5000:,}"
     assert [row[6] for row in tables.rows(build("melnet", power=1), "deepfourier")] == [
-        "\\|·\\|",
+        "|·|",
         "20 log<sub>10</sub>",
     ]
 

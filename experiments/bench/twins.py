@@ -19,6 +19,8 @@ class Dropping(nn.Module):
 
 
 class Twin(Dropping):
+    """PiczakNet, and what stands behind every front end."""
+
     def __init__(self, n_classes=10, in_channels=1):
         super().__init__()
         p = self.piczak = nn.Module()
@@ -40,6 +42,8 @@ class Twin(Dropping):
 
 
 class HeuriNet(Twin):
+    """Table 1."""
+
     def __init__(self, n_classes=10):
         super().__init__(n_classes)
         d = self.deepfourier = nn.Module()
@@ -53,6 +57,8 @@ class HeuriNet(Twin):
 
 
 class MSTNet(Twin):
+    """Table 2."""
+
     def __init__(self, n_classes=10, mean=0.0, std=1.0):
         super().__init__(n_classes)
         self.mean, self.std = mean, std
@@ -68,6 +74,8 @@ class MSTNet(Twin):
 
 
 class MelNet(Twin):
+    """The Mel transform as layers (eq. 1, 2)."""
+
     def __init__(self, n_classes=10, mean=0.0, std=1.0):
         super().__init__(n_classes)
         self.mean, self.std = mean, std
@@ -84,6 +92,8 @@ class MelNet(Twin):
 
 
 class SBCNN(Dropping):
+    """Salamon and Bello's network."""
+
     def __init__(self, n_classes=10):
         super().__init__()
         s = self.sbcnn = nn.Module()
@@ -100,6 +110,8 @@ class SBCNN(Dropping):
 
 
 class MiniVGG(Dropping):
+    """A small VGG with batch normalisation."""
+
     def __init__(self, n_classes=10):
         super().__init__()
         m, channels = nn.Module(), (1, 32, 32, 64, 64, 128, 128)
