@@ -25,7 +25,7 @@ from experiments.table import Row, find, markdown, output_folder, percent, sha25
 from scratchnet import backend, plots
 from scratchnet.cli import Parser, guard
 from scratchnet.data import Segments
-from scratchnet.data.source import Source, digest
+from scratchnet.data.source import Source, names_digest
 from scratchnet.data.synthesis import noise as coloured
 from scratchnet.errors import InputError
 from scratchnet.model import Model, load
@@ -159,7 +159,7 @@ def measure(model: Model, clips: Clips, seed: int) -> list[Row]:
 def rows_of(folder: Path, recordings: Recordings, screen: Screen, seed: int = 0) -> list[Row]:
     """The rows of one trained model, made now or found in its folder. Raises `InputError` as `Recordings` does."""
     recordings.check(folder)
-    data = digest(recordings.source)
+    data = names_digest(recordings.source)
     about = {"seed": seed, "snrs": list(SNRS), "model": sha256(folder / MODEL), "data": data}
     with suppress(InputError):  # not there, of another test, or damaged: made now
         return read_json(folder / KEPT, lambda found: _is_kept(found, about))["rows"]

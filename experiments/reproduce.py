@@ -23,7 +23,7 @@ from experiments.table import minutes
 from scratchnet import backend
 from scratchnet.cli import Parser, guard
 from scratchnet.data import Segments
-from scratchnet.data.source import digest
+from scratchnet.data.source import names_digest
 from scratchnet.data.split import check_folds
 from scratchnet.errors import InputError
 from scratchnet.sound import SoundSettings
@@ -102,7 +102,7 @@ class Reproduction:
         self.source = run.open_data(plan[0].config, self.screen)
         self.out = Path(options.out or default_out(self.source.name, options.scale, plan[0].config.split))
         self.command = command(options)
-        self.about = {"scale": options.scale, "split": plan[0].config.split, "data": digest(self.source)}
+        self.about = {"scale": options.scale, "split": plan[0].config.split, "data": names_digest(self.source)}
 
     def claim(self, make: bool = True) -> None:
         """See that the folder is ours, and make it. Raises `InputError` where it holds experiments of another sort, or

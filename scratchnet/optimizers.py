@@ -85,8 +85,8 @@ class NesterovSGD(Optimizer):
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, algorithm 1): what spectrogram forcing uses (§2.3.2), lr 3e-4 there.
 
-    m ← β₁ m + (1 − β₁) g;   v ← β₂ v + (1 − β₂) g²;   param ← param − lr · m̂ / (√v̂ + eps),
-    m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ)
+    g = grad + weight_decay · param;   m ← β₁ m + (1 − β₁) g;   v ← β₂ v + (1 − β₂) g²;
+    param ← param − lr · m̂ / (√v̂ + eps),   m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ)
     """
 
     slots = ("m", "v")

@@ -1,4 +1,4 @@
-"""Launchers of elementwise.cu and dropout.cu: ReLU, tanh, modulus, dropout, each beside its gradient."""
+"""Launchers of elementwise.cu and dropout.cu: ReLU, tanh, absolute value, dropout, each beside its gradient."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Source:
     unusable: tuple[tuple[str, str], ...] = ()
 
 
-def digest(source: Source) -> str:
+def names_digest(source: Source) -> str:
     """What the data is by name: equal for a copy elsewhere."""
     clips = [(clip.path, clip.label, clip.fold) for clip in source.clips]
     return sha256(json.dumps([source.name, source.classes, clips]).encode()).hexdigest()[:32]

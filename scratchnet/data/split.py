@@ -27,7 +27,7 @@ def split(
     if test_fold not in folds:
         raise InputError(f"test fold {test_fold} is not there: choose one of {folds}")
     if valid_fold is None:
-        valid_fold = folds[folds.index(test_fold) - 1]
+        valid_fold = fold_before(test_fold, folds)
     if valid_fold not in folds:
         raise InputError(f"validation fold {valid_fold} is not there: choose one of {folds}")
     check_folds(folds)
@@ -39,6 +39,11 @@ def split(
         if len(part) == 0:
             raise InputError(f"no {name} segment is left with test fold {test_fold}: choose other folds")
     return train, valid, test
+
+
+def fold_before(fold: int, folds: Sequence[int]) -> int:
+    """The fold before one of `folds`; before the first the last."""
+    return folds[folds.index(fold) - 1]
 
 
 def check_folds(folds: Sequence[int]) -> None:

@@ -149,7 +149,7 @@ TABLE = (
             "augment_stretch",
             "augment_shift",
             "augment_pitch_draw",
-        ),  # fmt: skip
+        ),
         _augmentation,
     ),
     Reading(
@@ -234,7 +234,7 @@ TABLE = (
             "lr",
             "lr_final",
             *(f"lr_{phase}" for phase in ("phase0", "phase1", "phase2", "phase3", "random")),
-        ),  # fmt: skip
+        ),
         _rate,
     ),
     Reading("gradients clipped", ("clip_norm", "clip_per"), _clip),

@@ -157,14 +157,15 @@ class _Progress:
 
 def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
     """(test fold, validation fold) of every split to run: all for `--cv`, else the last fold or the one asked for."""
+    from scratchnet.data.split import fold_before
+
     folds = [int(k) for k in np.unique(segments.clip_fold)]
     tests = folds if config.cv else [folds[-1] if config.test_fold is None else config.test_fold]
     pairs = []
     for test in tests:
         if test not in folds:
             raise InputError(f"--test-fold {test}: the data has folds {', '.join(map(str, folds))}")
-        before = folds[folds.index(test) - 1]
-        pairs.append((test, before if config.valid_fold is None else config.valid_fold))
+        pairs.append((test, fold_before(test, folds) if config.valid_fold is None else config.valid_fold))
     return pairs
 
 
