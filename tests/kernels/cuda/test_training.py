@@ -11,7 +11,7 @@ from scratchnet.data import Batches, Segments
 from scratchnet.errors import InputError
 from scratchnet.kernels import cuda
 from scratchnet.sound import SoundSettings
-from scratchnet.training import feed, loop
+from scratchnet.training import feed, loop, resident
 from scratchnet.training.inputs import Normalisation
 from scratchnet.training.loop import Interrupted, Stop
 from scratchnet.training.tasks import Forcing
@@ -65,7 +65,7 @@ def gpu(host, monkeypatch):
     monkeypatch.setattr(losses, "np", SimpleNamespace(ndarray=()))  # targets are checked on the CPU alone
     Watched.count = 0
     yield host
-    feed._kept.clear()
+    resident._kept.clear()
 
 
 def on_gpu(*args, **kwargs):
@@ -180,7 +180,7 @@ def test_mini_batches_are_those_of_the_cpu(gpu, monkeypatch, memory, skip):
     found = []
     for x, label in feed.mini_batches(batches(), skip):
         found.append((np.array(x), np.array(label)))
-    assert ("logmel" in feed._kept) == bool(memory)
+    assert ("logmel" in resident._kept) == bool(memory)
     for (x, label), (y, other) in zip(found, expected, strict=True):
         assert x.tobytes() == y.tobytes() and np.array_equal(label, other)
 
@@ -205,7 +205,7 @@ def test_waveforms_are_those_of_the_cpu(gpu, scaled):
         assert np.array(x).tobytes() == segments.waveforms(indices).tobytes()
         assert np.array_equal(label, indices)
     assert [kernel for _, kernel, _ in gpu.launches[before:]] == ["gather_segments"] * 2
-    assert list(feed._kept) == ["waveform"]
+    assert list(resident._kept) == ["waveform"]
 
 
 @pytest.mark.parametrize("memory", [1 << 40, 0], ids=["resident", "uploaded"])
@@ -228,5 +228,5 @@ def test_another_data_set_takes_the_firsts_place(gpu):
             ((x, _),) = feed.mini_batches(batches)
             assert np.array(x).tobytes() == segments.logmels([4, 2], mean=mean, std=2.0).tobytes()
         list(feed.mini_batches(Batches(segments, [4, 2], 2)))
-        assert set(feed._kept) == {"logmel", "waveform"}
-        assert all(one.segments is segments for _, one in feed._kept.values())
+        assert set(resident._kept) == {"logmel", "waveform"}
+        assert all(one.segments is segments for _, one in resident._kept.values())
