@@ -83,7 +83,7 @@ class Network:
         return next(every, np.dtype(np.float32))
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        """The network's output: logits (N, n_classes)."""
+        """The network's output for x (N, …): logits (N, n_classes). Raises ValueError for a batch of no samples."""
         y = self._run(list(self.groups), x, training)
         self._ran = True
         return y
@@ -152,7 +152,7 @@ class Network:
             layer.reseed((seed * len(dropouts) + i) % 2**63, step)
 
     def to(self, name: str) -> Network:
-        """Choose the backend (see `backend.use`) and move the parameters there."""
+        """Choose the backend (see `backend.use`, whose errors these are) and move the parameters there."""
         backend.use(name)
         for layer in self.layers.values():
             layer.params = {key: backend.asarray(a) for key, a in layer.params.items()}

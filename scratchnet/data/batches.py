@@ -25,6 +25,8 @@ class Batches:
     x is a buffer that is used again: it holds its values until the next batch is asked for. `prefetch` batches wait
     ready; `waited` is how many seconds the last epoch's consumer stood waiting for one. `empty(shape, dtype)` makes the
     buffers.
+
+    Raises ValueError for an unknown feature, a size or prefetch under 1, or a std that is not above 0.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ Padding = int | str | Pair | tuple[Pair, Pair]
 
 
 def pair(value: int | Pair, name: str, least: int = 1) -> Pair:
-    """A number stands for both of a pair."""
+    """A number stands for both of a pair. Raises ValueError for anything but whole numbers of at least `least`."""
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(isinstance(number, Integral) for number in both) or min(both) < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, or a pair of them, not {value!r}")
@@ -17,7 +17,7 @@ def pair(value: int | Pair, name: str, least: int = 1) -> Pair:
 
 
 def positive(value: int, name: str) -> int:
-    """`value`, if it is a whole number of at least 1."""
+    """`value`, if it is a whole number of at least 1; else raises ValueError."""
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
     return int(value)
@@ -30,14 +30,14 @@ def pad_same(length: int, kernel_size: int, stride: int) -> Pair:
 
 
 def pad_1d(padding: Padding, length: int, kernel_size: int, stride: int) -> Pair:
-    """(left, right): from a number (both sides), a pair (left, right), "valid" or "same"."""
+    """(left, right): from a number (both sides), a pair (left, right), "valid" or "same"; else raises ValueError."""
     if padding == "same":
         return pad_same(length, kernel_size, stride)
     return pair(0 if padding == "valid" else padding, "padding", least=0)  # type: ignore[arg-type]
 
 
 def pad_2d(padding: Padding, size: Pair, kernel_size: Pair, stride: Pair) -> tuple[Pair, Pair]:
-    """((top, bottom), (left, right)): from a number, a pair (height, width), two pairs, "valid" or "same"."""
+    """((top, bottom), (left, right)): from a number, a pair (height, width), two pairs, "valid" or "same"; else raises ValueError."""
     if padding == "same":
         return pad_same(size[0], kernel_size[0], stride[0]), pad_same(size[1], kernel_size[1], stride[1])
     if padding == "valid":
@@ -60,7 +60,7 @@ def check_padding(padding: Padding, dimensions: int) -> Padding:
 
 
 def check_pool_padding(padding: tuple[Pair, ...], kernel_size: tuple[int, ...]) -> None:
-    """A pool's window must never lie wholly in the padding (PyTorch's rule)."""
+    """Raise ValueError where a pool's window could lie wholly in the padding (PyTorch's rule)."""
     for sides, kernel in zip(padding, kernel_size, strict=True):
         if max(sides) > kernel // 2:
             raise ValueError(f"a max-pool's padding must be at most half its kernel size: {max(sides)} > {kernel} / 2")

@@ -17,7 +17,10 @@ Window = str | np.ndarray
 
 
 def get_window(window: Window, length: int) -> np.ndarray:
-    """The window's `length` values, float64: "hann" (periodic), "rectangular", any name of scipy's, or an array."""
+    """The window's `length` values, float64: "hann" (periodic), "rectangular", any name of scipy's, or an array.
+
+    Raises ValueError for an array of another length, or a name that SciPy does not know.
+    """
     if not isinstance(window, str):
         values = np.asarray(window, dtype=np.float64)
         if values.shape != (length,):
@@ -33,7 +36,10 @@ def get_window(window: Window, length: int) -> np.ndarray:
 
 
 def fft_window(window: Window, n_fft: int, win_length: int | None = None) -> np.ndarray:
-    """The window of `win_length` values (None: n_fft), zero-padded on both sides to n_fft."""
+    """The window of `win_length` values (None: n_fft), zero-padded on both sides to n_fft.
+
+    Raises ValueError for a win_length outside 1 … n_fft.
+    """
     win_length = n_fft if win_length is None else win_length
     if not 1 <= win_length <= n_fft:
         raise ValueError(f"win_length must lie between 1 and n_fft = {n_fft}, not {win_length}")

@@ -78,7 +78,8 @@ def _plain(value: Any) -> Any:
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
     """A safetensors file of `arrays`, and `metadata` as JSON: of the same arrays and metadata the same bytes.
 
-    The library shuffles the entries of a file's metadata, so that all are one entry.
+    The library shuffles the entries of a file's metadata, so that all are one entry. Raises OSError where it cannot be
+    written.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file

@@ -109,7 +109,10 @@ SCORES = (
 
 
 def gather(folds: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """Cross-validation: `figures` by test fold -> mean, sample deviation, values per fold, pooled confusions."""
+    """Cross-validation: `figures` by test fold -> mean, sample deviation, values per fold, pooled confusions.
+
+    Raises `InputError` where there is no fold.
+    """
     if not folds:
         raise InputError("no finished fold to gather")
     order = sorted(folds)
