@@ -84,7 +84,10 @@ def to_numpy(x: Any) -> np.ndarray:
 
 
 def threads(n: int | None = None) -> int:
-    """How many threads the CPU kernels use; with n, set it (None: all cores this process may use)."""
+    """How many threads the CPU kernels use: with n, so many from now on; else as set, or all cores of this process.
+
+    Raises ValueError for an n under 1.
+    """
     from scratchnet.kernels.cpu import parallel
 
     return parallel.threads(n)

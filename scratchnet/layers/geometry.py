@@ -37,7 +37,10 @@ def pad_1d(padding: Padding, length: int, kernel_size: int, stride: int) -> Pair
 
 
 def pad_2d(padding: Padding, size: Pair, kernel_size: Pair, stride: Pair) -> tuple[Pair, Pair]:
-    """((top, bottom), (left, right)): from a number, a pair (height, width), two pairs, "valid" or "same"; else raises ValueError."""
+    """((top, bottom), (left, right)): from a number, a pair (height, width), two pairs, "valid" or "same".
+
+    Raises ValueError for anything else.
+    """
     if padding == "same":
         return pad_same(size[0], kernel_size[0], stride[0]), pad_same(size[1], kernel_size[1], stride[1])
     if padding == "valid":
