@@ -22,7 +22,7 @@ def fold_batchnorm(network: Network, group: str = "deepfourier") -> Network:
         return network
     kept: list[tuple[str, Layer]] = []
     for name, layer in network.groups[group]:
-        if isinstance(layer, BatchNorm1D) and kept and isinstance(kept[-1][1], Conv1D | Conv2D | Dense):
+        if isinstance(layer, BatchNorm1D) and kept and type(kept[-1][1]) in (Conv1D, Conv2D, Dense):
             kept[-1] = kept[-1][0], _folded(kept[-1][1], layer)
         else:
             kept.append((name, layer))

@@ -63,7 +63,7 @@ class ConvBlock:
         return y
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self.layers[-1], dy, self._y_shape)
+        dy = check_gradient(self.layers[-1], dy, self._y_shape)
         dy = self._apart.backward(dy) if self._apart else dy
         dy = as_type(dy, self._conv.params["weight"].dtype)
         dx = self._back(dy[:, :, None] if self._1d else dy)
@@ -214,7 +214,7 @@ class DenseBlock:
         return self._y
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self.layers[-1], dy, self._y.shape)
+        dy = check_gradient(self.layers[-1], dy, self._y.shape)
         dense, weight = self._dense, self._dense.params["weight"]
         dense.grads.clear()  # large: where nobody else holds them, their memory is used again
         dx, dweight, dbias = kernels_of(dy).dense_block_backward(

@@ -22,17 +22,21 @@ def xavier_uniform(
 def uniform(
     shape: tuple[int, ...], bound: float, rng: np.random.Generator | None = None, dtype: str = "float32"
 ) -> np.ndarray:
-    """U(−bound, bound)."""
-    rng = np.random.default_rng(rng)
-    return rng.uniform(-bound, bound, shape).astype(dtype)
+    """U(−bound, bound). Raises ValueError for a dtype that no layer computes with."""
+    return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(_checked(dtype))
 
 
 def normal(
     shape: tuple[int, ...], std: float, rng: np.random.Generator | None = None, dtype: str = "float32"
 ) -> np.ndarray:
-    """N(0, std²)."""
-    rng = np.random.default_rng(rng)
-    return (rng.standard_normal(shape) * std).astype(dtype)
+    """N(0, std²). Raises ValueError for a dtype that no layer computes with."""
+    return (np.random.default_rng(rng).standard_normal(shape) * std).astype(_checked(dtype))
+
+
+def _checked(dtype: str) -> np.dtype:
+    if dtype not in ("float32", "float64", np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64, not {dtype}")
+    return np.dtype(dtype)
 
 
 def piczak2015(

@@ -26,6 +26,7 @@ class SoftmaxCrossEntropy:
         classes = prediction.shape[1]
         if isinstance(target, np.ndarray) and len(target) and not 0 <= target.min() <= target.max() < classes:
             raise ValueError(f"targets must be classes 0 … {classes - 1}")
+        prediction = as_float(prediction)
         loss, self.probabilities = kernels_of(prediction).softmax_cross_entropy_forward(prediction, target)
         self._target = target
         return loss

@@ -11,8 +11,7 @@ import numpy as np
 
 from scratchnet import backend
 from scratchnet.fusion import fuse
-from scratchnet.layers import Dropout
-from scratchnet.layers.layer import Array, Layer
+from scratchnet.layers.layer import Array, Layer, as_float
 
 Group = tuple[str, Sequence[tuple[str, Layer]]]
 
@@ -23,8 +22,8 @@ class Network:
     A parameter is named group.layer.parameter, as in `deepfourier.conv1.weight`. `spec` is what `nets.build` needs to
     make the same network again. With `fused` (the default) the backend runs convolution, ReLU and max-pool in one pass;
     the numbers are those of the plain layers. `groups` and `layers` cannot be changed: for other layers make
-    another network. Raises ValueError for two groups, or two layers of a group, of one name, and for a layer that
-    stands in two places: what it remembers for backward would be the other's.
+    another network. Raises ValueError for two groups, or two layers of a group, of one name, for what is no `Layer`,
+    and for a layer that stands in two places: what it remembers for backward would be the other's.
     """
 
     def __init__(self, groups: Sequence[Group], spec: dict[str, Any] | None = None, fused: bool = True) -> None:
@@ -35,6 +34,10 @@ class Network:
         for name, count in Counter([name for name, _ in (*groups, *placed)]).items():
             if count > 1:
                 raise ValueError(f"{count} groups or layers are called {name!r}: give each a name of its own")
+        for name, layer in placed:
+            if not isinstance(layer, Layer):
+                kind = type(layer).__name__
+                raise ValueError(f"{name} is a {kind}: a network's layers derive from scratchnet.layers.Layer")
         if len({id(layer) for _, layer in placed}) < len(placed):
             raise ValueError("a layer stands in two places: make one for each")
         self.fused = fused
@@ -78,7 +81,7 @@ class Network:
 
     @property
     def dtype(self) -> np.dtype:
-        """The parameters' dtype."""
+        """The parameters' dtype; float32 where there is none."""
         every = (a.dtype for layer in self.layers.values() for a in layer.params.values())
         return next(every, np.dtype(np.float32))
 
@@ -146,10 +149,13 @@ class Network:
             params[name][...] = backend.xp(params[name]).asarray(a)
 
     def reseed(self, seed: int, step: int) -> None:
-        """Make the coming dropout masks a pure function of (seed, step), so that a resumed run draws the same ones."""
-        dropouts = [layer for layer in self.layers.values() if isinstance(layer, Dropout)]
-        for i, layer in enumerate(dropouts):
-            layer.reseed((seed * len(dropouts) + i) % 2**63, step)
+        """Make the coming dropout masks a pure function of (seed, step), so that a resumed run draws the same ones.
+
+        So for any layer with a `reseed(seed, step)`.
+        """
+        drawing = [layer for layer in self.layers.values() if hasattr(layer, "reseed")]
+        for i, layer in enumerate(drawing):
+            layer.reseed((seed * len(drawing) + i) % 2**63, step)
 
     def to(self, name: str) -> Network:
         """Choose the backend (see `backend.use`, whose errors these are) and move the parameters there."""
@@ -162,7 +168,7 @@ class Network:
 
     def _run(self, groups: list[str], x: Array, training: bool) -> Array:
         if x.dtype != self.dtype:
-            x = x.astype(self.dtype)
+            x = x.astype(self.dtype) if self.params else as_float(x)
         if len(x) == 0:
             raise ValueError("a batch of no samples: give the network one at least")
         steps = [step for group in groups for step in self._steps[group]]

@@ -11,20 +11,24 @@ from scratchnet.layers.layer import Array
 class Optimizer:
     """Base: `step(params, grads)` changes, in place, those params that have a gradient.
 
-    Raises `ValueError` for a negative `lr`, for a parameter that is not of float32 or float64, and where a gradient, or
-    what was kept for it and loaded, is not of its parameter's shape; `KeyError` where a gradient has no parameter of
+    Raises `ValueError` for a negative setting, for a parameter that is not of float32 or float64, and where a gradient,
+    or what was kept for it and loaded, is not of its parameter's shape; `KeyError` where a gradient has no parameter of
     its name. No parameter has moved then.
     """
 
     slots: tuple[str, ...] = ()  # the arrays kept for each parameter
 
     def __init__(self, lr: float, weight_decay: float = 0.0) -> None:
-        if not lr >= 0:
-            raise ValueError(f"lr must not be negative, not {lr}")
+        _check_not_negative(lr=lr, weight_decay=weight_decay)
         self.lr = lr
         self.weight_decay = weight_decay
-        self.steps = 0
+        self._counts: dict[str, int] = {}  # how many steps each parameter has made: one that was frozen, fewer
         self._state: dict[str, dict[str, Array]] = {slot: {} for slot in self.slots}
+
+    @property
+    def steps(self) -> int:
+        """How many steps were made."""
+        return max(self._counts.values(), default=0)
 
     def step(self, params: dict[str, Array], grads: dict[str, Array]) -> None:
         """One step, in place."""
@@ -40,30 +44,33 @@ class Optimizer:
             for name, param in moved.items():
                 if arrays[name].shape != param.shape:
                     raise ValueError(f"{name} has shape {tuple(param.shape)}, its {kind} {tuple(arrays[name].shape)}")
-        self.steps += 1
+        for name in moved:
+            self._counts[name] = self._counts.get(name, 0) + 1
         if moved:
-            state_lists = ([state[name] for name in moved] for state in self._state.values())
-            self._update(list(moved.values()), list(grads.values()), *state_lists)
+            lists = ([arrays[name] for name in moved] for arrays in (params, grads, *self._state.values()))
+            self._update(list(moved), *lists)
 
-    def _update(self, params: list[Array], grads: list[Array], *state: list[Array]) -> None:
-        """Change `params` and, for each of `slots`, the arrays kept for them: all at once."""
+    def _update(self, names: list[str], *lists: list[Array]) -> None:
+        """Change parameters and what is kept for them, all at once; `lists`: parameters, gradients, each of `slots`."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that a later `load_state_dict` needs to go on, as host arrays of its own."""
         kept = {f"{slot}.{name}": a for slot in self.slots for name, a in self._state[slot].items()}
-        return {"steps": np.array(self.steps), **{name: backend.to_numpy(a).copy() for name, a in kept.items()}}
+        fewer = {f"steps.{name}": np.array(count) for name, count in self._counts.items() if count < self.steps}
+        arrays = {name: backend.to_numpy(a).copy() for name, a in kept.items()}
+        return {"steps": np.array(self.steps), **fewer, **arrays}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Go on from what `state_dict` gave. Raises `ValueError` for that of another kind of optimizer."""
-        if strange := [k for k in state if k != "steps" and k.partition(".")[0] not in self.slots]:
+        if strange := [k for k in state if k.partition(".")[0] not in ("steps", *self.slots)]:
             raise ValueError(f"{type(self).__name__} keeps no {strange[0]}: this is the state of another optimizer")
-        self.steps = int(state["steps"])
         for slot in self.slots:
             prefix = f"{slot}."
             self._state[slot] = {
                 k.removeprefix(prefix): backend.asarray(a.copy()) for k, a in state.items() if k.startswith(prefix)
             }
+            self._counts = {name: int(state.get(f"steps.{name}", state["steps"])) for name in self._state[slot]}
 
 
 class NesterovSGD(Optimizer):
@@ -76,17 +83,18 @@ class NesterovSGD(Optimizer):
 
     def __init__(self, lr: float, momentum: float = 0.9, weight_decay: float = 0.0) -> None:
         super().__init__(lr, weight_decay)
+        _check_not_negative(momentum=momentum)
         self.momentum = momentum
 
-    def _update(self, params: list[Array], grads: list[Array], *state: list[Array]) -> None:
-        backend.kernels_of(params[0]).nesterov_steps(params, grads, *state, self.lr, self.momentum, self.weight_decay)
+    def _update(self, names: list[str], *lists: list[Array]) -> None:
+        backend.kernels_of(lists[0][0]).nesterov_steps(*lists, self.lr, self.momentum, self.weight_decay)
 
 
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, algorithm 1): what spectrogram forcing uses (§2.3.2), lr 3e-4 there.
 
     g = grad + weight_decay · param;   m ← β₁ m + (1 − β₁) g;   v ← β₂ v + (1 − β₂) g²;
-    param ← param − lr · m̂ / (√v̂ + eps),   m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ)
+    param ← param − lr · m̂ / (√v̂ + eps),   m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ);   t counts a parameter's own steps
     """
 
     slots = ("m", "v")
@@ -100,9 +108,19 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(lr, weight_decay)
+        _check_not_negative(beta1=beta1, beta2=beta2, eps=eps)
+        if max(beta1, beta2) >= 1:
+            raise ValueError(f"beta1 and beta2 must be below 1, not {beta1} and {beta2}")
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
 
-    def _update(self, params: list[Array], grads: list[Array], *state: list[Array]) -> None:
-        backend.kernels_of(params[0]).adam_steps(
-            params, grads, *state, self.steps, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay
-        )
+    def _update(self, names: list[str], *lists: list[Array]) -> None:
+        constants = self.lr, self.beta1, self.beta2, self.eps, self.weight_decay
+        for count in dict.fromkeys(self._counts[name] for name in names):  # one, but where some were frozen
+            chosen = [[a for name, a in zip(names, arrays) if self._counts[name] == count] for arrays in lists]
+            backend.kernels_of(chosen[0][0]).adam_steps(*chosen, count, *constants)
+
+
+def _check_not_negative(**settings: float) -> None:
+    for name, value in settings.items():
+        if not value >= 0:
+            raise ValueError(f"{name} must not be negative, not {value}")

@@ -69,3 +69,17 @@ def test_nothing_to_fold():
     net = nets.mstnet(3, rng=np.random.default_rng(0))
     assert fold_batchnorm(net) is net
     assert fold_batchnorm(nets.piczaknet(3)).spec["name"] == "piczaknet"
+
+
+def test_a_subclass_keeps_its_own_forward(backend):
+    class Cubed(Dense):
+        def forward(self, x, training=False):
+            return super().forward(x, training) ** 3
+
+    rng = np.random.default_rng(0)
+    net = Network(
+        [("deepfourier", [("dense", Cubed(4, 3, dtype="float64", rng=rng)), ("norm", BatchNorm1D(3, dtype="float64"))])]
+    )
+    net = shaken(net).to(backend)
+    x = backends.asarray(rng.normal(size=(5, 4)))
+    assert_within(fold_batchnorm(net).forward(x), backends.to_numpy(net.forward(x)), 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scratchnet.gradcheck import gradcheck, suite
-from scratchnet.layers import BatchNorm1D, Dense, Dropout, ReLU
+from scratchnet.layers import BatchNorm1D, Dense, Dropout, Layer, ReLU, Tanh
 from scratchnet.network import Network
 
 X = np.random.default_rng(0).standard_normal((3, 4))
@@ -303,3 +303,155 @@ def test_a_parameter_that_is_a_list_is_no_array():
     layer.params["gain"] = [2.0]
     with pytest.raises(ValueError, match="parameter gain is no array"):
         gradcheck(layer, X)
+
+
+class Leaky(Layer):
+    """A ReLU that lets a tenth through, with a kink at `kink`."""
+
+    kink = 0.0
+
+    def forward(self, x, training=False):
+        self.x = x
+        return np.where(x > self.kink, x, 0.1 * x + 0.9 * self.kink)
+
+    def backward(self, dy):
+        return np.where(self.x > self.kink, dy, 0.1 * dy)
+
+
+class LeakyWithoutASample(Leaky):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        dx[2] *= -1
+        return dx
+
+
+ZEROS = {"one zero": 1e-5, "zeros": 0.05}
+
+
+@pytest.mark.parametrize("share", ZEROS.values(), ids=ZEROS)
+@pytest.mark.parametrize("seed", range(4))
+def test_zeros_in_a_big_array_hide_no_wrong_sample(share, seed):
+    """A direction across all of it crosses their kink: one without them is taken."""
+    x = np.random.default_rng(0).normal(size=(100, 400))
+    x[np.random.default_rng(1).random(x.shape) < share] = 0
+    x[5, 7] = 0
+    result = gradcheck(Leaky(), x, seed=seed)
+    assert result and "a direction without its zeros" in str(result)
+    assert not gradcheck(LeakyWithoutASample(), x, seed=seed)
+
+
+@pytest.mark.parametrize(
+    "at_the_kink, said", [(1, "and 15 of 16 parts of a direction"), (12000, "; no direction: the others")]
+)
+def test_a_kink_elsewhere_is_seen_past_in_parts(monkeypatch, at_the_kink, said):
+    monkeypatch.setattr(Leaky, "kink", 0.25)
+    x = np.random.default_rng(0).normal(size=(100, 400))
+    x.flat[np.random.default_rng(1).choice(x.size, at_the_kink, replace=False)] = 0.25
+    result = gradcheck(Leaky(), x)
+    assert result and said in str(result)
+    if at_the_kink == 1:
+        assert not gradcheck(LeakyWithoutASample(), x)
+
+
+@pytest.mark.parametrize("size", [1e-2, 1e-4, 1e-6, 1e-9, 0.0])
+@pytest.mark.parametrize("factor, right", [(1.0, True), (1 + 1e-4, False)])
+def test_parameters_may_be_small(size, factor, right):
+    """As a bias after its first steps: steps relative to such numbers would drown in rounding."""
+
+    class Shifted(Dense):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            self.grads["bias"] = factor * self.grads["bias"]
+            return dx
+
+    layer = Shifted(4, 3, dtype="float64", rng=np.random.default_rng(0))
+    layer.params["bias"][...] = size * np.array([1.0, -0.5, 0.7])
+    assert gradcheck(layer, X).ok is right
+
+
+@pytest.mark.parametrize("layers", [[ReLU(), Tanh()], (Tanh(),), 3])
+def test_a_layer_may_call_anything_its_layers(layers):
+    class Chain(Layer):
+        def __init__(self):
+            super().__init__()
+            self.layers = layers
+            self.chain = layers if isinstance(layers, (list, tuple)) else [Tanh()] * 1
+
+        def forward(self, x, training=False):
+            for layer in self.chain:
+                x = layer.forward(x)
+            return x
+
+        def backward(self, dy):
+            for layer in reversed(self.chain):
+                dy = layer.backward(dy)
+            return dy
+
+    assert gradcheck(Chain(), X)
+
+
+def test_a_network_needs_no_parameters():
+    assert gradcheck(Network([("all", [("tanh", Tanh())])]), X)
+
+
+def test_a_network_reseeds_any_layer_that_can_be():
+    class Noise(Layer):
+        def reseed(self, seed, step):
+            self.rng = np.random.default_rng((seed, step))
+
+        def forward(self, x, training=False):
+            self.noise = self.rng.random(x.shape)
+            return x * self.noise
+
+        def backward(self, dy):
+            return dy * self.noise
+
+    dense = Dense(4, 3, dtype="float64", rng=np.random.default_rng(0))
+    assert gradcheck(Network([("all", [("noise", Noise()), ("dense", dense)])]), X)
+
+
+def test_a_forward_that_writes_into_its_input_is_named():
+    class Doubles(Layer):
+        def forward(self, x, training=False):
+            x *= 2
+            return x
+
+        def backward(self, dy):
+            return 2 * dy
+
+    result = gradcheck(Doubles(), X)
+    assert result and "forward writes into it" in str(result)
+    assert "writes" not in str(gradcheck(Tanh(), X))
+    assert not gradcheck(Network([("all", [("tanh", Tanh()), ("doubles", Doubles())])]), X)
+
+
+def test_an_error_in_forward_leaves_the_parameters_as_they_were():
+    class Fails(Dense):
+        calls = 0
+
+        def forward(self, x, training=False):
+            self.calls += 1
+            if self.calls == 40:
+                raise ZeroDivisionError
+            return super().forward(x, training)
+
+    layer = Fails(4, 3, dtype="float64", rng=np.random.default_rng(0))
+    before = {name: value.copy() for name, value in layer.params.items()}
+    with pytest.raises(ZeroDivisionError):
+        gradcheck(layer, X[:1])
+    assert all(np.array_equal(layer.params[name], value) for name, value in before.items())
+
+
+def test_parameters_that_the_first_forward_makes_are_checked():
+    class Lazy(Layer):
+        def forward(self, x, training=False):
+            self.params.setdefault("w", np.ones(x.shape[1]))
+            self.x = x
+            return x * self.params["w"]
+
+        def backward(self, dy):
+            self.grads["w"] = (dy * self.x).sum(axis=0)
+            return dy * self.params["w"]
+
+    result = gradcheck(Lazy(), X)
+    assert result and [report.name for report in result.arrays] == ["input", "w"]

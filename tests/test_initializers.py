@@ -43,3 +43,9 @@ def test_piczaks_start():
         weight, bias = piczak2015(name, (200, 240), rng)
         assert abs(weight.std() - 0.01) < 6 * 0.01 / np.sqrt(2 * weight.size) and np.abs(weight).max() > 0.03
         assert not bias.any() and bias.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int32", np.int64])
+def test_types_that_no_layer_computes_with_are_refused(dtype):
+    with pytest.raises(ValueError, match="^dtype must be float32 or float64, not "):
+        xavier_uniform((3, 4), dtype=dtype)

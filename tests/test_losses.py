@@ -125,3 +125,11 @@ def test_square_errors_of_whole_numbers_have_a_gradient(backend):
     loss = MeanSquaredError()
     assert loss.forward(backends.asarray(np.array([1, 2])), backends.asarray(np.array([2, 4]))) == 2.5
     assert backends.to_numpy(loss.backward()).tolist() == [-1, -2]
+
+
+@pytest.mark.parametrize(
+    "dtype, logits", [("uint8", [[200, 100]]), ("int8", [[100, -100]]), ("float16", [[6e4, -6e4]])]
+)
+def test_logits_of_small_types_do_not_overflow(backend, dtype, logits):
+    value, _ = both(SoftmaxCrossEntropy(), np.array(logits, dtype), np.array([1]))
+    assert value == pytest.approx(float(np.ptp(np.array(logits, dtype).astype("float64"))), rel=1e-6)

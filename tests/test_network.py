@@ -315,3 +315,17 @@ def test_a_layer_frozen_by_hand_shows_no_old_gradient(fused):
         network.forward(X)
         network.backward(DY)
         assert not [key for key in network.grads if key.startswith(name)] and network.grads
+
+
+def test_layers_derive_from_layer():
+    class Cube:
+        def forward(self, x, training=False):
+            return x**3
+
+        def backward(self, dy):
+            return dy
+
+    with pytest.raises(
+        ValueError, match="^all.cube is a Cube: a network's layers derive from scratchnet.layers.Layer$"
+    ):
+        Network([("all", [("cube", Cube())])])

@@ -161,3 +161,39 @@ def test_wrong_settings_are_refused():
         NesterovSGD(-1)
     with pytest.raises(KeyError):
         NesterovSGD(1.0).step({}, {"w": np.ones(1)})
+
+
+def test_a_parameter_that_was_frozen_begins_with_its_own_first_step(backend):
+    """Adam's factors for the first steps are those of a parameter's own, as PyTorch's; the state says how many."""
+    params = {name: backends.asarray(np.zeros(3)) for name in "ab"}
+    grads = {name: backends.asarray(np.array([1.0, -2.0, 3.0])) for name in "ab"}
+    optimizer = Adam(0.01)
+    for _ in range(50):
+        optimizer.step(params, {"a": grads["a"]})
+    again = Adam(0.01)
+    optimizer.step(params, grads)
+    first = backends.to_numpy(params["b"]).copy()
+    np.testing.assert_allclose(first, [-0.01, 0.01, -0.01], rtol=1e-6)  # lr · sign: m̂ = g, √v̂ = |g|
+    again.load_state_dict(optimizer.state_dict())
+    assert again.steps == optimizer.steps == 51
+    copies = {name: backends.asarray(backends.to_numpy(value).copy()) for name, value in params.items()}
+    optimizer.step(params, grads)
+    again.step(copies, grads)
+    for name in "ab":
+        assert np.array_equal(backends.to_numpy(copies[name]), backends.to_numpy(params[name]))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: NesterovSGD(0.1, momentum=-1),
+        lambda: NesterovSGD(0.1, weight_decay=-1),
+        lambda: Adam(beta1=1),
+        lambda: Adam(beta2=-0.1),
+        lambda: Adam(eps=-1),
+        lambda: Adam(float("nan")),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(make):
+    with pytest.raises(ValueError, match="must"):
+        make()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,8 @@ from scratchnet import backend
 from scratchnet.gradcheck.differences import Slope, best_slope
 from scratchnet.gradcheck.report import ArrayReport, GradcheckResult
 from scratchnet.layers import Dropout
+
+PARTS = 16  # of an array
 
 
 def gradcheck(
@@ -91,6 +93,8 @@ def _check(subject: _Subject, samples: int, tolerance: float, rng: np.random.Gen
             )
         elif gradient.size:
             _check_array(report, subject, array, gradient, y, r, samples, rng)
+            if name == "input" and subject.works_in_place:
+                report.note = "forward writes into it: in a network, the layer before may need what stood there"
     for name in gradients.keys() - subject.arrays.keys():
         complaint = "backward gives a gradient of it, and there is no such parameter"
         result.arrays.append(ArrayReport(name, tuple(gradients[name].shape), tolerance, complaint=complaint))
@@ -101,7 +105,7 @@ def _check(subject: _Subject, samples: int, tolerance: float, rng: np.random.Gen
 def _put_back(layer: Any) -> Iterator[None]:
     """What passes in training move without a gradient, as it was."""
     buffers = [(array, array.copy()) for array in getattr(layer, "buffers", {}).values()]
-    parts = (layer, *getattr(layer, "layers", {}).values())
+    parts = (layer, *(_parts(layer) or {}).values())
     drawn = [(part, part.seed, part.offset) for part in parts if isinstance(part, Dropout)]
     try:
         yield
@@ -122,7 +126,10 @@ def _check_array(
     samples: int,
     rng: np.random.Generator,
 ) -> None:
-    """Coordinates first, then one direction across the whole array, which sees those that were not sampled too."""
+    """Coordinates first, then one direction across the whole array, which sees those that were not sampled too.
+
+    Where it crosses a kink: one without the array's zeros (many a layer's kink), or one in each of some parts of it.
+    """
     rms = float(np.sqrt(np.mean(backend.to_numpy(array) ** 2)))
 
     def compare(index: tuple[int, ...] | None, analytic: float, f: Callable[[float], np.ndarray], unit: float) -> bool:
@@ -146,17 +153,28 @@ def _check_array(
         value = float(array[index])
         told = compare(index, float(gradient[index]), subject.mover(array, index, value), max(abs(value), rms))
         report.left_out += not told
-        array[index] = value
     if 2 * report.checked < wanted:
         report.complaint = (
             f"only {report.checked} of {report.checked + report.left_out} coordinates have a derivative to compare "
             "with: the others lie beside kinks (ReLU at 0, ties in a max-pool) or drown in rounding; use another input"
         )
         return
-    direction, home = rng.standard_normal(gradient.shape), array.copy()
-    moved = subject.mover(array, ..., home, backend.asarray(direction))
-    compare(None, float((direction * gradient).sum()), moved, rms)
-    array[...] = home
+    home = array.copy()
+
+    def along(mask: np.ndarray | float) -> bool:
+        direction = rng.standard_normal(gradient.shape) * mask
+        return compare(None, float((direction * gradient).sum()), subject.mover(array, ..., home, direction), rms)
+
+    if along(1.0):
+        report.direction = "a direction"
+    elif subject.parts is None:  # quick, and not as full of kinks as a network
+        somewhere = backend.to_numpy(home) != 0
+        if not somewhere.all() and along(somewhere):
+            report.direction = "a direction without its zeros"
+            return
+        part = rng.integers(0, PARTS, gradient.shape)
+        known = sum(along((part == k) & somewhere) for k in range(PARTS))
+        report.direction = f"{known} of {PARTS} parts of a direction" if known else ""
 
 
 def _coordinates(gradient: np.ndarray, wanted: int, rng: np.random.Generator) -> list[int]:
@@ -174,14 +192,26 @@ def _coordinates(gradient: np.ndarray, wanted: int, rng: np.random.Generator) ->
     return list(dict.fromkeys(int(i) for i in picked))
 
 
+def _parts(layer: Any) -> Mapping[str, Any] | None:
+    """A network's layers by name; None for anything else, whatever it calls its `layers`."""
+    layers = getattr(layer, "layers", None)
+    return layers if isinstance(layers, Mapping) else None
+
+
 class _Subject:
     """A layer, loss or network in float64 and the arrays whose gradients it returns, each movable in place."""
 
     def __init__(self, layer: Any, x: Any, target: Any, training: bool) -> None:
         self.target, self.training = backend.asarray(target) if hasattr(target, "dtype") else target, training
         self.layer = _ready(layer)
+        self.parts = _parts(self.layer)
         self.x = _double(x)
-        self.arrays = {"input": self.x, **getattr(self.layer, "params", {})}
+        self.works_in_place = False
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """The input and all parameters, by name."""
+        return {"input": self.x, **getattr(self.layer, "params", {})}
 
     def forward(self) -> np.ndarray:
         """The output, copied: it may share memory with the input."""
@@ -192,13 +222,14 @@ class _Subject:
             if hasattr(self.layer, "reseed"):
                 self.layer.reseed(0, 0)
             y = self.layer.forward(x, training=self.training)
+        self.works_in_place |= not bool((x == self.x).all())
         return np.array(backend.to_numpy(y))
 
     def owes(self, name: str) -> bool:
         """Whether backward must give the gradient of this array."""
         if name == "input":
             return getattr(self.layer, "need_dx", True)
-        owner = getattr(self.layer, "layers", {}).get(name.rpartition(".")[0], self.layer)
+        owner = (self.parts or {}).get(name.rpartition(".")[0], self.layer)
         return not getattr(owner, "frozen", False)
 
     def gradients(self, r: np.ndarray, tolerance: float) -> tuple[dict[str, np.ndarray], set[str]]:
@@ -226,7 +257,7 @@ class _Subject:
         The gradients are copies: a layer may reuse its buffers in the next pass.
         """
         held = []
-        for part in getattr(self.layer, "layers", {"": self.layer}).values():
+        for part in (self.parts or {"": self.layer}).values():
             grads = getattr(part, "grads", {})
             for name, array in list(grads.items()):
                 before = copy.copy(array)
@@ -265,9 +296,14 @@ class _Subject:
     def mover(self, array: Any, index: Any, home: Any, direction: Any = 1.0) -> Callable[[float], np.ndarray]:
         """t ↦ the output after moving array[index] from home by t·direction."""
 
+        direction = backend.asarray(direction) if np.ndim(direction) else direction
+
         def moved(t: float) -> np.ndarray:
             array[index] = home + t * direction
-            return self.forward()
+            try:
+                return self.forward()
+            finally:
+                array[index] = home
 
         return moved
 

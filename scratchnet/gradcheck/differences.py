@@ -14,10 +14,10 @@ import numpy as np
 # about width² to curvature and eps/width to rounding: 1e-4 suits smooth functions (1e-8, and 1e-16 once extrapolated;
 # rounding 2e-12), the narrow ones step between the kinks of a network, where rounding (2e-9) is still harmless.
 WIDTHS = (1e-4, 1e-5, 1e-6, 1e-7)
-WIDER = (
-    1e-2,
-    1.0,
-)  # tried last for an array of zeros, as a new bias is: it does not tell how large its numbers will be
+WIDER = 1e-2, 1.0
+# An array of zeros, as a new bias is, or of numbers as small as after its first steps, does not tell how large they
+# will be: widths that are not relative, the wider ones last, are tried there too.
+SMALL = 1e-3
 
 
 class Slope(NamedTuple):
@@ -59,11 +59,14 @@ def best_slope(
 ) -> Slope:
     """The slope at the first of the `WIDTHS` (times `unit`) at which it is known well `enough`, else the best known.
 
-    `unit` 0 stands for an array of zeros.
+    `unit` is the size of the numbers that are moved.
     """
+    widths = [width * unit for width in WIDTHS if unit]
+    if unit < SMALL:
+        widths += [width for width in WIDTHS + WIDER if width > WIDTHS[0] * unit]
     tried = []
-    for width in WIDTHS if unit else WIDTHS + WIDER:
-        tried.append(slope(f, y, r, width * (unit or 1.0)))
+    for width in widths:
+        tried.append(slope(f, y, r, width))
         if enough(tried[-1]):
             return tried[-1]
     return min(tried, key=lambda found: found.error)

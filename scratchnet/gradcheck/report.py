@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from scratchnet.gradcheck.differences import Slope
@@ -27,7 +28,8 @@ class ArrayReport:
     checked: int = 0
     wrong: int = 0
     left_out: int = 0  # coordinates whose slope the forward pass does not tell: beside a kink, or lost in rounding
-    direction: bool = False  # was the slope along a random direction across the whole array compared too?
+    direction: str = ""  # the random directions whose slopes were compared too, which see what was not sampled
+    note: str = ""  # what is right, and yet to be known
     worst: Worst | None = None
     complaint: str = ""  # what is wrong with the gradient as a whole, if anything
 
@@ -35,9 +37,7 @@ class ArrayReport:
         """Compare one coordinate (None: the random direction)."""
         size = max(found.scale, abs(found.value), abs(analytic))
         error = abs(analytic - found.value) / size if size > 0 else 0.0
-        if index is None:
-            self.direction = True
-        else:
+        if index is not None:
             self.checked += 1
             self.wrong += error > self.tolerance
         if self.worst is None or error > self.worst.error:
@@ -56,10 +56,13 @@ class ArrayReport:
             return f"{name}: {self.complaint}"
         left_out = f", {self.left_out} beside kinks or lost in rounding left out" if self.left_out else ""
         counts = f"{self.checked} checked{left_out}"
-        direction = " and a direction" if self.direction else ""
+        direction = f" and {self.direction}" if self.direction else "; no direction: the others are unseen"
+        if self.checked == math.prod(self.shape) and not self.direction:
+            direction = ""
         worst = self.worst
         if worst is None or worst.error <= self.tolerance:
-            return f"{name}: ok, worst relative error {self.error:.1e} ({counts}{direction})"
+            note = f"; {self.note}" if self.note else ""
+            return f"{name}: ok, worst relative error {self.error:.1e} ({counts}{direction}){note}"
         where = "along a random direction" if worst.index is None else f"at {list(worst.index)}"
         ratio = f", ratio {worst.analytic / worst.numeric:.6g}" if worst.numeric else ""
         return (

@@ -64,7 +64,7 @@ class BatchNorm1D(Layer):
 
     def backward(self, dy: Array) -> Array:
         x, mean, var = self._saved
-        check_gradient(self, dy, x.shape)
+        dy = check_gradient(self, dy, x.shape)
         weight = self.params["weight"]
         dx, dweight, dbias = kernels_of(dy).batchnorm_backward(
             as_type(dy, weight.dtype), x, weight, mean, var, self.eps,

@@ -56,7 +56,7 @@ class Conv2D(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self, dy, self._y_shape)
+        dy = check_gradient(self, dy, self._y_shape)
         x, weight, kernels = self._x, self.params["weight"], kernels_of(dy)
         dy = as_type(dy, weight.dtype)
         if not self.frozen:

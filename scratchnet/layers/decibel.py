@@ -12,13 +12,16 @@ class Decibel(Layer):
     """y = multiplier · log₁₀(max(x / ref, amin)), then at most `top_db` under the sample's greatest value.
 
     x of any shape (N, …). multiplier: 10 for powers (eq. 2), 20 for magnitudes; ref: what is 0 dB. Below amin, and
-    under the floor, the gradient is 0 but for the floor itself, which follows the greatest value.
+    under the floor, the gradient is 0 but for the floor itself, which follows the greatest value. Raises ValueError
+    unless amin and ref are positive, and top_db, if any, not negative.
     """
 
     def __init__(
         self, multiplier: float = 10.0, amin: float = 1e-10, top_db: float | None = None, ref: float = 1.0
     ) -> None:
         super().__init__()
+        if not (amin > 0 and ref > 0 and (top_db is None or top_db >= 0)):
+            raise ValueError(f"amin {amin} and ref {ref} must be positive, top_db {top_db} not negative")
         self.multiplier, self.amin, self.top_db, self.ref = multiplier, amin, top_db, ref
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -35,7 +38,7 @@ class Decibel(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self, dy, self._x.shape)
+        dy = check_gradient(self, dy, self._x.shape)
         np, x = xp(dy), self._x
         if self.top_db is not None:
             rows = dy.reshape(len(dy), -1)

@@ -42,7 +42,7 @@ class Dense(Layer):
         return kernels_of(x).dense_forward(self._x, self.params["weight"], self.params.get("bias"))
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self, dy, (len(self._x), self.out_features))
+        dy = check_gradient(self, dy, (len(self._x), self.out_features))
         weight, kernels = self.params["weight"], kernels_of(dy)
         dy = as_type(dy, weight.dtype)
         if not self.frozen:

@@ -44,7 +44,7 @@ class Dropout(Layer):
         return kernels_of(x).dropout_forward(x, *mask) if self._active else x
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self, dy, self._shape)
+        dy = check_gradient(self, dy, self._shape)
         return kernels_of(dy).dropout_forward(dy, self.p, self.seed, self.offset) if self._active else dy
 
     def extra_repr(self) -> str:

@@ -14,5 +14,5 @@ class Flatten(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self, dy, self._y_shape)
+        dy = check_gradient(self, dy, self._y_shape)
         return dy.reshape(self._shape)

@@ -19,5 +19,5 @@ class GlobalAveragePool2D(Layer):
         return kernels_of(x).global_avgpool2d_forward(x)
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self, dy, self._shape[:2])
+        dy = check_gradient(self, dy, self._shape[:2])
         return kernels_of(dy).global_avgpool2d_backward(dy, self._shape[2:])

@@ -18,5 +18,5 @@ class Image(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self, dy, self._y_shape)
+        dy = check_gradient(self, dy, self._y_shape)
         return dy[:, 0]

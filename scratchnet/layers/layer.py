@@ -10,7 +10,8 @@ Array = Any  # numpy.ndarray, or cupy.ndarray on a GPU
 class Layer:
     """Base of all layers.
 
-    `y = forward(x)` remembers what `dx = backward(dy)` needs; `params` and `grads` are dictionaries name → array; so is
+    `y = forward(x)` remembers what `dx = backward(dy)` needs, x and y themselves in some layers: they must stay as they
+    are until then, and a layer serves one thread at a time. `params` and `grads` are dictionaries name → array; so is
     `buffers`: what belongs to the layer's state too, but no gradient moves (running statistics).
     `frozen` layers compute no parameter gradients; with `need_dx` False, `backward` computes no input gradient
     and returns None (nothing asks for the gradient of the data).
@@ -53,7 +54,8 @@ def check_shape(layer: Layer, x: Array, ndim: int, channels: int | None = None, 
         raise ValueError(f"{layer!r} takes x of shape {shape}, not {tuple(x.shape)}")
 
 
-def check_gradient(layer: Layer, dy: Array, shape: tuple[int, ...]) -> None:
-    """Raise a ValueError where dy is not of `shape`, that of the y which `layer` gave: a kernel would read past it."""
+def check_gradient(layer: Layer, dy: Array, shape: tuple[int, ...]) -> Array:
+    """dy `as_float`. Raises ValueError where it is not of `shape`, that of `layer`'s y: a kernel would read past it."""
     if dy.shape != shape:
         raise ValueError(f"{layer!r} takes dy of shape {tuple(shape)}, not {tuple(dy.shape)}")
+    return as_float(dy)

@@ -39,7 +39,7 @@ class MaxPool1D(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self, dy, self._argmax.shape)
+        dy = check_gradient(self, dy, self._argmax.shape)
         return kernels_of(dy).maxpool1d_backward(dy, self._argmax, self._length)
 
     def extra_repr(self) -> str:

@@ -45,7 +45,7 @@ class MaxPool2D(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self, dy, self._argmax.shape)
+        dy = check_gradient(self, dy, self._argmax.shape)
         return kernels_of(dy).maxpool2d_backward(dy, self._argmax, self._size)
 
     def extra_repr(self) -> str:

@@ -29,7 +29,7 @@ class Modulus(Layer):
         return self._y
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self, dy, self._y.shape)
+        dy = check_gradient(self, dy, self._y.shape)
         np = xp(dy)
         if self.power == 2:
             scale = 2 * dy

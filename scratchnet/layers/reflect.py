@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from scratchnet.backend import xp
+from scratchnet.layers.geometry import pair
 from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
 
 
 class ReflectPad1D(Layer):
     """x (N, C, T) → y (N, C, left + T + right): the samples next to an end, mirrored at it (the end itself once).
 
-    Raises ValueError for an x of another shape or no longer than the padding.
+    Raises ValueError for a padding that is no whole number of at least 0, and for an x of another shape or no longer
+    than the padding.
     """
 
     def __init__(self, left: int, right: int = 0) -> None:
         super().__init__()
-        self.left, self.right = left, right
+        self.left, self.right = pair((left, right), "padding", least=0)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         check_shape(self, x, 3, shape="(N, C, T)")
@@ -25,7 +27,7 @@ class ReflectPad1D(Layer):
 
     def backward(self, dy: Array) -> Array:
         left, right, (*others, length) = self.left, self.right, self._shape
-        check_gradient(self, dy, (*others, left + length + right))
+        dy = check_gradient(self, dy, (*others, left + length + right))
         dx = dy[:, :, left : left + length].copy()
         if left:
             dx[:, :, 1 : left + 1] += dy[:, :, :left][:, :, ::-1]

@@ -7,7 +7,7 @@ from scratchnet.layers.layer import Array, Layer, as_float, check_gradient
 
 
 class ReLU(Layer):
-    """y = max(x, 0), of any shape; the gradient at 0 is 0."""
+    """y = max(x, 0), of any shape; the gradient is 0 at 0, and where x is no number (NaN)."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
         x = as_float(x)
@@ -15,5 +15,5 @@ class ReLU(Layer):
         return self._y
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self, dy, self._y.shape)
+        dy = check_gradient(self, dy, self._y.shape)
         return kernels_of(dy).relu_backward(dy, self._y)

@@ -20,7 +20,7 @@ class Standardize(Layer):
         return (x - x.dtype.type(self.mean)) * x.dtype.type(1 / self.std)
 
     def backward(self, dy: Array) -> Array:
-        check_gradient(self, dy, self._shape)
+        dy = check_gradient(self, dy, self._shape)
         return dy * dy.dtype.type(1 / self.std)
 
     def extra_repr(self) -> str:

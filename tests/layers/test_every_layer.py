@@ -148,3 +148,16 @@ def test_a_gradient_of_another_shape_is_refused(name, backend, data):
         with pytest.raises(ValueError, match=re.escape(f"{layer!r} takes dy of shape {shape}, not {other}")):
             layer.backward(backends.asarray(np.ones(other)))
     assert layer.grads == {} and run(layer, case.x)[1].shape == case.x.shape
+
+
+@every_layer
+@given(data=st.data())
+def test_gradients_of_whole_numbers_are_taken_as_numbers(name, backend, data):
+    case = data.draw(LAYERS[name])
+    y, _, _ = run(on_backend(case.make()), case.x)
+    dy = case.rng.integers(-3, 4, y.shape)
+    _, expected, grads = run(on_backend(case.make()), case.x, dy.astype("float32"))
+    _, dx, grads2 = run(on_backend(case.make()), case.x, dy)
+    assert_within(dx, expected, 0)
+    for key in grads:
+        assert_within(grads2[key], grads[key], 0)

@@ -58,3 +58,9 @@ def test_below_amin_and_floor_the_gradient_is_that_of_the_floor(backend):
     assert_within(run(Decibel(10, 1e-10, 10), np.array([[10.0, 1.0]]))[1], [[slope / 10, slope]], SLOPE)
     # cut at 15 dB: the third value is the greatest one minus 15 dB, and hands its gradient to it
     assert_within(run(Decibel(10, 1e-10, 15), x)[1], [[2 * slope / 2, slope, 0]], SLOPE)
+
+
+@pytest.mark.parametrize("wrong", [{"amin": 0}, {"ref": 0}, {"ref": -1.0}, {"top_db": -3}])
+def test_what_decibel_cannot_take(wrong):
+    with pytest.raises(ValueError, match="must be positive"):
+        Decibel(**wrong)
