@@ -7,10 +7,10 @@ events; where a step's time goes; each kernel against the machine's measured cei
 step; the paper's whole protocol, and what it takes on 55,000 segments.
 
 Each part runs in a process of its own with a time limit, and one that fails costs no other; what is checked and not
-timed runs side by side. So does torch.compile's search, one process for each network and batch: what it tries is timed
-by one process at a time, and the step that it found is timed afterwards, alone. `--cache` is a folder of prepared
+timed runs side by side. So does torch.compile (`gpu_compile`), one process for each network and batch, PiczakNet's
+first, then the networks that contain it. `--cache` is a folder of prepared
 segments (ESC-10's, as `scratchnet.data.prepare` writes it) or the file that `experiments.bench.gpu_data` made of one to
-travel; neither soundfile nor soxr nor a network is needed. `--only step search compiled` runs those parts alone and
+travel; neither soundfile nor soxr nor a network is needed. `--only step compiled` runs those parts alone and
 keeps what OUT/gpu.json has of the others: for what found no time.
 Without a GPU it says so and measures nothing; `--dry-run` shows the parts.
 """
@@ -28,11 +28,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.bench import gpu_parts, gpu_touch, output
+from experiments.bench import gpu_compile, gpu_data, gpu_parts, gpu_touch, output
 from scratchnet.cli import guard
 from scratchnet.errors import InputError
 from scratchnet.kernels import cuda
@@ -42,6 +43,8 @@ LIMIT = 530.0  # seconds for all parts together
 LOG = "log"  # what a part printed: for gpu.log, not for gpu.json
 SANITIZER = "compute-sanitizer"
 CHECKS = "checks"
+COMPILED = "compiled"  # torch.compile: a part for each network and batch
+TIDY = 15.0  # seconds that a step under torch.compile is left for its timing
 SEGMENTS = 55_000  # about as many as UrbanSound8K has
 MAY_BE_MISSING = ("soundfile", "soxr", "librosa", "onnx")  # and so may the tests that import them
 
@@ -79,10 +82,15 @@ def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> li
     ]
     small = [*sanitizer("racecheck"), *touch, "--small", "--precision"]
     found += [Part(f"racecheck {precision}", 120.0, [*small, precision], CHECKS) for precision in gpu_touch.PRECISIONS]
+    # PiczakNet's layers are in all of them: the second wave finds what the first one left in Inductor's cache.
+    waves = [[net for net in nets if net == "piczaknet"], [net for net in nets if net != "piczaknet"]]
+    compiler = [sys.executable, "-m", "experiments.bench.gpu_compile"]
     found += [
-        Part(f"search {net} {size}", 200.0, [*part, "search", net, size], "search") for size in sizes for net in nets
+        Part(f"{COMPILED} {net} {size}", limit, [*compiler, net, size], f"{COMPILED} within {limit:.0f} s")
+        for wave, limit in zip(waves, (140.0, LIMIT))
+        for net in wave
+        for size in sizes
     ]
-    found += [Part(f"compiled {net}", 120.0, [*part, "compiled", net, *sizes]) for net in nets]
     return found
 
 
@@ -130,8 +138,8 @@ def run_part(command: Sequence[str], limit: float, environment: dict[str, str]) 
     start = time.perf_counter()
     if shutil.which(command[0]) is None:
         return {"failed": f"{command[0]} is not installed", "seconds": 0.0}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment, "cwd": ROOT}
-    process = subprocess.Popen(command, start_new_session=True, **pipes)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)
     failed = None
     try:
         out, errors = process.communicate(timeout=limit)
@@ -141,12 +149,20 @@ def run_part(command: Sequence[str], limit: float, environment: dict[str, str]) 
         failed = f"not done after {limit:.0f} s"
     result: dict[str, Any] = {"seconds": time.perf_counter() - start, LOG: f"{out}\n{errors}"[-100_000:]}
     lines = out.strip().splitlines()
-    found = [line for line in lines if line.startswith("{") and line.endswith("}")]
-    result |= json.loads(found[-1]) if found else {"output": lines[-3:]}
+    result |= _last_json(lines) or {"output": lines[-3:]}
     if failed is None and process.returncode:
         last = " / ".join([*errors.strip().splitlines()[-3:], *lines[-1:]])[-600:]
         failed = f"status {process.returncode}: {last}"
     return result | ({"failed": failed} if failed else {})
+
+
+def _last_json(lines: Sequence[str]) -> dict[str, Any] | None:
+    """The last line that is a JSON object; other lines may begin with a brace, too."""
+    for line in reversed(lines):
+        with suppress(ValueError):
+            if isinstance(found := json.loads(line), dict):
+                return found
+    return None
 
 
 def measure(chosen: Sequence[Part], write: Any = None, limit: float = LIMIT) -> dict[str, Any]:
@@ -155,12 +171,7 @@ def measure(chosen: Sequence[Part], write: Any = None, limit: float = LIMIT) -> 
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as kernels:
         # Inductor's and our compiled kernels start empty: the first start is a newcomer's.
-        environment = {
-            **os.environ,
-            "CUPY_CACHE_DIR": f"{kernels}/cupy",
-            "TORCHINDUCTOR_CACHE_DIR": f"{kernels}/inductor",
-            gpu_parts.LOCK: f"{kernels}/lock",
-        }
+        environment = {**os.environ, "CUPY_CACHE_DIR": f"{kernels}/cupy", gpu_compile.LOCK: f"{kernels}/lock"}
 
         def run(part: Part) -> None:
             left = limit - (time.perf_counter() - begun)
@@ -168,14 +179,21 @@ def measure(chosen: Sequence[Part], write: Any = None, limit: float = LIMIT) -> 
                 results[part.name] = {"failed": "no time left", "seconds": 0.0}
                 return
             output.say(f"{part.name} …")
-            own = dict(environment)
-            if part.group == "search":  # the cores are for all of them
-                own["TORCHINDUCTOR_COMPILE_THREADS"] = "4"
+            allowed, own = min(part.limit, left), dict(environment)
+            if part.name.startswith(COMPILED):  # the cores are for all of a wave; sizes are part of what is compiled
+                beside = sum(other.group == part.group for other in chosen)
+                own["TORCHINDUCTOR_COMPILE_THREADS"] = str(max(2, (os.cpu_count() or 1) // beside))
+                own["TORCHINDUCTOR_CACHE_DIR"] = f"{kernels}/inductor-{part.name.split()[-1]}"
+                own[gpu_compile.UNTIL] = str(time.time() + allowed - TIDY)
             if part.name.startswith("start"):
                 own["CUPY_CACHE_DIR"] = f"{kernels}/start"
             if part.name == "tests":  # their bounds are those of float32
                 own["SCRATCHNET_TF32"] = "0"
-            result = results[part.name] = run_part(part.command, min(part.limit, left), own)
+            try:
+                result = run_part(part.command, allowed, own)
+            except Exception as error:  # whatever it is, the other parts are worth more
+                result = {"failed": f"{type(error).__name__}: {error}", "seconds": 0.0}
+            results[part.name] = result
             output.say(f"{part.name}: {result.get('failed', 'done')} ({result['seconds']:.1f} s)")
 
         for group in grouped(chosen):
@@ -206,7 +224,8 @@ def table(result: dict[str, Any]) -> str:
             if not isinstance(at, dict):
                 continue
             net = name.removeprefix("step ")
-            ours, eager, best = at.get("scratchnet"), at.get("eager"), found.get(f"compiled {net}", {}).get(batch)
+            ours, eager = at.get("scratchnet"), at.get("eager")
+            best = found.get(f"{COMPILED} {net} {batch}", {}).get("step")
             rows.append([
                 f"{net} {batch}", *(output.seconds(t) if t else "–" for t in (ours, eager, best)),
                 *(f"**{t / ours:.2f}**" if t and ours else "–" for t in (eager, best)),
@@ -247,9 +266,7 @@ def table(result: dict[str, Any]) -> str:
                 f"On the device {output.seconds(part['device'])}, the host's queueing {output.seconds(part['host'])}.",
                 output.markdown(["kernel", "launches", "time", "share"], _sums(part["rows"])),
             ]
-    others = [
-        name for name in found if not name.startswith(("step ", "profile ", "compiled ")) or "failed" in found[name]
-    ]
+    others = [name for name in found if not name.startswith(("step ", "profile ")) or "failed" in found[name]]
     rows = [
         [name, f"{found[name]['seconds']:.1f} s", found[name].get("failed") or _short(found[name])] for name in others
     ]
@@ -294,6 +311,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     a = options.parse(argv)
     if a.cache is not None and not a.cache.exists():
         raise InputError(f"--cache {a.cache}: there is no such file or folder")
+    if a.cache is not None and a.cache.is_file():
+        gpu_data.read_about(a.cache)  # refused now, not after two minutes
     chosen = [p for p in parts(a.net, a.batch, a.cache) if a.only is None or p.name.startswith(tuple(a.only))]
     if a.dry_run:
         for part in chosen:

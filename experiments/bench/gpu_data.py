@@ -14,12 +14,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile
+from typing import Any
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 import numpy as np
 
 from scratchnet.cli import Parser, guard
-from scratchnet.data.segments import INDEX, LOGMEL, META, WAVEFORM, Segments, open_cache
+from scratchnet.data.segments import INDEX, LOGMEL, META, VERSION, WAVEFORM, Segments, open_cache
 from scratchnet.errors import InputError
 from scratchnet.sound.mel import segment_log_mel
 
@@ -53,11 +54,22 @@ def pack(folder: str | Path, file: str | Path, bits: int = 16) -> int:
     return Path(file).stat().st_size
 
 
+def read_about(file: str | Path) -> dict[str, Any]:
+    """What a packed file says of itself. Raises InputError where it is none, or one of another version."""
+    try:
+        with ZipFile(file) as source:
+            about = json.loads(source.read(META))
+    except (BadZipFile, KeyError, ValueError) as error:
+        raise InputError(f"{file}: no packed data ({error}): experiments.bench.gpu_data makes it") from None
+    if about["version"] != VERSION:
+        raise InputError(f"{file}: packed as version {about['version']}, this is {VERSION}: pack it again")
+    return about
+
+
 def unpack(file: str | Path, folder: str | Path) -> Segments:
     """The cache that `pack` wrote to `file`, as a folder of prepared segments again; `folder` must be there."""
-    folder = Path(folder)
+    folder, about = Path(folder), read_about(file)
     with ZipFile(file) as source:
-        about = json.loads(source.read(META))
         planes = np.frombuffer(source.read(WAVEFORM), np.uint8).reshape(2, -1)
         (folder / INDEX).write_bytes(source.read(INDEX))
     (folder / META).write_text(json.dumps(about), encoding="utf-8")
@@ -97,7 +109,7 @@ def repeat(segments: Segments, times: int, folder: str | Path) -> Segments:
     return open_cache(folder)
 
 
-def _values(about: dict) -> int:
+def _values(about: dict[str, Any]) -> int:
     return int(about["settings"]["n_mels"] * about["settings"]["n_frames"])
 
 

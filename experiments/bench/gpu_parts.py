@@ -6,7 +6,6 @@ A part prints its result as one line of JSON.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,8 +22,9 @@ from scratchnet.kernels import cuda
 from scratchnet.training.host import installed
 
 STARTED = time.perf_counter()
-LOCK = "SCRATCHNET_BENCH_LOCK"  # the environment variable that names a file
 QUEUED = 5  # calls between two events
+TURNS = 3
+MEMORY = {"scratchnet": "memory", "eager": "eager_memory"}
 NONE = (0, 0), (0, 0)
 LAYERS = {  # x without its batch, weights, stride, padding, pool, dx?: the convolutions of Tables 1, 2 and of PiczakNet
     "HeuriNet conv1": ((1, 1, 20992), (80, 1, 1, 155), (1, 10), NONE, ((1, 9), (1, 3)), False),
@@ -85,32 +85,48 @@ def ceilings() -> dict[str, Any]:
 
 
 def step(name: str, *batches: int) -> dict[str, Any]:
-    """A training step of ours and of PyTorch eager at its best, with both sides' memory, by batch; the same weights and
-    batch. What is known so far is printed after each measurement."""
-    import cupy
+    """A training step of ours and of PyTorch eager at its best, taking turns, with both sides' memory, by batch; the
+    same weights and batch. What is known so far is printed after each measurement."""
     import torch
 
     backend.use("cpu")
     net = workloads.fresh(name)
-    twin = _twin(name, net)
+    theirs = twin(name, net)
     net = net.to("cuda")
     found: dict[str, Any] = {}
-    pool = cupy.get_default_memory_pool()
     for batch in batches:
         at = found[str(batch)] = {}
         x, target = workloads.noise(name, batch)
-        ours = workloads.Step(net, name, backend.asarray(x), backend.asarray(target))
-        pool.free_all_blocks()
-        at["scratchnet"] = event_times(ours)
-        at["memory"] = pool.total_bytes()
-        _so_far(found)
-        theirs = _eager(name, twin, torch.from_numpy(x).cuda(), torch.from_numpy(target).cuda())
-        torch.cuda.reset_peak_memory_stats()
-        at["eager"] = event_times(theirs)
-        at["eager_memory"] = torch.cuda.max_memory_allocated()
-        at["scratchnet_again"] = event_times(ours)  # the same after the other: the spread
-        _so_far(found)
+        sides = {
+            "scratchnet": workloads.Step(net, name, backend.asarray(x), backend.asarray(target)),
+            "eager": eager(name, theirs, torch.from_numpy(x).cuda(), torch.from_numpy(target).cuda()),
+        }
+        times: dict[str, list[float]] = {side: [] for side in sides}
+        for _ in range(TURNS):
+            for side, call in sides.items():
+                if not times[side]:
+                    at[MEMORY[side]] = _memory(side, call)
+                times[side].append(event_times(call))
+                at[side], at[f"{side}_turns"] = median(times[side]), times[side]
+                _so_far(found)
     return found
+
+
+def _memory(side: str, call: Callable[[], Any]) -> int:
+    """Bytes that a side's own allocator holds for its steps, without what only the first ones tried."""
+    import cupy
+    import torch
+
+    for _ in range(3):
+        call()
+    torch.cuda.synchronize()
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    call()
+    torch.cuda.synchronize()
+    return pool.total_bytes() if side == "scratchnet" else torch.cuda.max_memory_allocated()
 
 
 def _so_far(found: dict[str, Any]) -> None:
@@ -118,54 +134,7 @@ def _so_far(found: dict[str, Any]) -> None:
     print(json.dumps(found), flush=True)
 
 
-def search(name: str, batch: int) -> dict[str, Any]:
-    """torch.compile(mode="max-autotune") looks for its fastest step, which Inductor's cache keeps for `compiled`."""
-    _compiled_step(name, batch)()
-    return {"found after": time.perf_counter() - STARTED}
-
-
-def compiled(name: str, *batches: int) -> dict[str, Any]:
-    """The step under torch.compile(mode="max-autotune"), seconds by batch; told after each measurement."""
-    import torch
-
-    found: dict[str, Any] = {}
-    for batch in batches:
-        torch.compiler.reset()
-        found[str(batch)] = event_times(_compiled_step(name, batch))
-        _so_far(found)
-    return found
-
-
-def _compiled_step(name: str, batch: int) -> Callable[[], None]:
-    import torch
-
-    backend.use("cpu")
-    net = workloads.fresh(name)
-    x, target = (torch.from_numpy(a).cuda() for a in workloads.noise(name, batch))
-    time_one_at_a_time()
-    return _eager(name, _twin(name, net), x, target, compile_it=True)
-
-
-def time_one_at_a_time() -> None:
-    """Searches run side by side, but what Inductor times has the GPU to itself: the file that LOCK names is held."""
-    import fcntl
-
-    from torch._inductor.runtime.benchmarking import benchmarker
-
-    kind: Any = type(benchmarker)
-    time_it = kind.benchmark_gpu
-
-    def alone(self: Any, call: Callable[[], Any], *args: Any, **more: Any) -> Any:
-        call()  # compiled by its first call, which the others need not wait for
-        with open(os.environ[LOCK], "w", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
-            return time_it(self, call, *args, **more)
-
-    if LOCK in os.environ and time_it.__name__ != "alone":
-        kind.benchmark_gpu = alone
-
-
-def _twin(name: str, net: Any) -> Any:
+def twin(name: str, net: Any) -> Any:
     """The same network in PyTorch, on the GPU, TF32 on, channels last."""
     import torch
 
@@ -173,21 +142,22 @@ def _twin(name: str, net: Any) -> Any:
 
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.fp32_precision = "tf32"  # what the convolutions that Inductor makes go by
     torch.backends.cudnn.benchmark = True
-    twin = opponents.network(name, opponents.LAST, 10)
-    opponents.load(twin, net)
-    return twin.cuda().train()
+    made = opponents.network(name, opponents.LAST, 10)
+    opponents.load(made, net)
+    return made.cuda().train()
 
 
-def _eager(name: str, twin: Any, x: Any, target: Any, compile_it: bool = False) -> Callable[[], Any]:
+def eager(name: str, net: Any, x: Any, target: Any, compile_it: bool = False) -> Callable[[], Any]:
     """PyTorch's step: forward, loss, backward, clipping (MSTNet), fused SGD; nothing waits for the GPU."""
     import torch
     from torch.nn import functional as F
 
     if x.ndim == 4:
         x = x.contiguous(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(twin.parameters(), lr=workloads.STILL, momentum=0.9, nesterov=True, fused=True)
-    forward = torch.compile(twin, mode="max-autotune", dynamic=False) if compile_it else twin
+    optimizer = torch.optim.SGD(net.parameters(), lr=workloads.STILL, momentum=0.9, nesterov=True, fused=True)
+    forward = torch.compile(net, mode="max-autotune", dynamic=False) if compile_it else net
     clip = workloads.CLIP.get(name)
 
     def call() -> None:
@@ -196,7 +166,7 @@ def _eager(name: str, twin: Any, x: Any, target: Any, compile_it: bool = False) 
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(forward(x), target).backward()
         if clip:
-            for parameter in twin.parameters():
+            for parameter in net.parameters():
                 torch.nn.utils.clip_grad_norm_(parameter, clip, foreach=True)
         optimizer.step()
 
@@ -372,11 +342,11 @@ def _scores(test: dict[str, Any]) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     parts: dict[str, Callable[..., dict[str, Any]]] = {
-        f.__name__: f for f in (ceilings, step, search, compiled, profile, kernels, start, protocol)
+        f.__name__: f for f in (ceilings, step, profile, kernels, start, protocol)
     }
     options = Parser(prog="python -m experiments.bench.gpu_parts", description=(__doc__ or "").split(":   ")[0])
     options.add_argument("part", metavar="PART", choices=parts, help=", ".join(parts))
-    options.add_argument("rest", metavar="ARGUMENT", nargs="*", help="its function's: compiled mstnet 1000")
+    options.add_argument("rest", metavar="ARGUMENT", nargs="*", help="its function's: step mstnet 1000 100")
     given = options.parse(argv)
     if "cpu" not in given.rest:  # the protocol can be tried without a GPU
         backend.use("cuda")

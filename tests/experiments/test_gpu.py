@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from threading import Barrier
 from types import SimpleNamespace
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 
-from experiments.bench import gpu, gpu_data, gpu_parts, gpu_touch, gpu_way, report
+from experiments.bench import gpu, gpu_compile, gpu_data, gpu_parts, gpu_touch, gpu_way, report
 from scratchnet import backend
 from scratchnet.data import Segments, open_cache
 from scratchnet.errors import InputError
@@ -32,9 +33,9 @@ def test_without_a_gpu_it_says_so_in_a_line(capsys, monkeypatch, tmp_path):
 def test_every_part_is_one_that_there_is(capsys):
     assert gpu.main(["--dry-run"]) == 0
     whole = capsys.readouterr().out
-    assert gpu.main(["--dry-run", "--only", "search", "compiled", "start"]) == 0
+    assert gpu.main(["--dry-run", "--only", "compiled", "start"]) == 0
     some = capsys.readouterr().out
-    assert set(some.splitlines()) < set(whole.splitlines()) and len(some.splitlines()) == 11
+    assert set(some.splitlines()) < set(whole.splitlines()) and len(some.splitlines()) == 8
     for part in gpu.parts(["heurinet"], [100], None):
         if "experiments.bench.gpu_parts" in part.command:
             assert callable(getattr(gpu_parts, part.command[part.command.index("experiments.bench.gpu_parts") + 1]))
@@ -63,6 +64,8 @@ def test_a_part_that_is_stopped_has_told_what_it_knew():
     assert (found["a"], found["b"], found["failed"]) == (1, 2, "not done after 3 s") and time.monotonic() - begun < 30
     found = gpu.run_part(python("print('{\"a\": 1}'); raise SystemExit('no such luck')"), 60.0, {})
     assert found["a"] == 1 and found["failed"].startswith("status 1") and "no such luck" in found["failed"]
+    odd = "import os; os.write(1, b'{\"a\": 1}\\n{not: JSON}\\n{cut \\xe2\\x80}\\n')"
+    assert gpu.run_part(python(odd), 60.0, {})["a"] == 1
     assert gpu.run_part(["no-such-program"], 1.0, {})["failed"] == "no-such-program is not installed"
 
 
@@ -82,6 +85,9 @@ def test_a_group_runs_side_by_side_and_what_is_timed_alone(monkeypatch):
     result = gpu.measure(chosen, write=lambda found: written.append(sorted(found["parts"])))
     assert most["a"] == most["b"] == most["e"] == 1 and max(most["c"], most["d"]) == 2
     assert written == [["a"], ["a", "b"], ["a", "b", "c", "d"], ["a", "b", "c", "d", "e"]]
+    monkeypatch.setattr(gpu, "run_part", lambda *_: 1 / 0)
+    broken = gpu.measure(chosen)
+    assert {part["failed"] for part in broken["parts"].values()} == {"ZeroDivisionError: division by zero"}
     late = gpu.measure(chosen, limit=0.0)
     assert {part["failed"] for part in late["parts"].values()} == {"no time left"} and len(result["parts"]) == 5
 
@@ -90,8 +96,8 @@ def test_the_table():
     result = {
         "parts": {
             "step mstnet": {"seconds": 9.0, "1000": {"scratchnet": 0.01, "eager": 0.02, "memory": 2**30}, "100": {}},
-            "search mstnet 100": {"seconds": 50.0, "failed": "not done after 50 s"},
-            "compiled mstnet": {"seconds": 20.0, "1000": 0.015},
+            "compiled mstnet 1000": {"seconds": 20.0, "step": 0.015, "alone": True},
+            "compiled mstnet 100": {"seconds": 50.0, "failed": "not done after 50 s"},
             "ceilings": {"seconds": 3.0, "copy": 4e12, "tf32": 4e14, "float32": 5e13},
             "kernels": {"seconds": 3.0, "rows": [{"name": "one", "seconds": 1e-3, "bytes": 2e9, "flops": 1e11}]},
         }
@@ -102,7 +108,7 @@ def test_the_table():
     assert {line.split()[0] for line in text.splitlines() if line.startswith("#")} == {"###"}
 
 
-def test_a_search_times_a_choice_while_no_other_does(monkeypatch, tmp_path):
+def test_a_search_times_a_choice_while_no_other_does(monkeypatch, tmp_path, capsys):
     """Ten threads that open the file for themselves, as processes do. First calls, which compile, run side by side."""
     timed, most, first = [], [], Barrier(10, timeout=30)
 
@@ -114,14 +120,62 @@ def test_a_search_times_a_choice_while_no_other_does(monkeypatch, tmp_path):
             timed.remove(call)
             return call, rounds
 
+    def search(_):
+        mine = type("Mine", (Benchmarker,), {})()  # of a process of its own
+        inductor = SimpleNamespace(benchmarker=mine)
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "torch._inductor.runtime.benchmarking", inductor)
+            searching = gpu_compile.Search()
+            searching.time_one_at_a_time()
+        return searching, mine
+
+    monkeypatch.setenv(gpu_compile.LOCK, str(tmp_path / "lock"))
+    monkeypatch.setattr(gpu_compile, "TOLD", 0.0)
+    searches = [search(i) for i in range(10)]
+    with ThreadPoolExecutor(10) as pool:
+        found = list(pool.map(lambda both: both[1].benchmark_gpu(first.wait, rounds=2), searches))
+    assert found == [(first.wait, 2)] * 10 and most == [1] * 10
+    assert all(searching.done["choices"] == 1 and searching.done["timed"] > 0.005 for searching, _ in searches)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["choices"] == 1  # told as it goes
+
+
+def test_a_timing_within_a_timing_does_not_wait_for_itself(monkeypatch, tmp_path):
+    class Benchmarker:
+        def benchmark_gpu(self, call):
+            return call()
+
     inductor = SimpleNamespace(benchmarker=Benchmarker())
     monkeypatch.setitem(sys.modules, "torch._inductor.runtime.benchmarking", inductor)
-    monkeypatch.setenv(gpu_parts.LOCK, str(tmp_path / "lock"))
-    for _ in range(2):  # a second step in the same process does not wait for the first
-        gpu_parts.time_one_at_a_time()
-    with ThreadPoolExecutor(10) as pool:
-        found = list(pool.map(lambda _: inductor.benchmarker.benchmark_gpu(first.wait, rounds=2), range(10)))
-    assert found == [(first.wait, 2)] * 10 and most == [1] * 10
+    monkeypatch.setenv(gpu_compile.LOCK, str(tmp_path / "lock"))
+    gpu_compile.Search().time_one_at_a_time()
+    time_it, calls = inductor.benchmarker.benchmark_gpu, []
+    assert time_it(lambda: time_it(lambda: calls.append(1)) or len(calls)) == 3  # each first call included
+
+
+def test_steps_are_timed_one_by_one_when_all_searches_have_ended(tmp_path):
+    ended, timed, most = [], [], []
+
+    def search(seconds):
+        with gpu_compile.quiet(str(tmp_path / "quiet"), time.time() + 30) as alone:
+            started.wait()
+            time.sleep(seconds)
+            ended.append(seconds)
+            assert alone() and len(ended) == 3
+            timed.append(seconds)
+            time.sleep(0.02)
+            most.append(len(timed))
+            timed.remove(seconds)
+
+    started = Barrier(3, timeout=30)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(search, (0.0, 0.1, 0.2)))
+    assert most == [1] * 3
+
+
+def test_shortly_before_the_end_nobody_waits_any_more(tmp_path):
+    path = str(tmp_path / "quiet")
+    with gpu_compile.quiet(path, 0.0), gpu_compile.quiet(path, time.time() + 0.2) as alone:
+        assert alone() is False
 
 
 ABOUT = {"gpu": "a GPU", "driver": 13000, "versions": {"numpy": "2.0"}, "date": "2026-11-23"}
@@ -196,6 +250,20 @@ def test_data_that_travels_arrives(cache, tmp_path, capsys):
     # loud noise: a change of at most 2⁻¹⁶ in each of 1024 samples of size 1 is far under a thousandth of its power
     assert np.abs(there.logmels(both) - cache.logmels(both)).max() < 0.05
     assert np.array_equal(there.start, cache.start) and np.array_equal(there.fold, cache.fold)
+
+
+@pytest.mark.parametrize("content, said", [(b"", "no packed data"), (None, "packed as version 1")])
+def test_what_was_packed_otherwise_is_refused_at_once(cache, tmp_path, capsys, content, said):
+    file = tmp_path / "packed"
+    if content is None:
+        about = json.loads((cache.folder / "meta.json").read_text())
+        (cache.folder / "meta.json").write_text(json.dumps({**about, "version": 1}))
+        with ZipFile(file, "w") as target:
+            target.write(cache.folder / "meta.json", "meta.json")
+    else:
+        file.write_bytes(content)
+    assert gpu.main(["--dry-run", "--cache", str(file)]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_fewer_bits_are_fewer_bytes_and_loud_samples_are_refused(cache, tmp_path):
