@@ -36,8 +36,8 @@ def use(name: str) -> str:
             raise InputError(f"--backend cuda: {reason}; --backend cpu runs without a GPU")
         name = "cuda" if there else "cpu"
     told = os.environ.get("SCRATCHNET_THREADS", "")
-    if told and not told.isdecimal():
-        raise InputError(f"SCRATCHNET_THREADS is {told!r}: name a whole number of threads, or unset it")
+    if told and not (told.isdecimal() and int(told)):
+        raise InputError(f"SCRATCHNET_THREADS is {told!r}: name a whole number of threads, 1 or more, or unset it")
     _current = name
     _of_numpy = None
     return name

@@ -53,6 +53,9 @@ class Parser(argparse.ArgumentParser):
             raise
         if unknown:
             self.unknown(_plain(unknown[0]))
+        for action in self._actions:
+            if "" in (value if isinstance(value := getattr(arguments, action.dest, None), list) else [value]):
+                self.error(f"{action.option_strings[0] if action.option_strings else action.metavar} is empty")
         return argparse.Namespace(**{name: _plain(value) for name, value in vars(arguments).items()})
 
     def _is_unknown_option(self, word: str) -> bool:

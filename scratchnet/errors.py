@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -14,14 +14,22 @@ class InputError(ValueError):
 
 
 def say(text: str) -> None:
-    """One line on standard error."""
-    print(f"scratchnet: {text}", file=sys.stderr, flush=True)
+    """One line on standard error, if there is one."""
+    if sys.stderr is not None:
+        print(f"scratchnet: {text}", file=sys.stderr, flush=True)
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing where no word is near."""
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
+    plain = {other.lstrip("-"): other for other in words}  # the dashes of two options are no likeness
+    close = difflib.get_close_matches(word.lstrip("-"), plain, n=1, cutoff=0.5)
+    return f"; did you mean {plain[close[0]]}?" if close else ""
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """The first few of them, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def check_utf8(names: Iterable[str], where: str | Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from scratchnet.cli import Parser, guard
 from scratchnet.data.source import codes
-from scratchnet.errors import InputError, say
+from scratchnet.errors import InputError, listed, say
 from scratchnet.model import load, warn_if_unfinished
 from scratchnet.training import metrics, run
 from scratchnet.training.config import convert
@@ -35,8 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = config.with_(backend=options.backend, augment=0, **given)
     screen = Screen(quiet=options.json)
     run.choose_backend(config)
+    if options.data is None:
+        run.check_data(folder, config)
     segments = run.prepare_data(config, run.open_data(config, screen), screen)
     known = folder.trained_on(segments)
+    if not known and (options.data is None or run.same_place(options.data, folder)):
+        raise InputError(
+            f"{config.data}: has changed since {folder.path} was trained, and holds recordings that were learned; "
+            "take back what was changed, or test on others with --data"
+        )
     if config.cv:
         if not known:
             raise InputError(
@@ -74,11 +82,14 @@ def _figures(folder: RunFolder, segments: Any, test_fold: int | None, screen: Sc
     """Figures on the test fold, or on everything where the data is other than the run's."""
     model = load(folder.path, as_trained=True)
     warn_if_unfinished(folder.path, model)
-    if sorted(model.classes) != sorted(segments.classes):
-        raise InputError(
-            f"the data's classes ({', '.join(segments.classes)}) are not those of "
-            f"{folder.path} ({', '.join(model.classes)})"
-        )
+    known, given = ({composed(name): k for k, name in enumerate(names)} for names in (model.classes, segments.classes))
+    if known.keys() != given.keys():
+        others = [
+            f"{word} {listed(sorted(names))}"
+            for word, names in (("without", known.keys() - given.keys()), ("with", given.keys() - known.keys()))
+            if names
+        ]
+        raise InputError(f"the data's classes are not those of {folder.path}: {', and '.join(others)}")
     indices = np.arange(len(segments)) if test_fold is None else np.flatnonzero(segments.fold == test_fold)
     what = "all of it, it is not the data of the run" if test_fold is None else f"test fold {test_fold}"
     said = f"{segments.name}: {what}, {len(indices)} segments"
@@ -86,8 +97,13 @@ def _figures(folder: RunFolder, segments: Any, test_fold: int | None, screen: Sc
     if screen.quiet and test_fold is None:
         say(said)
     probs = model.probabilities(segments, indices)
-    number = np.array([model.classes.index(name) for name in segments.classes])  # other data may have another order
+    number = np.array([known[name] for name in given])  # other data may have another order
     return metrics.figures(probs, number[segments.label[indices]], segments.clip[indices], model.classes)
+
+
+def composed(name: str) -> str:
+    """Accents with their letters, whichever way a file system keeps them."""
+    return unicodedata.normalize("NFC", name)
 
 
 def confusion_text(figures: dict[str, Any], codes: Sequence[str]) -> str:

@@ -228,6 +228,8 @@ def load(path: str | Path, *, as_trained: bool = False) -> Model:
     arrays, about = read_arrays(file)
     if about.get("format") != 1:
         raise InputError(f"{path}: no model of scratchnet (its metadata names no network)")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise InputError(f"{path}: its weights are not finite, for its training diverged: take a smaller --lr")
     try:
         spec = dict(about["network"])
         if not as_trained and "dropout_in_evaluation" in spec:

@@ -24,6 +24,7 @@ from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.layers.layer import Layer
 from scratchnet.network import Network
+from scratchnet.training.files import whole
 
 OPSET = 18  # ONNX 1.13 of 2022, the first in which ReduceMax takes its axes as an input
 INPUT, OUTPUT = "input", "probabilities"
@@ -163,8 +164,12 @@ def export_onnx(
     """Write the network as it is outside of training, with a softmax behind it, to `path`.
 
     shape: of one input without the batch; None: what the paper's network of that kind takes.
-    Raises InputError where the `onnx` package is missing, ValueError for a layer that ONNX has no words for.
+    Raises InputError where the `onnx` package is missing or `path` does not end in .onnx (it is overwritten),
+    ValueError for a layer that ONNX has no words for.
     """
+    path = Path(path)
+    if path.suffix.lower() != ".onnx":
+        raise InputError(f"{path}: where the network is written to; its name must end in .onnx")
     try:
         import onnx
     except ImportError:
@@ -192,7 +197,8 @@ def export_onnx(
     model.ir_version = 8  # of the same year: older runtimes read it too
     onnx.helper.set_model_props(model, metadata or {})
     onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, str(path))
+    with whole(path) as draft:
+        onnx.save(model, str(draft))
 
 
 @guard

@@ -67,7 +67,7 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             valid = [row["valid_balanced_accuracy"] for row in mine]
             accuracy.plot(x, [row["train_accuracy"] for row in mine], color=TRAIN, **style)
             accuracy.plot(x, valid, color=VALID, linestyle="--", **style)
-            best = max(range(len(mine)), key=lambda n: (valid[n], -mine[n]["valid_loss"]))
+            best = max(range(len(mine)), key=lambda n: (valid[n], -_number(mine[n]["valid_loss"])))
             accuracy.plot(x[best], valid[best], "*", color=BEST, markersize=11, zorder=3)
         loss.plot(x, [row["train_loss"] for row in mine], color=TRAIN, **style)
         loss.plot(x, [row["valid_loss"] for row in mine], color=VALID, linestyle="--", **style)
@@ -95,18 +95,27 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     save_figure(figure, path)
 
 
+def _number(value: float | None) -> float:
+    """What JSON has no number for was none, or infinite."""
+    return math.inf if value is None else value
+
+
 def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> None:
     """Confusion matrices (K, K) of counts, rows true, by title, side by side; shades are shares of the row."""
     count = len(names)
+    names = [name if len(name) <= 26 else f"{name[:25]}…" for name in names]
     long = max(map(len, names)) > 3
+    every = 1 + count // 60  # of so many classes one is named
     side = min(9.0, max(2.3, 0.3 + 0.31 * count))  # of a matrix, in inches; its title needs some
     size = (side * len(matrices) + 1.7 + 0.5 * long, side + 0.9 + 0.8 * long)
     figure, axes = new_figure(1, len(matrices), size, sharey=True)
     for axis, (title, confusion) in zip(axes[0], matrices.items()):
         image = _draw_confusion(axis, confusion)
-        axis.set_xticks(range(count), names, rotation=45 if long else 0, ha="right" if long else "center")
+        axis.set_xticks(
+            range(0, count, every), names[::every], rotation=45 if long else 0, ha="right" if long else "center"
+        )
         axis.set(xlabel="predicted class", title="\n".join(textwrap.wrap(plain(title), max(24, int(11 * side)))))
-    axes[0, 0].set_yticks(range(count), names)
+    axes[0, 0].set_yticks(range(0, count, every), names[::every])
     axes[0, 0].set_ylabel("true class")
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
     save_figure(figure, path)

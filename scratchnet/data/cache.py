@@ -307,7 +307,7 @@ def _cut_all(
             return "", error
         if len(cuts[0][1]) == 0:
             seconds = settings.segment_length / settings.sample_rate
-            return "", InputError(f'{path} is shorter than a segment of {seconds:.2f} s: allow short="pad"')
+            return "", InputError(f"{path} is shorter than a segment of {seconds:.2f} s: take --short pad")
         if augmentation is not None:
             name, rate, length = source.classes[clip.label], settings.sample_rate, settings.segment_length
             for number in range(1, augmentation.variants + 1):

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from scratchnet.data.source import AUDIO, FOREIGN, Clip, Source, make_source, sounds_below
-from scratchnet.errors import InputError, check_utf8
+from scratchnet.errors import InputError, check_utf8, listed
 from scratchnet.sound.io import unreadable
 
 FOLDS = 5
@@ -112,8 +112,18 @@ def read(root: Path, folds: int = FOLDS) -> Source:
             what = f"a sound file that libsndfile reads: convert {paths[0].name}" if paths else "a sound file: add some"
             raise InputError(f"{folder} is a class without {what}, or remove the folder")
         unusable += [(name, unreadable(name)) for name in local if Path(name).suffix.lower() in FOREIGN]
+    if len(names) == 1:
+        _refuse_one_class(root, *names.popitem())
     recording = recordings(names, folds)
     labelled = [(path, label, recording[path]) for label, paths in enumerate(names.values()) for path in paths]
     fold = make_folds(labelled, folds)
     clips = [Clip(path, label, fold[recording], recording) for path, label, recording in labelled]
     return make_source("folder", root, list(names), clips, unusable)
+
+
+def _refuse_one_class(root: Path, name: str, paths: list[str]) -> None:
+    """An unpacked archive often has the classes one folder further down."""
+    if inner := sorted({path.split("/")[1] for path in paths if path.count("/") > 1}):
+        hint = f"if {listed(inner, 3)} are the classes, name {root / name}"
+        raise InputError(f"{root} has the one class {name!r}: {hint}")
+    raise InputError(f"{root} has the one class {name!r}: a classifier needs at least two")

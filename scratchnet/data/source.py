@@ -68,7 +68,7 @@ def make_source(
             raise InputError(f"{root} has the {what} {twice[0]!r} twice: rename one, or leave it out")
     there = _files_below(root, {os.path.dirname(clip.path) for clip in clips})
     found = [clip for clip in clips if clip.path in there]
-    absent = [(clip.path, f"{root / clip.path} is listed, but not there") for clip in clips if clip.path not in there]
+    absent = [(clip.path, _absent(root / clip.path)) for clip in clips if clip.path not in there]
     if not found:
         raise InputError(
             f"{root} has the metadata of {name}, but none of the {len(clips)} sound files it names "
@@ -82,6 +82,10 @@ def make_source(
     found.sort(key=lambda clip: (clip.fold, clip.label, clip.path))
     folds = tuple(sorted({clip.fold for clip in found}))
     return Source(name, root, tuple(classes), codes(classes), found, folds, (*unusable, *absent))
+
+
+def _absent(path: Path) -> str:
+    return f"{path} is {'a link that leads nowhere: remove it' if path.is_symlink() else 'listed, but not there'}"
 
 
 def unreadable_folder(error: OSError) -> InputError:

@@ -49,4 +49,6 @@ def fold_before(fold: int, folds: Sequence[int]) -> int:
 def check_folds(folds: Sequence[int]) -> None:
     """Raise `InputError` for fewer than three folds."""
     if len(folds) < 3:
-        raise InputError(f"the data has {len(folds)} folds: training, validation and test need three")
+        raise InputError(
+            f"the data has {len(folds)} folds, and training, validation and test need three: add recordings"
+        )

@@ -36,12 +36,16 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
         raise InputError(f"{path} {other}: name a sound file")
     try:
         if kind == stat.S_IFREG:
-            path.open("rb").close()  # of a file that may not be read libsndfile says "System error" alone
+            with path.open("rb") as opened:  # of a file that may not be read libsndfile says "System error" alone
+                if not opened.read(1):
+                    raise InputError(f"{path} is empty, 0 bytes: fetch it again, or remove it")
         with soundfile.SoundFile(path if kind == stat.S_IFREG else BytesIO(path.read_bytes())) as file:
             rate = file.samplerate
             blocks: list[np.ndarray] = []
             while not blocks or len(blocks[-1]) == BLOCK:  # a shorter block is the last one
                 blocks.append(_mean_of_channels(file.read(BLOCK, dtype="float32", always_2d=True)))
+    except InputError:
+        raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         if isinstance(error, UnicodeEncodeError):  # the name was none when the file came out of its archive
             raise InputError(f"{path}: the name is not UTF-8; rename it") from error

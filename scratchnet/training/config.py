@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -14,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 from scratchnet.errors import InputError, check_utf8, nearest
 from scratchnet.nets import BACK_ENDS, NET_OF, NETS, RIVALS
 from scratchnet.nets.heurinet import frames
+from scratchnet.training.files import read_toml
 from scratchnet.training.phases import FORCED, phases_for
 from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
 
@@ -202,6 +202,7 @@ class Config:
         return replace(self, **changes)
 
 
+PATHS = ("data", "out", "phase0")
 # What `epochs` and `lr` stand in for
 OF_A_PHASE = {
     "epochs": {*(f"epochs_phase{k}" for k in range(4)), "epochs_random", "forcing_epochs"},
@@ -253,6 +254,7 @@ def convert(name: str, value: Any, *, where: str | None = None) -> Any:
         raise InputError(f"{label}: {value!r} is not {words}" + (" or none" if optional else ""))
     if kind is str:
         check_utf8([result], label)
+        result = str(Path(result).expanduser()) if name in PATHS and result.startswith("~") else result
     if meta["choices"] and result not in meta["choices"]:
         hint = nearest(str(result), meta["choices"])
         raise InputError(f"{label}: unknown value {result!r}{hint} (one of {', '.join(meta['choices'])})")
@@ -284,14 +286,7 @@ def from_toml(path: str | Path) -> dict[str, Any]:
 
     Raises `InputError` for a missing file, bad TOML, an unknown name.
     """
-    try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file)
-    except OSError as error:
-        raise InputError(f"--config {path}: {error.strerror or error}") from None
-    except ValueError as error:  # tomllib's own, of bytes that are no UTF-8, of a number of thousands of digits
-        raise InputError(f"--config {path}: not TOML: {error}") from None
-    return check_names(table, where=f"--config {path}")
+    return check_names(read_toml(path), where=f"--config {path}")
 
 
 def check_names(table: Mapping[str, Any], *, where: str) -> dict[str, Any]:
@@ -304,6 +299,8 @@ def check_names(table: Mapping[str, Any], *, where: str) -> dict[str, Any]:
                 known["split"] = "cv"
         elif name in kinds():
             known[name] = value
+        elif isinstance(value, Mapping):
+            raise InputError(f"{where}: settings stand under no heading: leave out [{key}]")
         else:
             raise InputError(f"{where}: unknown setting {key!r}{nearest(name, kinds())}")
     return known

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,24 @@ import numpy as np
 from scratchnet.errors import InputError
 
 METADATA = "scratchnet"
+BACKSLASHES = "a path with backslashes goes in single quotes"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` beside `path`, then rename."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A draft beside `path`, which takes its place at the end of the block, unless that fails."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8")
+        yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as a whole."""
+    with whole(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -50,6 +60,25 @@ def read_json(path: Path, whole: Callable[[Any], bool] = lambda value: True, way
     if not whole(value):
         raise damaged(path, way_out)
     return value
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """A TOML file, with or without the mark that Windows puts first. Raises `InputError` where it is none."""
+    where = f"--config {path}"
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+        table = tomllib.loads(text)
+    except OSError as error:
+        raise InputError(f"{where}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: not TOML: {error}; save it as UTF-8") from None
+    except ValueError as error:  # tomllib's own, of a number of thousands of digits
+        hint = f"; {BACKSLASHES}" if "\\" in text else ""
+        raise InputError(f"{where}: not TOML: {error}{hint}") from None
+    for name, value in table.items():
+        if isinstance(value, str) and any(ord(letter) < 32 for letter in value):
+            raise InputError(f"{where}: {name}: {value!r} has control characters; {BACKSLASHES}")
+    return table
 
 
 def damaged(path: Path, way_out: str = TRAIN_AGAIN) -> InputError:
@@ -84,16 +113,13 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        entry = {METADATA: json.dumps(_plain(metadata), allow_nan=False)}
-        save_file({name: np.asarray(a, order="C") for name, a in arrays.items()}, draft, metadata=entry)
+    entry = {METADATA: json.dumps(_plain(metadata), allow_nan=False)}
+    with whole(path) as draft:
+        try:
+            save_file({name: np.asarray(a, order="C") for name, a in arrays.items()}, draft, metadata=entry)
+        except SafetensorError as error:  # a full disk, for one
+            raise OSError(errno.EIO, str(error), str(path)) from None
         draft.chmod(path.parent.stat().st_mode & 0o666)  # the library's own files are the owner's alone
-        draft.replace(path)
-    except SafetensorError as error:  # a full disk, for one
-        raise OSError(errno.EIO, str(error), str(path)) from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -197,12 +197,15 @@ class Trainer:
         state.loss, state.correct, state.norms, state.largest_norms = self._sums.read()
         self._looked = time.monotonic()
         if not math.isfinite(state.loss):
-            may_clip = self.updates.may_clip and not self.updates.clip_norm
-            clip = ", or clip gradients with --clip-norm 3" if may_clip else ""
-            raise InputError(
-                f"training diverged in {self.title}, epoch {state.epoch} (loss {state.loss}): take a smaller "
-                f"{option(self.updates.lr_setting)} than {self.updates.lr:g}{clip}"
-            )
+            raise self._diverged(state.loss)
+
+    def _diverged(self, loss: float) -> InputError:
+        may_clip = self.updates.may_clip and not self.updates.clip_norm
+        clip = ", or clip gradients with --clip-norm 3" if may_clip else ""
+        return InputError(
+            f"training diverged in {self.title}, epoch {self.state.epoch} (loss {loss}): take a smaller "
+            f"{option(self.updates.lr_setting)} than {self.updates.lr:g}{clip}"
+        )
 
     def _step(self, x: Any, target: Any) -> None:
         state, task, net = self.state, self.task, self.net
@@ -232,6 +235,9 @@ class Trainer:
         started = time.perf_counter()
         valid = task.validate(self.net, stop.check)
         score = tuple(number if math.isfinite(number) else -math.inf for number in task.score(valid))
+        loss = valid["valid_loss"] or 0.0
+        if not (state.best_score or math.isfinite(loss)):  # the very first weights are none: nothing is worth keeping
+            raise self._diverged(loss)
         better = not state.best_score or score > state.best_score
         if better:
             self.best = self._weights()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scratchnet import backend
-from scratchnet.errors import InputError, say
+from scratchnet.errors import InputError, listed, say
 from scratchnet.nets import NET_OF
 from scratchnet.training import metrics, phase0
 from scratchnet.training.config import Config, convert
@@ -44,7 +44,7 @@ def start(config: Config) -> dict[str, Any]:
         return _run(config, folder, source, screen, used)
     except _Halted:
         raise
-    except InputError:
+    except (InputError, RuntimeError):  # Numba's, for one, that finds no place for its kernels
         folder.discard()
         raise
 
@@ -75,6 +75,8 @@ def resume(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
     """Go on with the run in `path`; `changes` may hold what leaves it the same training (see `MAY_CHANGE`)."""
     folder, stored = RunFolder.open(path)
     config = _from_anywhere(stored.with_(**changes))
+    if "data" not in changes and folder.result() is None:
+        check_data(folder, config)
     screen = Screen(config.quiet)
     result = folder.result()
     if result is not None:
@@ -82,6 +84,17 @@ def resume(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
         report(config, folder, result, screen)
         return result
     return _run(config, folder, None, screen, choose_backend(config))
+
+
+def check_data(folder: RunFolder, config: Config) -> None:
+    """Raise `InputError` where the data that a run was trained on is not where it was."""
+    if config.data is not None and not os.path.exists(config.data):
+        raise InputError(f"{config.data}: the data of {folder.path} is not there; if it was moved, name it with --data")
+
+
+def same_place(data: str, folder: RunFolder) -> bool:
+    """Whether `data` is the folder that a run was trained on."""
+    return os.path.realpath(data) == os.path.realpath(RunFolder.open(folder.path)[1].data or "")
 
 
 def _from_anywhere(config: Config) -> Config:
@@ -157,9 +170,10 @@ class _Progress:
 
 def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
     """(test fold, validation fold) of every split to run: all for `--cv`, else the last fold or the one asked for."""
-    from scratchnet.data.split import fold_before
+    from scratchnet.data.split import check_folds, fold_before
 
     folds = [int(k) for k in np.unique(segments.clip_fold)]
+    check_folds(folds)
     tests = folds if config.cv else [folds[-1] if config.test_fold is None else config.test_fold]
     pairs = []
     for test in tests:
@@ -294,7 +308,8 @@ def _announce(
     test = "every fold in turn" if config.cv else f"fold {splits[0][0]}"
     valid = "the fold before it" if config.cv else f"fold {splits[0][1]}"
     counts = f"{len(segments.clips)} clips, {len(segments.originals)} segments, {len(segments.classes)} classes"
-    screen.say(f"data     {segments.name}: {counts}")
+    taken_for_one = f": {listed(segments.classes)}" if segments.name == "folder" else ""
+    screen.say(f"data     {segments.name}: {counts}{taken_for_one}")
     if segments.augmentation is not None:
         how = "an epoch draws one of each clip" if config.augment_epoch == "draw" else "an epoch has them all"
         screen.say(f"augment  {config.augment} variants of every training clip besides the recording; {how}")

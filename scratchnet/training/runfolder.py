@@ -76,6 +76,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoint = path / CHECKPOINT
+        self._made: list[Path] = []  # folders that `discard` may take away
 
     @classmethod
     def create(cls, path: Path, config: Config) -> RunFolder:
@@ -88,6 +89,7 @@ class RunFolder:
         if taken or any(folder.checkpoint.glob("*")) or any(path.glob(f"fold*/{CONFIG}")):
             raise _taken(path)
         try:
+            folder._made = [place for place in (path, path.parent) if not place.exists()]
             path.mkdir(parents=True, exist_ok=True)
             with open(path / CONFIG, "x", encoding="utf-8") as file:  # of two runs begun at once one has the folder
                 file.write(text)
@@ -115,9 +117,7 @@ class RunFolder:
         if any(self.checkpoint.glob("*")) or trained or any(self.path.glob("fold*")):
             return
         files = [self.path / CONFIG, self.path / READINGS, metrics]
-        removals = [*(file.unlink for file in files), self.checkpoint.rmdir, self.path.rmdir]
-        if self.path.parent == RUNS:  # left empty among recordings, it would be a class
-            removals.append(RUNS.rmdir)
+        removals = [*(file.unlink for file in files), self.checkpoint.rmdir, *(made.rmdir for made in self._made)]
         for remove in removals:
             with suppress(OSError):
                 remove()

@@ -7,6 +7,7 @@ onnx = pytest.importorskip("onnx", reason="ONNX is an oracle, not a dependency")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is an oracle, not a dependency")
 
 from scratchnet import layers, nets  # noqa: E402
+from scratchnet.errors import InputError
 from scratchnet.losses import SoftmaxCrossEntropy  # noqa: E402
 from scratchnet.network import Network  # noqa: E402
 from scratchnet.onnx_export import RULES, export_onnx, main  # noqa: E402
@@ -149,3 +150,14 @@ def test_without_the_onnx_package_it_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(InputError, match="pip install onnx$"):
         export_onnx(nets.piczaknet(), tmp_path / "net.onnx")
+
+
+def test_nothing_but_an_onnx_file_is_written(tmp_path, capsys):
+    """`predict` takes a recording where this command takes the place to write to."""
+    for name in ("recording.wav", "model.safetensors", "model"):
+        (tmp_path / name).write_bytes(b"precious")
+        with pytest.raises(InputError, match="must end in .onnx"):
+            export_onnx(nets.sbcnn(), tmp_path / name)
+        assert (tmp_path / name).read_bytes() == b"precious"
+    export_onnx(nets.sbcnn(), tmp_path / "net.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir())[-1] == "recording.wav"  # and no draft is left

@@ -1,0 +1,163 @@
+"""What happens to users on an ordinary day: slips of the hand, files from Windows, folders that move."""
+
+import json
+import shutil
+import unicodedata
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+
+from scratchnet import evaluate, predict, train
+from scratchnet.training.files import read_arrays, write_arrays
+from tests.cli.conftest import QUICK, RATE, SAID, fails, tone, write_tree
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory, cache):
+    """A finished run, and its data where it no longer was."""
+    base = tmp_path_factory.mktemp("moved")
+    write_tree(base / "data")
+    assert train.main([*QUICK, "--quiet", "--data", str(base / "data"), "--out", str(base / "run")]) == 0
+    (base / "data").rename(base / "elsewhere")
+    return base
+
+
+def test_data_that_moved_is_named_with_the_way_out(moved, capsys):
+    fails(capsys, evaluate.main, [moved / "run"], moved / "data", "--data")
+    assert evaluate.main([str(moved / "run"), "--data", str(moved / "elsewhere")]) == 0
+    capsys.readouterr()
+    interrupted = moved / "interrupted"
+    shutil.copytree(moved / "run", interrupted)
+    (interrupted / "result.json").unlink()
+    fails(capsys, train.main, ["--resume", interrupted], moved / "data", "--data")
+    assert train.main(["--resume", str(interrupted), "--data", str(moved / "elsewhere"), "--quiet"]) == 0
+
+
+def test_data_that_changed_is_not_taken_for_a_test(moved, capsys):
+    """Most of it was learned: figures on all of it would be too good."""
+    shutil.copytree(moved / "elsewhere", moved / "data")
+    try:
+        soundfile.write(moved / "data" / "high" / "new.wav", tone("high", 77), RATE)
+        for words in ([], ["--data", moved / "data"]):
+            fails(capsys, evaluate.main, [moved / "run", *words], moved / "data", "has changed", "--data")
+        assert evaluate.main([str(moved / "run"), "--data", str(moved / "elsewhere")]) == 0
+    finally:
+        shutil.rmtree(moved / "data")
+
+
+def test_accents_may_be_written_either_way(tmp_path, moved, capsys):
+    """As a Mac's file system gives them back, and as other systems do."""
+    data = write_tree(tmp_path / "data")
+    (data / "high").rename(data / unicodedata.normalize("NFC", "mésange"))
+    assert train.main([*QUICK, "--epochs", "1", "--quiet", "--data", str(data), "--out", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    other = write_tree(tmp_path / "other", 3)
+    (other / "high").rename(other / unicodedata.normalize("NFD", "mésange"))
+    assert evaluate.main([str(tmp_path / "run"), "--data", str(other), "--json"]) == 0
+    assert np.sum(json.loads(capsys.readouterr().out)["confusion"]) > 0
+    fails(capsys, evaluate.main, [moved / "run", "--data", other], "without high", "with m")
+
+
+def test_a_training_that_bursts_in_its_last_step_is_no_result(tmp_path, tree, capsys):
+    words = [*QUICK, "--epochs", "1", "--lr", "1e30", "--lr-final", "none", "--batch-size", "100", "--quiet"]
+    fails(capsys, train.main, [*words, "--data", tree, "--out", tmp_path / "run"], "diverged", "--lr")
+
+
+def test_weights_that_are_no_numbers_answer_nothing(moved, tmp_path, capsys):
+    arrays, about = read_arrays(moved / "run" / "model.safetensors")
+    arrays["piczak.output.bias"][0] = np.nan
+    write_arrays(tmp_path / "model.safetensors", arrays, about)
+    sound = next((moved / "elsewhere" / "low").iterdir())
+    fails(capsys, predict.main, [tmp_path / "model.safetensors", sound], "not finite", "--lr")
+
+
+@pytest.mark.parametrize("words", [["", "x.wav"], ["RUN", ""], ["RUN", "x.wav", ""]])
+def test_an_empty_name_is_not_the_folder_that_one_is_in(moved, words, capsys):
+    fails(capsys, predict.main, [moved / "run" if word == "RUN" else word for word in words], "is empty")
+
+
+def test_nor_is_it_elsewhere(capsys):
+    fails(capsys, evaluate.main, [""], "RUN is empty")
+    fails(capsys, train.main, ["--resume", ""], "--resume is empty")
+
+
+def test_home_is_found_in_options_that_the_shell_leaves_alone(tmp_path, tree, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    words = [*QUICK, "--epochs", "1", "--quiet", "--data", str(tree)]
+    assert train.main([*words, "--out=~/made/here"]) == 0
+    assert (tmp_path / "made" / "here" / "model.safetensors").is_file() and not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b'\xef\xbb\xbfnet = "piczaknet"\nepochs = 0\n', ["epochs", "above 0"]),  # read, beyond the mark
+        ('net = "piczaknet"'.encode("utf-16"), ["not TOML", "save it as UTF-8"]),
+        (rb'data = "C:\Users\me"', ["not TOML", "backslashes", "single quotes"]),
+        (rb'data = "C:\temp\new"', ["control characters", "single quotes"]),
+        (b"[train]\nepochs = 1\n", ["under no heading", "[train]"]),
+    ],
+)
+def test_settings_from_windows(tmp_path, content, words, capsys):
+    (tmp_path / "own.toml").write_bytes(content)
+    fails(capsys, train.main, ["--config", tmp_path / "own.toml"], "own.toml", *words)
+
+
+def test_a_folder_of_the_users_stays(tmp_path, capsys):
+    data = write_tree(tmp_path / "data", 1)
+    shutil.rmtree(data / "middle")
+    (tmp_path / "mine").mkdir()
+    for out in (tmp_path / "mine", tmp_path / "new" / "run"):
+        fails(capsys, train.main, [*QUICK, "--data", data, "--out", out], "folds", "add recordings")
+    assert (tmp_path / "mine").is_dir() and not any((tmp_path / "mine").iterdir())
+    assert not (tmp_path / "new").exists()
+
+
+def test_classes_are_named_where_folders_are_taken_for_them(trained, tree):
+    assert "3 classes: high, low, middle" in SAID[trained]
+
+
+def test_one_class_too_high_up(tmp_path, tree, capsys):
+    shutil.copytree(tree, tmp_path / "archive" / "tones")
+    words = ["the one class 'tones'", "if high, low, middle are the classes", tmp_path / "archive" / "tones"]
+    fails(capsys, train.main, ["--data", tmp_path / "archive"], *words)
+
+
+def test_an_empty_file_and_a_link_to_nothing(tmp_path, capsys):
+    data = write_tree(tmp_path / "data")
+    (data / "high" / "empty.wav").touch()
+    (data / "low" / "link.wav").symlink_to(tmp_path / "nowhere.wav")
+    assert train.main([*QUICK, "--epochs", "1", "--data", str(data), "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "empty.wav is empty, 0 bytes" in said and "link.wav is a link that leads nowhere" in said
+
+
+def test_long_names_of_classes_and_many_leave_a_picture(tmp_path):
+    import matplotlib.image
+
+    from scratchnet import plots
+
+    names = [f"Erithacus rubecula (European Robin), song, dawn chorus only, {k}" for k in range(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.save_confusions(tmp_path / "long.png", {"test": np.eye(3, dtype=int)}, names)
+        plots.save_confusions(tmp_path / "many.png", {"test": np.eye(300, dtype=int)}, [f"{k}" * 9 for k in range(300)])
+    image = matplotlib.image.imread(tmp_path / "long.png")[..., :3]
+    assert (image.min(axis=2) < 0.5).mean() > 0.05  # the matrix is there
+
+
+@pytest.mark.parametrize("threads", ["0", "00"])
+def test_no_threads_are_too_few(threads, monkeypatch, capsys, tree):
+    monkeypatch.setenv("SCRATCHNET_THREADS", threads)
+    fails(capsys, train.main, ["--data", tree, "--backend", "cpu"], "SCRATCHNET_THREADS", "1 or more")
+
+
+def test_a_hint_is_like_what_was_written(capsys):
+    assert predict.main(["RUN", "FILE", "--threads", "1"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
+    assert predict.main(["RUN", "FILE", "--jsn"]) == 2
+    assert "did you mean --json?" in capsys.readouterr().err
