@@ -7,7 +7,7 @@ onnx = pytest.importorskip("onnx", reason="ONNX is an oracle, not a dependency")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is an oracle, not a dependency")
 
 from scratchnet import layers, nets  # noqa: E402
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError  # noqa: E402
 from scratchnet.losses import SoftmaxCrossEntropy  # noqa: E402
 from scratchnet.network import Network  # noqa: E402
 from scratchnet.onnx_export import RULES, export_onnx, main  # noqa: E402
