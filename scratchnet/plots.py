@@ -107,7 +107,8 @@ def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Seque
     long = max(map(len, names)) > 3
     every = 1 + count // 60  # of so many classes one is named
     side = min(9.0, max(2.3, 0.3 + 0.31 * count))  # of a matrix, in inches; its title needs some
-    size = (side * len(matrices) + 1.7 + 0.5 * long, side + 0.9 + 0.8 * long)
+    room = max(0.5, 0.06 * max(map(len, names))) * long  # inches for names
+    size = (side * len(matrices) + 1.7 + room, side + 0.9 + max(0.8 * long, room))
     figure, axes = new_figure(1, len(matrices), size, sharey=True)
     for axis, (title, confusion) in zip(axes[0], matrices.items()):
         image = _draw_confusion(axis, confusion)
