@@ -1,4 +1,4 @@
-"""What a data source tells: its classes, its clips, their folds. The audio itself is read later, by `cache.py`."""
+"""What a data source tells: its classes, its clips, their folds. The audio itself is read later, by `cut.py`."""
 
 from __future__ import annotations
 

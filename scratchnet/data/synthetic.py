@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scratchnet.data import synthesis, urban_sounds
-from scratchnet.data.cache import cache_folder, remove_stale
+from scratchnet.data.cache_folder import cache_folder, remove_stale
 from scratchnet.data.synthesis import (
     SAMPLE_RATE,
     convolved,

@@ -34,7 +34,7 @@ class Modulus(Layer):
         if self.power == 2:
             scale = 2 * dy
         else:
-            scale = dy / np.where(self._y > 0, self._y, 1)  # where y is 0, so is x
+            scale = dy / np.where(self._y > 0, self._y, 1)  # where y is 0, x is too, or too small for its square
         return np.concatenate([scale, scale], axis=1) * self._x
 
     def extra_repr(self) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratchnet.data import cache, open_cache, open_source, prepare
+from scratchnet.data import cut, fingerprint, open_cache, open_source, prepare
 from scratchnet.errors import InputError
 from scratchnet.sound import SoundSettings, delta, load_clip, segment_clip, segment_log_mel
 from scratchnet.sound.io import cannot_be_read
@@ -31,7 +31,8 @@ def decoded(monkeypatch):
         names.append(Path(path).name)
         return load_clip(path, *rest, **options)
 
-    monkeypatch.setattr(cache, "load_clip", counting)
+    monkeypatch.setattr(cut, "load_clip", counting)
+    monkeypatch.setattr(fingerprint, "load_clip", counting)
     return names
 
 
@@ -151,7 +152,7 @@ def test_a_file_that_fails_after_it_was_heard_is_skipped(urbansound8k, tmp_path,
             raise OSError(errno.EIO, "Input/output error")
         return file_digest(file, name)
 
-    monkeypatch.setattr(cache, "file_digest", fails)
+    monkeypatch.setattr(cut, "file_digest", fails)
     ((name, reason),) = prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped
     assert name == "audio/fold1/1000-0-0-0.wav" and "0-0-0.wav cannot be read (Input/output error)" in reason
 
@@ -183,7 +184,7 @@ def test_a_file_that_the_system_keeps_is_tried_again(urbansound8k, tmp_path, mon
 
 
 def test_a_drive_that_drops_out_and_comes_back_leaves_nothing_out(urbansound8k, tmp_path, monkeypatch):
-    source, away, load, count = open_source(urbansound8k), tmp_path / "away", cache.load_clip, 0
+    source, away, load, count = open_source(urbansound8k), tmp_path / "away", cut.load_clip, 0
 
     def dropping(path, *rest, **how):
         nonlocal count
@@ -193,7 +194,7 @@ def test_a_drive_that_drops_out_and_comes_back_leaves_nothing_out(urbansound8k, 
         return load(path, *rest, **how)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "load_clip", dropping)
+        patch.setattr(cut, "load_clip", dropping)
         half = prepare(source, cache_dir=tmp_path / "c", workers=1)
         assert len(half.clips) == 9 and all("does not exist" in reason for _, reason in half.skipped)
     away.rename(urbansound8k)
@@ -212,7 +213,8 @@ def test_a_file_that_fails_while_it_is_decoded_is_tried_again_and_no_other(urban
         return load_clip(path, *rest, **how)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "load_clip", failing)
+        for module in (cut, fingerprint):
+            patch.setattr(module, "load_clip", failing)
         for decoded in (18, 19, 20):
             assert len(prepare(open_source(urbansound8k), cache_dir=tmp_path / "c").skipped) == 1
             assert count == decoded

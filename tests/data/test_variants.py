@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scratchnet.data import Variants, cache, open_cache, open_source, prepare, split
+from scratchnet.data import Variants, fingerprint, open_cache, open_source, prepare, split
 from scratchnet.errors import InputError
 from scratchnet.sound import Augmentation, SoundSettings, load_clip, make_variant, segment_clip, segment_log_mel
 
@@ -40,8 +40,8 @@ def test_recordings_are_those_of_the_cache_without_variants(segments, augmented)
 def test_without_augmentation_nothing_of_the_cache_has_changed(shared_set, segments):
     """Caches of this version are found and opened, whatever else comes: the same name, files, arrays, description."""
     source = open_source(shared_set)
-    made_from = [3, cache.fingerprint(source), os.path.realpath(shared_set), SoundSettings().to_dict()]
-    assert segments.folder.name == f"{source.name}-{cache._digest(made_from)[:20]}"
+    made_from = [3, fingerprint.fingerprint(source), os.path.realpath(shared_set), SoundSettings().to_dict()]
+    assert segments.folder.name == f"{source.name}-{fingerprint.digest(made_from)[:20]}"
     with np.load(segments.folder / "index.npz") as index:
         assert sorted(index) == ["clip", "clip_fold", "clip_label", "fold", "label", "scale", "start"]
     assert set(json.loads((segments.folder / "meta.json").read_text())) == {

@@ -1,0 +1,39 @@
+"""Where what is made of recordings is kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from scratchnet.errors import InputError
+
+STALE = 24 * 3600.0  # seconds after which a half-written folder is taken for one that a killed process left
+
+
+def cache_folder() -> Path:
+    """The user's cache folder; the environment variable SCRATCHNET_CACHE overrides it.
+
+    Raises `InputError` where the user has no home.
+    """
+    try:
+        if told := os.environ.get("SCRATCHNET_CACHE"):
+            return Path(told).expanduser()
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "scratchnet"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "scratchnet"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scratchnet"
+    except RuntimeError as error:
+        raise InputError(f"{error} name a folder for prepared data in SCRATCHNET_CACHE") from error
+
+
+def remove_stale(target: Path) -> None:
+    """Take drafts of `target` away that killed processes left."""
+    for folder in target.parent.glob(f".{target.name}-*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > STALE:
+                shutil.rmtree(folder, ignore_errors=True)

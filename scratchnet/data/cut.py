@@ -1,0 +1,140 @@
+"""From sound files to arrays on disk: decode, resample, cut, transform, write, one clip after the other.
+
+With augmentation, every clip is followed by its variants: in a cross-validation every fold is a training fold once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from scratchnet.data.segments import ARRAYS, INDEX, LOGMEL, VARIANT, WAVEFORM
+from scratchnet.data.source import Clip, Source
+from scratchnet.errors import InputError
+from scratchnet.sound.augmentation import Augmentation, make_variant
+from scratchnet.sound.io import cannot_be_read, load_clip, may_pass
+from scratchnet.sound.segments import segment_clip
+from scratchnet.sound.settings import SoundSettings
+from scratchnet.sound.workers import blas_single_threaded, ordered_map
+
+Progress = Callable[[int, int], Any]
+Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def write(
+    folder: Path,
+    source: Source,
+    settings: SoundSettings,
+    augmentation: Augmentation | None,
+    strict: bool,
+    workers: int,
+    progress: Progress | None,
+) -> tuple[dict[str, Any], set[str]]:
+    """Write waveforms, spectrograms and index into `folder`.
+
+    Returns what belongs into the description, and the paths of files that the system did not give out.
+    """
+    clips: list[Clip] = []
+    contents: list[str] = []
+    skipped, shut = list(source.unusable), set()
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    owners: list[tuple[int, int]] = []  # number of the clip and of its variant, for each of the parts
+    position = 0
+    with (
+        open(folder / WAVEFORM, "wb") as waveform,
+        open(folder / LOGMEL, "wb") as logmel,
+        closing(_cut_all(source, settings, augmentation, workers, progress)) as cuts,
+    ):
+        for clip, content, cut in cuts:
+            if isinstance(cut, InputError):
+                if strict:
+                    raise cut
+                skipped.append((clip.path, str(cut)))
+                if may_pass(cut):
+                    shut.add(clip.path)
+                continue
+            for variant, (x, starts, scale, spectrograms) in enumerate(cut):
+                if len(starts) == 0:  # played faster, it is shorter than a segment, and short="drop"
+                    continue
+                parts.append((starts + position, scale))
+                owners.append((len(clips), variant))
+                position += _append(waveform, x) // 4
+                _append(logmel, spectrograms)
+            clips.append(clip)
+            contents.append(content)
+    _check_classes(source, clips, skipped)
+    counts = [len(starts) for starts, _ in parts]
+    labels, folds = (np.array([getattr(clip, name) for clip in clips], np.int64) for name in ("label", "fold"))
+    owner, variants = np.repeat(np.array(owners, np.int64), counts, axis=0).T
+    index = {
+        "start": np.concatenate([starts for starts, _ in parts]),
+        "scale": np.concatenate([scale for _, scale in parts]),
+        "label": labels[owner],
+        "fold": folds[owner],
+        "clip": owner,
+        "clip_label": labels,
+        "clip_fold": folds,
+    }
+    assert tuple(index) == ARRAYS
+    if augmentation is not None:
+        index[VARIANT] = variants
+    np.savez(folder / INDEX, **index)  # type: ignore[arg-type]
+    about = {"samples": position, "clips": [clip.path for clip in clips], "contents": contents, "skipped": skipped}
+    return about, shut
+
+
+def _append(file: BinaryIO, values: np.ndarray) -> int:
+    return file.write(np.ascontiguousarray(values, np.float32).data.cast("B"))
+
+
+def _cut_all(
+    source: Source,
+    settings: SoundSettings,
+    augmentation: Augmentation | None,
+    workers: int,
+    progress: Progress | None,
+) -> Generator[tuple[Clip, str, list[Cut] | InputError], None, None]:
+    """Every clip, its file's digest, and its segments and its variants', or the reason why it has none, in the source's
+    order."""
+
+    def cut(clip: Clip) -> tuple[str, list[Cut] | InputError]:
+        path = source.root / clip.path
+        try:
+            x = load_clip(path, settings.sample_rate, peak=False)
+            cuts = [segment_clip(x, settings)]
+        except InputError as error:
+            return "", error
+        if len(cuts[0][1]) == 0:
+            seconds = settings.segment_length / settings.sample_rate
+            return "", InputError(f"{path} is shorter than a segment of {seconds:.2f} s: take --short pad")
+        if augmentation is not None:
+            name, rate, length = source.classes[clip.label], settings.sample_rate, settings.segment_length
+            for number in range(1, augmentation.variants + 1):
+                variant = make_variant(x, rate, name, clip.path, number, augmentation, length)
+                cuts.append(segment_clip(variant, settings))
+        try:
+            with open(path, "rb") as file:
+                return file_digest(file, "sha256").hexdigest()[:16], cuts
+        except OSError as error:  # a moment ago it could be read
+            return "", cannot_be_read(path, error)
+
+    with blas_single_threaded(), closing(ordered_map(cut, source.clips, workers)) as results:
+        for done, (clip, (content, result)) in enumerate(zip(source.clips, results), 1):
+            yield clip, content, result
+            if progress is not None:
+                progress(done, len(source.clips))
+
+
+def _check_classes(source: Source, clips: list[Clip], skipped: list[tuple[str, str]]) -> None:
+    if not clips:
+        raise InputError(f"no sound file of {source.root} can be used, of {len(skipped)}; the first: {skipped[0][1]}")
+    left = {clip.label for clip in clips}
+    for label, name in enumerate(source.classes):
+        if label not in left:
+            reasons = [reason for path, reason in skipped if path in {c.path for c in source.clips if c.label == label}]
+            raise InputError(f"no sound file of class {name!r} can be used; the first: {reasons[0]}")
