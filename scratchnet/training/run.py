@@ -327,13 +327,11 @@ def _announce(
 
 
 def kernels_compiled() -> bool:
-    """Whether Numba left compiled kernels from an earlier run."""
-    import scratchnet.kernels.cpu as cpu
+    """Whether Numba left compiled kernels from an earlier run, where this user's are."""
+    from scratchnet.kernels.cpu.turning import copy_turned
 
-    places = [Path(place) for place in cpu.__path__]
-    if told := os.environ.get("NUMBA_CACHE_DIR"):
-        places.append(Path(told))
-    return any(any(place.glob("**/*.nbi")) for place in places)
+    stats = getattr(copy_turned, "stats", None)  # None where NUMBA_DISABLE_JIT says so: there is nothing to compile
+    return stats is None or any(Path(stats.cache_path).glob("*.nbi"))
 
 
 def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments: Segments) -> None:

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -185,3 +188,20 @@ def test_every_reading_of_the_paper_runs(tree, tmp_path):
     row = json.loads((out / "metrics.jsonl").read_text().splitlines()[0])
     assert row["grad_norms"]["piczak.conv1.weight"] > 0
     assert evaluate.main([str(out), "--backend", "cpu"]) == 0
+
+
+def test_that_kernels_are_compiled_now_is_said_where_they_are(tmp_path):
+    """Numba says where: beside the kernels, in the user's own cache where that cannot be written, or as it is told."""
+    code = "from scratchnet.training.run import kernels_compiled; print(kernels_compiled())"
+
+    def said(**environment):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    assert said(NUMBA_CACHE_DIR=str(tmp_path), NUMBA_DISABLE_JIT="0") == "False"
+    (kept,) = tmp_path.iterdir()
+    (kept / "one.nbi").touch()
+    assert said(NUMBA_CACHE_DIR=str(tmp_path), NUMBA_DISABLE_JIT="0") == "True"
+    assert said(NUMBA_DISABLE_JIT="1") == "True"
