@@ -41,6 +41,7 @@ class Parser(argparse.ArgumentParser):
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """Arguments, those without a dash before or behind the others; or `InputError`."""
         words = sys.argv[1:] if argv is None else list(argv)
+        self._refuse_empty(words)
         if "--" in words:  # which argparse would lose: what stands behind it is no option, whatever it begins with
             at = words.index("--")
             words[at:] = [f"{PLAIN}{word}" for word in words[at + 1 :]]
@@ -53,10 +54,14 @@ class Parser(argparse.ArgumentParser):
             raise
         if unknown:
             self.unknown(_plain(unknown[0]))
-        for action in self._actions:
-            if "" in (value if isinstance(value := getattr(arguments, action.dest, None), list) else [value]):
-                self.error(f"{action.option_strings[0] if action.option_strings else action.metavar} is empty")
         return argparse.Namespace(**{name: _plain(value) for name, value in vars(arguments).items()})
+
+    def _refuse_empty(self, words: list[str]) -> None:
+        """An unset variable in a script: as a path it would be the folder that one is in."""
+        for before, word in zip(["", *words], words):
+            if word == "" or (word.startswith("--") and word.endswith("=")):
+                option = word[:-1] or (before if before.startswith("--") and before != "--" else "an argument")
+                self.error(f"{option} is empty")
 
     def _is_unknown_option(self, word: str) -> bool:
         known = word.split("=")[0] in self._option_string_actions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from scratchnet.data.source import codes
 from scratchnet.errors import InputError, listed, say
 from scratchnet.model import load, warn_if_unfinished
 from scratchnet.training import metrics, run
-from scratchnet.training.config import convert
+from scratchnet.training.config import Config, convert
 from scratchnet.training.runfolder import RESULT, RunFolder, resume_command
 from scratchnet.training.screen import Screen
 
@@ -33,18 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
     folder, config = RunFolder.open(Path(options.run))
     given = {name: convert(name, told) for name in ("data", "subset") if (told := getattr(options, name)) is not None}
-    config = config.with_(backend=options.backend, augment=0, **given)
+    trained, config = config, config.with_(backend=options.backend, augment=0, **given)
     screen = Screen(quiet=options.json)
     run.choose_backend(config)
     if options.data is None:
         run.check_data(folder, config)
     segments = run.prepare_data(config, run.open_data(config, screen), screen)
     known = folder.trained_on(segments)
-    if not known and (options.data is None or run.same_place(options.data, folder)):
-        raise InputError(
-            f"{config.data}: has changed since {folder.path} was trained, and holds recordings that were learned; "
-            "take back what was changed, or test on others with --data"
-        )
+    if not known:
+        _refuse_what_was_learned(folder, config, trained)
     if config.cv:
         if not known:
             raise InputError(
@@ -78,11 +76,28 @@ def _finished(folder: RunFolder, segments: Any) -> list[int]:
     return done
 
 
+def _refuse_what_was_learned(folder: RunFolder, config: Config, trained: Config) -> None:
+    """Raise `InputError` for the run's own data, which has changed: most of it was learned, and nobody knows which."""
+    if config.subset != trained.subset:
+        return
+    if trained.data is None and config.data is None:
+        raise InputError(
+            f"{folder.path}: learned from synthetic sounds that are made otherwise now; test on recordings with --data"
+        )
+    if config.data and trained.data and os.path.realpath(config.data) == os.path.realpath(trained.data):
+        raise InputError(
+            f"{config.data}: has changed since {folder.path} was trained, and holds recordings that were learned; "
+            "put back what was changed or removed, or test on others with --data"
+        )
+
+
 def _figures(folder: RunFolder, segments: Any, test_fold: int | None, screen: Screen) -> dict[str, Any]:
     """Figures on the test fold, or on everything where the data is other than the run's."""
     model = load(folder.path, as_trained=True)
     warn_if_unfinished(folder.path, model)
-    known, given = ({composed(name): k for k, name in enumerate(names)} for names in (model.classes, segments.classes))
+    both = model.classes, segments.classes
+    alike = _composed if all(len(set(map(_composed, names))) == len(names) for names in both) else str
+    known, given = ({alike(name): k for k, name in enumerate(names)} for names in both)
     if known.keys() != given.keys():
         others = [
             f"{word} {listed(sorted(names))}"
@@ -101,7 +116,7 @@ def _figures(folder: RunFolder, segments: Any, test_fold: int | None, screen: Sc
     return metrics.figures(probs, number[segments.label[indices]], segments.clip[indices], model.classes)
 
 
-def composed(name: str) -> str:
+def _composed(name: str) -> str:
     """Accents with their letters, whichever way a file system keeps them."""
     return unicodedata.normalize("NFC", name)
 

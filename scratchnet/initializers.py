@@ -34,9 +34,10 @@ def normal(
 
 
 def _checked(dtype: str) -> np.dtype:
-    if dtype not in ("float32", "float64", np.float32, np.float64):
+    found = np.dtype(dtype)
+    if found not in (np.dtype("float32"), np.dtype("float64")):
         raise ValueError(f"dtype must be float32 or float64, not {dtype}")
-    return np.dtype(dtype)
+    return found
 
 
 def piczak2015(

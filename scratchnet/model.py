@@ -213,7 +213,7 @@ def load(path: str | Path, *, as_trained: bool = False) -> Model:
     """Load a model from a run folder or a model.safetensors, onto the backend in use.
 
     `as_trained`: with dropout in evaluation too, where the run wanted that.
-    Raises `InputError` where there is no model.
+    Raises `InputError` where there is no model, or one whose weights are not finite.
     """
     file = Path(path)
     if file.is_dir():

@@ -22,13 +22,9 @@ class Optimizer:
         _check_not_negative(lr=lr, weight_decay=weight_decay)
         self.lr = lr
         self.weight_decay = weight_decay
-        self._counts: dict[str, int] = {}  # how many steps each parameter has made: one that was frozen, fewer
+        self.steps = 0
+        self._counts: dict[str, int] = {}  # how many of them each parameter has made: one that was frozen, fewer
         self._state: dict[str, dict[str, Array]] = {slot: {} for slot in self.slots}
-
-    @property
-    def steps(self) -> int:
-        """How many steps were made."""
-        return max(self._counts.values(), default=0)
 
     def step(self, params: dict[str, Array], grads: dict[str, Array]) -> None:
         """One step, in place."""
@@ -44,6 +40,7 @@ class Optimizer:
             for name, param in moved.items():
                 if arrays[name].shape != param.shape:
                     raise ValueError(f"{name} has shape {tuple(param.shape)}, its {kind} {tuple(arrays[name].shape)}")
+        self.steps += 1
         for name in moved:
             self._counts[name] = self._counts.get(name, 0) + 1
         if moved:
@@ -70,7 +67,9 @@ class Optimizer:
             self._state[slot] = {
                 k.removeprefix(prefix): backend.asarray(a.copy()) for k, a in state.items() if k.startswith(prefix)
             }
-            self._counts = {name: int(state.get(f"steps.{name}", state["steps"])) for name in self._state[slot]}
+        self.steps = int(state["steps"])
+        names = {name for slot in self._state.values() for name in slot}
+        self._counts = {name: int(state.get(f"steps.{name}", self.steps)) for name in names}
 
 
 class NesterovSGD(Optimizer):

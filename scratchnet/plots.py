@@ -50,8 +50,11 @@ def plain(text: str) -> str:
 
 
 def class_labels(data: str, classes: Sequence[str], codes: Sequence[str]) -> Sequence[str]:
-    """What pictures call the classes: by the paper's two-letter codes (appendix A) where they are the paper's."""
-    return codes if data in ("urbansound8k", "synthetic") else [plain(name) for name in classes]
+    """What pictures call the classes: by the paper's two-letter codes (appendix A) where they are the paper's; a long
+    name without its middle."""
+    if data in ("urbansound8k", "synthetic"):
+        return codes
+    return [plain(name if len(name) <= 26 else f"{name[:12]}…{name[-13:]}") for name in classes]
 
 
 def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -103,7 +106,6 @@ def _number(value: float | None) -> float:
 def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> None:
     """Confusion matrices (K, K) of counts, rows true, by title, side by side; shades are shares of the row."""
     count = len(names)
-    names = [name if len(name) <= 26 else f"{name[:25]}…" for name in names]
     long = max(map(len, names)) > 3
     every = 1 + count // 60  # of so many classes one is named
     side = min(9.0, max(2.3, 0.3 + 0.31 * count))  # of a matrix, in inches; its title needs some

@@ -455,3 +455,28 @@ def test_parameters_that_the_first_forward_makes_are_checked():
 
     result = gradcheck(Lazy(), X)
     assert result and [report.name for report in result.arrays] == ["input", "w"]
+
+
+def test_zeros_that_no_direction_moves_are_not_said_to_be_seen():
+    """A new bias of zeros, some of it beside kinks; most of it was not sampled."""
+
+    class Shifted(Layer):
+        def __init__(self):
+            super().__init__()
+            self.params["b"] = np.zeros((50, 40))
+
+        def forward(self, x, training=False):
+            self.z = x + self.params["b"]
+            return np.where(self.z > 0, self.z, 0.1 * self.z)
+
+        def backward(self, dy):
+            self.grads["b"] = dz = np.where(self.z > 0, dy, 0.1 * dy)
+            return dz
+
+    x = np.random.default_rng(0).normal(size=(50, 40))
+    x[:, 7] = 0
+    _, bias = gradcheck(Shifted(), x).arrays
+    assert bias.name == "b" and "no direction: the others are unseen" in str(bias)
+    x[:, 7], x[3, 7] = 1, 0
+    _, bias = gradcheck(Shifted(), x).arrays
+    assert "15 of 16 parts of a direction)" in str(bias)

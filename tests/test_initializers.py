@@ -45,7 +45,12 @@ def test_piczaks_start():
         assert not bias.any() and bias.dtype == np.float32
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int32", np.int64])
+@pytest.mark.parametrize("dtype", ["float16", "int32", np.int64, ">f4"])
 def test_types_that_no_layer_computes_with_are_refused(dtype):
     with pytest.raises(ValueError, match="^dtype must be float32 or float64, not "):
         xavier_uniform((3, 4), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float64", float, "f8", "double", np.float64, np.dtype("float64")])
+def test_a_type_has_many_names(dtype):
+    assert xavier_uniform((3, 4), dtype=dtype).dtype == np.float64

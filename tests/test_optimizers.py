@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchnet import backend as backends
-from scratchnet.optimizers import Adam, NesterovSGD
+from scratchnet.optimizers import Adam, NesterovSGD, Optimizer
 from tests.support import seeds
 
 STEPS = 50
@@ -197,3 +197,16 @@ def test_a_parameter_that_was_frozen_begins_with_its_own_first_step(backend):
 def test_settings_that_cannot_be_are_refused(make):
     with pytest.raises(ValueError, match="must"):
         make()
+
+
+def test_an_optimizer_that_keeps_nothing_counts_its_steps():
+    class Plain(Optimizer):
+        def _update(self, names, params, grads):
+            for param, grad in zip(params, grads):
+                param -= self.lr * grad
+
+    first, second = Plain(0.1), Plain(0.1)
+    for _ in range(3):
+        first.step({"w": np.ones(2)}, {"w": np.ones(2)})
+    second.load_state_dict(first.state_dict())
+    assert second.steps == first.steps == 3

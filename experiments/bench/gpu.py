@@ -314,6 +314,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if a.cache is not None and a.cache.is_file():
         gpu_data.read_about(a.cache)  # refused now, not after two minutes
     chosen = [p for p in parts(a.net, a.batch, a.cache) if a.only is None or p.name.startswith(tuple(a.only))]
+    if not chosen:
+        raise InputError(f"--only {' '.join(a.only)}: no part is called so; --dry-run shows them all")
     if a.dry_run:
         for part in chosen:
             print(f"{part.name:24} {part.limit:4.0f} s   {' '.join(part.command)}")

@@ -113,7 +113,7 @@ def read(root: Path, folds: int = FOLDS) -> Source:
             raise InputError(f"{folder} is a class without {what}, or remove the folder")
         unusable += [(name, unreadable(name)) for name in local if Path(name).suffix.lower() in FOREIGN]
     if len(names) == 1:
-        _refuse_one_class(root, *names.popitem())
+        _one_class(root, *next(iter(names.items())))
     recording = recordings(names, folds)
     labelled = [(path, label, recording[path]) for label, paths in enumerate(names.values()) for path in paths]
     fold = make_folds(labelled, folds)
@@ -121,9 +121,10 @@ def read(root: Path, folds: int = FOLDS) -> Source:
     return make_source("folder", root, list(names), clips, unusable)
 
 
-def _refuse_one_class(root: Path, name: str, paths: list[str]) -> None:
-    """An unpacked archive often has the classes one folder further down."""
-    if inner := sorted({path.split("/")[1] for path in paths if path.count("/") > 1}):
-        hint = f"if {listed(inner, 3)} are the classes, name {root / name}"
-        raise InputError(f"{root} has the one class {name!r}: {hint}")
-    raise InputError(f"{root} has the one class {name!r}: a classifier needs at least two")
+def _one_class(root: Path, name: str, paths: list[str]) -> None:
+    """Raise `InputError` where the one class has folders: an unpacked archive often has the classes further down."""
+    while inner := sorted({path.split("/")[1] for path in paths if path.count("/") > 1}):
+        if len(inner) > 1:
+            hint = f"if {listed(inner, 3)} are the classes, name {root / name}"
+            raise InputError(f"{root} has the one class {name!r}: {hint}")
+        root, name, paths = root / name, inner[0], [path.partition("/")[2] for path in paths]

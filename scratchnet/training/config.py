@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -254,7 +255,7 @@ def convert(name: str, value: Any, *, where: str | None = None) -> Any:
         raise InputError(f"{label}: {value!r} is not {words}" + (" or none" if optional else ""))
     if kind is str:
         check_utf8([result], label)
-        result = str(Path(result).expanduser()) if name in PATHS and result.startswith("~") else result
+        result = os.path.expanduser(result) if name in PATHS else result
     if meta["choices"] and result not in meta["choices"]:
         hint = nearest(str(result), meta["choices"])
         raise InputError(f"{label}: unknown value {result!r}{hint} (one of {', '.join(meta['choices'])})")
@@ -297,10 +298,10 @@ def check_names(table: Mapping[str, Any], *, where: str) -> dict[str, Any]:
         if name == "cv":
             if convert("strict", value, where=f"{where}: cv"):
                 known["split"] = "cv"
-        elif name in kinds():
-            known[name] = value
         elif isinstance(value, Mapping):
             raise InputError(f"{where}: settings stand under no heading: leave out [{key}]")
+        elif name in kinds():
+            known[name] = value
         else:
             raise InputError(f"{where}: unknown setting {key!r}{nearest(name, kinds())}")
     return known

@@ -26,6 +26,10 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield draft
         draft.replace(path)
+    except OSError as error:
+        if error.filename == str(draft):  # which nobody knows of
+            error.filename = str(path)
+        raise
     finally:
         draft.unlink(missing_ok=True)
 
@@ -49,15 +53,15 @@ def json_page(value: Any) -> str:
 TRAIN_AGAIN = "move the run away and train it again"
 
 
-def read_json(path: Path, whole: Callable[[Any], bool] = lambda value: True, way_out: str = TRAIN_AGAIN) -> Any:
-    """What `write_json` wrote. Raises `InputError` where it is missing, or damaged: no JSON, or not `whole`."""
+def read_json(path: Path, is_whole: Callable[[Any], bool] = lambda value: True, way_out: str = TRAIN_AGAIN) -> Any:
+    """What `write_json` wrote. Raises `InputError` where it is missing, or damaged: no JSON, or not whole."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except (ValueError, RecursionError):
         raise damaged(path, way_out) from None
-    if not whole(value):
+    if not is_whole(value):
         raise damaged(path, way_out)
     return value
 

@@ -92,11 +92,6 @@ def check_data(folder: RunFolder, config: Config) -> None:
         raise InputError(f"{config.data}: the data of {folder.path} is not there; if it was moved, name it with --data")
 
 
-def same_place(data: str, folder: RunFolder) -> bool:
-    """Whether `data` is the folder that a run was trained on."""
-    return os.path.realpath(data) == os.path.realpath(RunFolder.open(folder.path)[1].data or "")
-
-
 def _from_anywhere(config: Config) -> Config:
     """With whole paths, so that --resume works from any folder."""
     paths = {name: getattr(config, name) for name in ("data", "phase0")}

@@ -89,7 +89,7 @@ class RunFolder:
         if taken or any(folder.checkpoint.glob("*")) or any(path.glob(f"fold*/{CONFIG}")):
             raise _taken(path)
         try:
-            folder._made = [place for place in (path, path.parent) if not place.exists()]
+            folder._made = [place for place in (path, *path.parents) if not place.exists()]
             path.mkdir(parents=True, exist_ok=True)
             with open(path / CONFIG, "x", encoding="utf-8") as file:  # of two runs begun at once one has the folder
                 file.write(text)

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from scratchnet import evaluate, predict, train
+from scratchnet.data import open_source
 from scratchnet.training.files import read_arrays, write_arrays
 from tests.cli.conftest import QUICK, RATE, SAID, fails, tone, write_tree
 
@@ -35,13 +36,15 @@ def test_data_that_moved_is_named_with_the_way_out(moved, capsys):
     assert train.main(["--resume", str(interrupted), "--data", str(moved / "elsewhere"), "--quiet"]) == 0
 
 
-def test_data_that_changed_is_not_taken_for_a_test(moved, capsys):
+def test_data_that_changed_is_not_taken_for_a_test(moved, monkeypatch, capsys):
     """Most of it was learned: figures on all of it would be too good."""
     shutil.copytree(moved / "elsewhere", moved / "data")
     try:
         soundfile.write(moved / "data" / "high" / "new.wav", tone("high", 77), RATE)
         for words in ([], ["--data", moved / "data"]):
             fails(capsys, evaluate.main, [moved / "run", *words], moved / "data", "has changed", "--data")
+        monkeypatch.setenv("HOME", str(moved))
+        fails(capsys, evaluate.main, [moved / "run", "--data=~/data"], "has changed")
         assert evaluate.main([str(moved / "run"), "--data", str(moved / "elsewhere")]) == 0
     finally:
         shutil.rmtree(moved / "data")
@@ -60,6 +63,32 @@ def test_accents_may_be_written_either_way(tmp_path, moved, capsys):
     fails(capsys, evaluate.main, [moved / "run", "--data", other], "without high", "with m")
 
 
+def test_two_classes_may_be_equal_but_for_their_accents(tmp_path, capsys):
+    data = write_tree(tmp_path / "data")
+    for name, form in (("high", "NFC"), ("low", "NFD")):
+        (data / name).rename(data / unicodedata.normalize(form, "\u00e9"))
+    assert train.main([*QUICK, "--epochs", "1", "--quiet", "--data", str(data), "--out", str(tmp_path / "run")]) == 0
+    test = json.loads((tmp_path / "run" / "result.json").read_text())["test"]
+    capsys.readouterr()
+    assert evaluate.main([str(tmp_path / "run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["confusion"] == test["confusion"]
+
+
+def test_of_synthetic_sounds_too(moved, tmp_path, monkeypatch, capsys):
+    """A run on them has no folder: the one that one is in is another."""
+    run = tmp_path / "run"
+    shutil.copytree(moved / "run", run)
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"data": None}))
+    monkeypatch.chdir(moved / "elsewhere")
+    assert evaluate.main([str(run), "--data", "."]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("scratchnet.data.synthetic.make", lambda *_, **how: tmp_path / "synthetic")
+    monkeypatch.setattr("scratchnet.data.urbansound8k.read", lambda root, name: open_source(moved / "elsewhere"))
+    (run / "config.json").write_text(json.dumps(config | {"data": None, "contents": "0" * 32}))
+    fails(capsys, evaluate.main, [run], run, "synthetic sounds that are made otherwise", "--data")
+
+
 def test_a_training_that_bursts_in_its_last_step_is_no_result(tmp_path, tree, capsys):
     words = [*QUICK, "--epochs", "1", "--lr", "1e30", "--lr-final", "none", "--batch-size", "100", "--quiet"]
     fails(capsys, train.main, [*words, "--data", tree, "--out", tmp_path / "run"], "diverged", "--lr")
@@ -73,20 +102,21 @@ def test_weights_that_are_no_numbers_answer_nothing(moved, tmp_path, capsys):
     fails(capsys, predict.main, [tmp_path / "model.safetensors", sound], "not finite", "--lr")
 
 
-@pytest.mark.parametrize("words", [["", "x.wav"], ["RUN", ""], ["RUN", "x.wav", ""]])
+@pytest.mark.parametrize("words", [["", "x.wav"], ["RUN", ""], ["RUN", "x.wav", ""], ["RUN", "--", ""]])
 def test_an_empty_name_is_not_the_folder_that_one_is_in(moved, words, capsys):
     fails(capsys, predict.main, [moved / "run" if word == "RUN" else word for word in words], "is empty")
 
 
 def test_nor_is_it_elsewhere(capsys):
-    fails(capsys, evaluate.main, [""], "RUN is empty")
+    fails(capsys, evaluate.main, [""], "an argument is empty")
     fails(capsys, train.main, ["--resume", ""], "--resume is empty")
 
 
-def test_home_is_found_in_options_that_the_shell_leaves_alone(tmp_path, tree, monkeypatch):
+def test_home_is_found_in_options_that_the_shell_leaves_alone(tmp_path, tree, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    fails(capsys, train.main, ["--data", "~nobody-of-that-name/x"], "~nobody-of-that-name/x", "does not exist")
     words = [*QUICK, "--epochs", "1", "--quiet", "--data", str(tree)]
     assert train.main([*words, "--out=~/made/here"]) == 0
     assert (tmp_path / "made" / "here" / "model.safetensors").is_file() and not (tmp_path / "~").exists()
@@ -111,7 +141,7 @@ def test_a_folder_of_the_users_stays(tmp_path, capsys):
     data = write_tree(tmp_path / "data", 1)
     shutil.rmtree(data / "middle")
     (tmp_path / "mine").mkdir()
-    for out in (tmp_path / "mine", tmp_path / "new" / "run"):
+    for out in (tmp_path / "mine", tmp_path / "new" / "of" / "run"):
         fails(capsys, train.main, [*QUICK, "--data", data, "--out", out], "folds", "add recordings")
     assert (tmp_path / "mine").is_dir() and not any((tmp_path / "mine").iterdir())
     assert not (tmp_path / "new").exists()
@@ -125,6 +155,12 @@ def test_one_class_too_high_up(tmp_path, tree, capsys):
     shutil.copytree(tree, tmp_path / "archive" / "tones")
     words = ["the one class 'tones'", "if high, low, middle are the classes", tmp_path / "archive" / "tones"]
     fails(capsys, train.main, ["--data", tmp_path / "archive"], *words)
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "archive").rename(tmp_path / "outer" / "archive")
+    words[-1] = tmp_path / "outer" / "archive" / "tones"
+    fails(capsys, train.main, ["--data", tmp_path / "outer"], *words)
+    shutil.copytree(tree / "low", tmp_path / "alone" / "low")
+    fails(capsys, train.main, ["--data", tmp_path / "alone"], "the one class 'low'", "at least two")
 
 
 def test_an_empty_file_and_a_link_to_nothing(tmp_path, capsys):
@@ -144,7 +180,9 @@ def test_long_names_of_classes_and_many_leave_a_picture(tmp_path):
     names = [f"Erithacus rubecula (European Robin), song, dawn chorus only, {k}" for k in range(3)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plots.save_confusions(tmp_path / "long.png", {"test": np.eye(3, dtype=int)}, names)
+        labels = plots.class_labels("folder", names, "ABC")
+        assert len(set(labels)) == 3  # by their ends
+        plots.save_confusions(tmp_path / "long.png", {"test": np.eye(3, dtype=int)}, labels)
         plots.save_confusions(tmp_path / "many.png", {"test": np.eye(300, dtype=int)}, [f"{k}" * 9 for k in range(300)])
     image = matplotlib.image.imread(tmp_path / "long.png")[..., :3]
     assert (image.min(axis=2) < 0.5).mean() > 0.05  # the matrix is there
