@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 from experiments.bench import gpu_parts, output, workloads
 from scratchnet import backend
@@ -25,6 +25,7 @@ from scratchnet.cli import Parser, guard
 LOCK = "SCRATCHNET_BENCH_LOCK"  # the environment variable that names a file: who holds it times something
 UNTIL = "SCRATCHNET_BENCH_UNTIL"  # and the one with the time (`time.time`) at which waiting for others ends
 TOLD = 10.0  # seconds from one report of a search to the next
+WAIT = 5.0  # seconds beyond UNTIL that a step waits for a search that times something
 
 
 class Search:
@@ -47,19 +48,26 @@ class Search:
                 return time_it(inductor, call, *args, **more)
             with self._counted("first_calls"):
                 call()  # compiled by its first call, which the others need not wait for
-            with open(os.environ[LOCK], "w", encoding="utf-8") as file:
-                with self._counted("waited"):
-                    fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
-                self._held = True
+            before = time.monotonic()
+            with _held(os.environ[LOCK]), self.timing():
+                self.done["waited"] += time.monotonic() - before
                 try:
                     with self._counted("timed"):
                         return time_it(inductor, call, *args, **more)
                 finally:
-                    self._held = False
                     self.done["choices"] += 1
                     self._tell()
 
         kind.benchmark_gpu = alone
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """While the file is ours already."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
 
     @contextmanager
     def _counted(self, what: str) -> Iterator[None]:
@@ -81,13 +89,7 @@ def quiet(path: str, until: float) -> Iterator[Callable[[], bool]]:
 
         def alone() -> bool:
             fcntl.flock(file, fcntl.LOCK_UN)
-            while time.time() < until:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the block ends
-                    return True
-                except BlockingIOError:
-                    time.sleep(0.1)
-            return False
+            return _locked(file, until)
 
         yield alone
 
@@ -101,19 +103,47 @@ def measure(name: str, batch: int) -> dict[str, Any]:
     backend.use("cpu")
     net = workloads.fresh(name)
     x, target = (torch.from_numpy(a).cuda() for a in workloads.noise(name, batch))
-    step = gpu_parts.eager(name, gpu_parts.twin(name, net), x, target, compile_it=True)
-    search = Search()
+    twin = gpu_parts.twin(name, net)
+    step = gpu_parts.eager(name, twin, x, target, compile_it=True)
+    search, until = Search(), float(os.environ.get(UNTIL, "inf"))
     search.time_one_at_a_time()
-    with quiet(f"{lock}.quiet", float(os.environ.get(UNTIL, "inf"))) as alone:
+    with quiet(f"{lock}.quiet", until) as alone:
+        AsyncCompile.use_process_pool()  # its workers start meanwhile
+        with _held(lock):  # cuDNN tries its algorithms at a convolution's first call, once each, and keeps one for good
+            gpu_parts.eager(name, twin, x, target)()
+            torch.cuda.synchronize()
         AsyncCompile.wait_pool_ready()  # until then the choices would be compiled in this process
-        step()
+        for _ in range(3):  # the search, and what is recorded of the first steps after it
+            step()
         found = {**search.done, "found_after": time.perf_counter() - gpu_parts.STARTED}
         found["convolutions"] = str(torch.backends.cudnn.fp32_precision)
         print(json.dumps(found), flush=True)
         found["alone"] = alone()
-        with open(lock, "a", encoding="utf-8") as file:  # a search that goes on may time something
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with _held(lock, until + WAIT) as held, search.timing():  # a search that goes on may time something
+            found["alone"] &= held
             return {**found, "step": gpu_parts.event_times(step)}
+
+
+@contextmanager
+def _held(path: str, until: float = float("inf")) -> Iterator[bool]:
+    """The file locked, which is True; or False where it is `until` before that."""
+    with open(path, "a", encoding="utf-8") as file:
+        if until == float("inf"):
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield True
+        else:
+            yield _locked(file, until)
+
+
+def _locked(file: IO[str], until: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until it is closed
+            return True
+        except BlockingIOError:
+            if time.time() >= until:
+                return False
+            time.sleep(0.1)
 
 
 @guard

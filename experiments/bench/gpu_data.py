@@ -59,6 +59,10 @@ def read_about(file: str | Path) -> dict[str, Any]:
     try:
         with ZipFile(file) as source:
             about = json.loads(source.read(META))
+            if not isinstance(about, dict) or not {"version", BITS, "samples", "settings"} <= about.keys():
+                raise ValueError(f"{META} says too little")
+            if not {INDEX, WAVEFORM} <= set(source.namelist()) or source.testzip() is not None:
+                raise ValueError("damaged")
     except (BadZipFile, KeyError, ValueError) as error:
         raise InputError(f"{file}: no packed data ({error}): experiments.bench.gpu_data makes it") from None
     if about["version"] != VERSION:

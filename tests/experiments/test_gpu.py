@@ -64,6 +64,9 @@ def test_a_part_that_is_stopped_has_told_what_it_knew():
     assert (found["a"], found["b"], found["failed"]) == (1, 2, "not done after 3 s") and time.monotonic() - begun < 30
     found = gpu.run_part(python("print('{\"a\": 1}'); raise SystemExit('no such luck')"), 60.0, {})
     assert found["a"] == 1 and found["failed"].startswith("status 1") and "no such luck" in found["failed"]
+    away = "import os, time; print('{\"a\": 1}', flush=True); os.fork() or os.setsid(); time.sleep(30)"
+    begun = time.monotonic()
+    assert gpu.run_part(python(away), 1.0, {})["a"] == 1 and time.monotonic() - begun < 20
     odd = "import os; os.write(1, b'{\"a\": 1}\\n{not: JSON}\\n{cut \\xe2\\x80}\\n')"
     assert gpu.run_part(python(odd), 60.0, {})["a"] == 1
     assert gpu.run_part(["no-such-program"], 1.0, {})["failed"] == "no-such-program is not installed"
@@ -176,6 +179,10 @@ def test_shortly_before_the_end_nobody_waits_any_more(tmp_path):
     path = str(tmp_path / "quiet")
     with gpu_compile.quiet(path, 0.0), gpu_compile.quiet(path, time.time() + 0.2) as alone:
         assert alone() is False
+    with gpu_compile._held(path), gpu_compile._held(path, time.time() + 0.2) as held:
+        assert held is False
+    with gpu_compile._held(path, 0.0) as held:
+        assert held is True
 
 
 ABOUT = {"gpu": "a GPU", "driver": 13000, "versions": {"numpy": "2.0"}, "date": "2026-11-23"}
@@ -252,18 +259,29 @@ def test_data_that_travels_arrives(cache, tmp_path, capsys):
     assert np.array_equal(there.start, cache.start) and np.array_equal(there.fold, cache.fold)
 
 
-@pytest.mark.parametrize("content, said", [(b"", "no packed data"), (None, "packed as version 1")])
-def test_what_was_packed_otherwise_is_refused_at_once(cache, tmp_path, capsys, content, said):
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        (lambda files, about: files.clear(), "no packed data"),
+        (lambda files, about: files.pop("waveform.f32"), "damaged"),
+        (lambda files, about: files.update({"meta.json": b"[]"}), "says too little"),
+        (lambda files, about: files.update({"meta.json": json.dumps({**about, "version": 1})}), "packed as version 1"),
+    ],
+)
+def test_what_was_packed_otherwise_is_refused_at_once(cache, tmp_path, capsys, damage, said):
     file = tmp_path / "packed"
-    if content is None:
-        about = json.loads((cache.folder / "meta.json").read_text())
-        (cache.folder / "meta.json").write_text(json.dumps({**about, "version": 1}))
-        with ZipFile(file, "w") as target:
-            target.write(cache.folder / "meta.json", "meta.json")
-    else:
-        file.write_bytes(content)
+    gpu_data.pack(cache.folder, file)
+    assert gpu.main(["--dry-run", "--cache", str(file)]) == 0
+    with ZipFile(file) as source:
+        files = {name: source.read(name) for name in source.namelist()}
+    damage(files, json.loads(files["meta.json"]))
+    with ZipFile(file, "w") as target:
+        for name, content in files.items():
+            target.writestr(name, content)
     assert gpu.main(["--dry-run", "--cache", str(file)]) == 2
     assert said in capsys.readouterr().err
+    file.write_bytes(b"")
+    assert gpu.main(["--dry-run", "--cache", str(file)]) == 2
 
 
 def test_fewer_bits_are_fewer_bytes_and_loud_samples_are_refused(cache, tmp_path):
