@@ -4,6 +4,8 @@ Weights and inputs are small whole numbers, so every sum is exact in float32 how
 certain, and results must be equal, bit for bit. Rounding has its own bounds in tests/layers.
 """
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
@@ -301,15 +303,13 @@ def test_dense_products(pieces, dtype, m, k, n, density, seed):
     seed=seeds,
 )
 def test_the_sparse_product(dtype, depth, height, m, k, n, density, seed):
-    rng = np.random.default_rng(seed)
+    rng, times = np.random.default_rng(seed), np.zeros((m, n), int)
     a, b = sparse(rng, (m, k), dtype, density), whole(rng, (k, n), dtype)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dense, "DEPTH", depth)
-        patch.setattr(dense, "HEIGHT", height)
+    with mock.patch.multiple(dense, DEPTH=depth, HEIGHT=height):
         for left, right in ((a, b), (np.asfortranarray(a), np.asfortranarray(b))):
             out = np.full((m, n), np.nan, dtype)
-            dense.sparse_product(left, right, out, lambda y, *part: np.add(y[part], 1, out=y[part]))  # each part once
-            assert np.array_equal(out, a @ b + 1)
+            dense.sparse_product(left, right, out, lambda y, *at: [np.add(z[at], 1, out=z[at]) for z in (y, times)])
+            assert np.array_equal(out, a @ b + 1) and times.min() == times.max()  # each part once
 
 
 @pytest.mark.parametrize(
