@@ -38,6 +38,10 @@ GEOMETRIES = {
     "tiles over both sides of the weights": Geometry((2, 33, 5, 6), 131, (2, 2), pool=((2, 2), (2, 1))),
     "stride beyond the map": Geometry((2, 2, 3, 2), 3, (2, 2), (4, 5)),
     "a depth as wide as the widest tile": Geometry((2, 16, 1, 40), 20, (1, 15), (1, 4), pool=((1, 2), (1, 2))),
+    # One channel: a tile's input is copied once where its windows overlap enough, with zeros around it.
+    "windows over the padding": Geometry((3, 1, 1, 200), 6, (1, 41), (1, 3), ((0, 0), (20, 17)), ((1, 4), (1, 4))),
+    "windows over the padding, in two directions": Geometry((2, 1, 12, 14), 5, (7, 6), (1, 1), ((3, 2), (1, 4))),
+    "a gradient of one channel": Geometry((2, 3, 10, 12), 1, (5, 6), (1, 1), ((2, 2), (2, 2))),
     "a row that no window reaches": Geometry((2, 1, 1, 40), 6, (1, 7), (1, 3), pool=((1, 4), (1, 4))),
     # The layers of the paper, made small: the same strides, pools and roads through the kernels.
     "heurinet conv1": Geometry((3, 1, 1, 560), 20, (1, 31), (1, 10), pool=((1, 9), (1, 3))),
