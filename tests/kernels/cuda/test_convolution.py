@@ -40,7 +40,7 @@ GEOMETRIES = {
     "a depth as wide as the widest tile": Geometry((2, 16, 1, 40), 20, (1, 15), (1, 4), pool=((1, 2), (1, 2))),
     # One channel: a tile's input is copied once where its windows overlap enough, with zeros around it.
     "windows over the padding": Geometry((3, 1, 1, 200), 6, (1, 41), (1, 3), ((0, 0), (20, 17)), ((1, 4), (1, 4))),
-    "windows over the padding, in two directions": Geometry((2, 1, 12, 14), 5, (7, 6), (1, 1), ((3, 2), (1, 4))),
+    "windows in two directions": Geometry((2, 1, 30, 40), 5, (7, 6), (2, 1), ((3, 2), (1, 4)), ((2, 3), (3, 2))),
     "a gradient of one channel": Geometry((2, 3, 10, 12), 1, (5, 6), (1, 1), ((2, 2), (2, 2))),
     "a row that no window reaches": Geometry((2, 1, 1, 40), 6, (1, 7), (1, 3), pool=((1, 4), (1, 4))),
     # The layers of the paper, made small: the same strides, pools and roads through the kernels.
@@ -122,6 +122,18 @@ def test_block_on_a_small_gpu(name, size, devices):
         x, weight, bias, rng = draw(geometry)
         saved = check_forward(geometry, x, weight, bias, host)
         check_backward(geometry, x, weight, saved, rng.standard_normal(saved.argmax.shape).astype(x.dtype), host)
+
+
+@pytest.mark.parametrize("tensor_cores", [False, True])
+def test_a_result_leaves_in_rounds(tensor_cores, build_dir):
+    """Where shared memory does not hold all 48 channels of a warp at once: 32, then 16; in any order of the threads."""
+    geometry = Geometry((1, 2, 20, 24), 96, (2, 2), pool=((2, 2), (1, 1)))
+    with device.using(HostDevice(build_dir, tensor_cores=tensor_cores, shared_limit=24 * 1024)) as host:
+        for host.order in (0, 1, 2):
+            check_forward(geometry, *draw(geometry)[:3], host)
+        defines = host.launches[-1][2]
+        host.close()
+    assert (defines["TILE_M"], defines["WARPS_M"], defines["ROUND"]) == (96, 2, 32)
 
 
 @pytest.mark.parametrize("name", ["heurinet conv2", "odd strides", "mstnet conv1", "mstnet conv2"])
