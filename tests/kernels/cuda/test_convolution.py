@@ -33,6 +33,7 @@ GEOMETRIES = {
     "odd strides": Geometry((2, 3, 13, 17), 7, (3, 5), (2, 3), ((1, 2), (3, 0)), ((2, 3), (3, 2))),
     "padding beyond the kernel": Geometry((2, 2, 3, 2), 5, (2, 2), (1, 2), ((3, 1), (0, 5))),
     "overlapping pool in two directions": Geometry((2, 2, 9, 12), 5, (2, 3), pool=((3, 3), (1, 2))),
+    "a maximum of nine windows": Geometry((2, 1, 1, 60), 16, (1, 3), pool=((1, 9), (1, 1))),
     "a pool of one value": Geometry((2, 2, 1, 20), 5, (1, 3), pool=((1, 1), (1, 2))),
     "a pool beyond a tile": Geometry((1, 2, 20, 30), 3, (2, 2), pool=((15, 20), (2, 4))),
     "tiles over both sides of the weights": Geometry((2, 33, 5, 6), 131, (2, 2), pool=((2, 2), (2, 1))),
@@ -169,12 +170,13 @@ def test_random_shapes(seed, host):
 @pytest.mark.parametrize("name, dtype", [
     ("heurinet conv2", np.float32), ("mstnet conv2", np.float32), ("piczak conv1", np.float32),
     ("tiles over both sides of the weights", np.float32), ("many channels", np.float64),
+    ("a maximum of nine windows", np.float32),
 ])  # fmt: skip
 def test_the_order_of_threads_does_not_show(name, dtype, any_host):
     """Threads and blocks in another order give the same bits: no race, and sums that are always added up alike.
 
     HeuriNet's second layer is two tiles of its depth wide, and of many float64 channels a tile has fewer than a block
-    has threads: no block writes into another's.
+    has threads: no block writes into another's. What several windows give to one maximum is added up in turns.
     """
     geometry = GEOMETRIES[name]
     x, weight, bias, rng = draw(geometry, dtype)
