@@ -44,6 +44,8 @@ GEOMETRIES = {
     "windows in two directions": Geometry((2, 1, 30, 40), 5, (7, 6), (2, 1), ((3, 2), (1, 4)), ((2, 3), (3, 2))),
     "windows whose columns lie apart": Geometry((1, 1, 1, 700), 64, (1, 99), (1, 10), pool=((1, 9), (1, 3))),
     "a gradient of one channel": Geometry((2, 3, 10, 12), 1, (5, 6), (1, 1), ((2, 2), (2, 2))),
+    "a gradient of one channel, upright": Geometry((2, 3, 40, 6), 1, (15, 1), (1, 1), ((7, 7), (0, 0))),
+    "a gradient of one channel, across": Geometry((2, 3, 6, 40), 1, (1, 15), (1, 1), ((0, 0), (7, 7))),
     "a row that no window reaches": Geometry((2, 1, 1, 40), 6, (1, 7), (1, 3), pool=((1, 4), (1, 4))),
     # The layers of the paper, made small: the same strides, pools and roads through the kernels.
     "heurinet conv1": Geometry((3, 1, 1, 560), 20, (1, 31), (1, 10), pool=((1, 9), (1, 3))),
