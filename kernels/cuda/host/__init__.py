@@ -37,7 +37,8 @@ class HostDevice:
     """Runs launches on the CPU. New arrays are full of NaN (floats) or absurd numbers, so unwritten output shows.
 
     order: 0 runs threads and blocks in their order, any other number shuffles them; where it is odd, each warp also
-    runs as far ahead of the others as it can. tensor_cores: compile the tensor-core path (its products are emulated).
+    runs as far ahead of the others as it can; where it is even, asynchronous copies are made at once, else not before
+    they are waited for. tensor_cores: compile the tensor-core path (its products are emulated).
     shared_limit: bytes of shared memory a block may ask for.
     """
 
