@@ -55,7 +55,7 @@ def gradcheck(
               It and `target` are brought to the backend in use.
     training  passed to `forward`. One input must give one output: a layer that draws random numbers is rewound by its
               `reseed(seed, step)`, if it has one, before every forward pass.
-    samples   coordinates checked per array (smaller arrays: all of them), besides one random direction across it all.
+    samples   coordinates checked per array (smaller arrays: all of them), besides random directions across it all.
     tolerance the largest relative error that is right.
     seed      of the output gradient, the coordinates and the directions.
 
