@@ -90,6 +90,7 @@ TARGETS: dict[str, list[Target]] = {
 }  # fmt: skip
 
 
+CONVOLUTIONS = "test_convolution", "test_convolution_tiles", "test_convolution_memory", "test_conv_plan"
 OTHERS = "test_elementwise", "test_dense", "test_maxpool", "test_losses", "test_updates", "test_log_mel"
 
 
@@ -100,7 +101,7 @@ def _cuda(functions: str, select: str, *files: str) -> Target:
 
 
 def _convolution(functions: str = ".*") -> Target:
-    return _cuda(functions, "test", "test_convolution", "test_convolution_memory", "test_conv_plan")
+    return _cuda(functions, "test", *CONVOLUTIONS)
 
 
 THREADS = "tests/kernels/cpu/test_parallel.py tests/kernels/cpu/test_memory.py"

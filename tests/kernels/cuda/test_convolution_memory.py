@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scratchnet.kernels import cuda
-from tests.kernels.cuda.test_convolution import GEOMETRIES, Geometry, check_backward, check_forward, draw
+from tests.kernels.cuda.convolutions import GEOMETRIES, Geometry, check_backward, check_forward, draw
 from tests.support import assert_within
 
 
