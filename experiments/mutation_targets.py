@@ -90,7 +90,7 @@ TARGETS: dict[str, list[Target]] = {
 }  # fmt: skip
 
 
-CONVOLUTIONS = "test_convolution", "test_convolution_tiles", "test_convolution_memory", "test_conv_plan"
+CONVOLUTIONS = "test_convolution", "test_convolution_tiles", "test_convolution_memory", "test_conv_tiling"
 OTHERS = "test_elementwise", "test_dense", "test_maxpool", "test_losses", "test_updates", "test_log_mel"
 
 
@@ -112,7 +112,7 @@ UPDATES = "clipping or optimizers or one_step or gaps or lengths"
 LOG_MEL = "log_mel or peak"
 ALL = "not too_little and not frames_too_long"
 
-EQUAL_WAYS = "tile_widths|(forward_)?cost|blocks|spread|gradient_warps|batch|splits"  # to cut the work: what is faster
+EQUAL_WAYS = "tile_widths|_?cost|_blocks|_spread|_warps|_batch|splits"  # to cut the work: what is faster
 
 TARGETS |= {
     **{f"kernels/cuda/{name}": [target] for name, target in {
@@ -127,7 +127,11 @@ TARGETS |= {
         "warp_tile.cuh": _convolution(),
         "conv_forward.py": _convolution(),
         "conv_input_gradient.py": _convolution("(?!sparse_pays).*"),  # of two equal ways the faster
-        "conv_plan.py": _convolution(f"(?!({EQUAL_WAYS})$).*"),
+        "conv_forward_plan.py": _convolution(f"(?!({EQUAL_WAYS})$).*"),
+        "conv_shape.py": _convolution(),
+        "conv_taps.py": _convolution(),
+        "conv_tiling.py": _convolution(f"(?!({EQUAL_WAYS})$).*"),
+        "conv_weight_gradient_plan.py": _convolution(f"(?!({EQUAL_WAYS})$).*"),
         "conv_weight_gradient.py": _convolution(),
         "convolution.py": _convolution(),
         "batches.cu": _cuda(".*", "gather or as_they_are", "test_batches"),

@@ -20,7 +20,7 @@ import numpy as np
 from experiments.bench.gpu_parts import LAYERS, NONE
 from scratchnet import backend
 from scratchnet.kernels import cuda, reference
-from scratchnet.kernels.cuda import conv_plan
+from scratchnet.kernels.cuda import conv_weight_gradient_plan as plan
 
 PRECISIONS = ("tf32", "float32")
 LENGTH = 2200  # of a waveform: a tenth of a segment
@@ -51,7 +51,7 @@ def geometry(small: bool) -> tuple[int, dict[str, Any]]:
 
 
 def few_shares(blocks: int, tiles: int, *_: Any) -> int:
-    """In place of `conv_plan.splits`, which gives a block of a small array no more than one tile."""
+    """In place of `splits` of a weight gradient, which gives a block of a small array no more than one tile."""
     return max(1, tiles // SHARE)
 
 
@@ -83,7 +83,7 @@ def touch(small: bool = False, precisions: Sequence[str] = PRECISIONS) -> dict[s
     worst = Worst()
     compare = worst.add
     samples, layers = geometry(small)
-    with patch.object(conv_plan, "splits", few_shares if small else conv_plan.splits):
+    with patch.object(plan, "splits", few_shares if small else plan.splits):
         for kind, (name, layer) in product(precisions, layers.items()):
             cuda.use_tf32(kind == "tf32")
             _touch_layer(compare, draw, f"{name}{{}}, {kind}", samples, layer)

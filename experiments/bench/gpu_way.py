@@ -17,9 +17,10 @@ from experiments.bench.gpu_parts import LAYERS, NONE, event_times
 from scratchnet import backend
 from scratchnet.cli import Parser, guard
 from scratchnet.kernels import cuda
-from scratchnet.kernels.cuda import conv_forward, conv_plan
+from scratchnet.kernels.cuda import conv_forward, conv_forward_plan, conv_tiling
 
 LAYER = "HeuriNet conv1"
+Held = tuple[Any, str, Any]  # a module, a name in it, and what stands there instead
 
 
 class Step(NamedTuple):
@@ -28,16 +29,18 @@ class Step(NamedTuple):
     name: str
     fused: bool
     tf32: bool
-    held_back: dict[str, Any]
+    held_back: tuple[Held, ...]
 
 
-PATCHES = {"window_size": lambda *_: (1 << 20, 1 << 20)}  # no such window fits: patches are copied slice by slice
+# No such window fits: patches are copied slice by slice.
+PATCHES = conv_tiling, "window_size", lambda *_: (1 << 20, 1 << 20)
+TWO = conv_forward_plan, "STAGES", (2,)
 STEPS = (
-    Step("three kernels in turn: the product, ReLU, max-pool; float32", False, False, {**PATCHES, "STAGES": (2,)}),
-    Step("one kernel: only maxima leave it", True, False, {**PATCHES, "STAGES": (2,)}),
-    Step("four slices on their way instead of two", True, False, PATCHES),
-    Step("tensor cores (TF32)", True, True, PATCHES),
-    Step("the tile's input copied once instead of its patches", True, True, {}),
+    Step("three kernels in turn: the product, ReLU, max-pool; float32", False, False, (PATCHES, TWO)),
+    Step("one kernel: only maxima leave it", True, False, (PATCHES, TWO)),
+    Step("four slices on their way instead of two", True, False, (PATCHES,)),
+    Step("tensor cores (TF32)", True, True, (PATCHES,)),
+    Step("the tile's input copied once instead of its patches", True, True, ()),
 )
 
 
@@ -56,8 +59,8 @@ def walk(f: Callable[[Step], Any]) -> list[Any]:
     for step in STEPS:
         with ExitStack() as held:
             held.callback(conv_forward._plan_forward.cache_clear)
-            for name, value in step.held_back.items():
-                held.enter_context(patch.object(conv_plan, name, value))
+            for place, name, value in step.held_back:
+                held.enter_context(patch.object(place, name, value))
             conv_forward._plan_forward.cache_clear()
             found.append(f(step))
     return found

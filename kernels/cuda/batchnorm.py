@@ -7,7 +7,7 @@ import numpy as np
 from scratchnet.kernels.cuda import device, pooling
 from scratchnet.kernels.cuda.activations import relu_backward, relu_forward
 from scratchnet.kernels.cuda.arrays import BLOCK, channels_last, elementwise, empty_channels_last, int64, real_name
-from scratchnet.kernels.cuda.conv_plan import NO_PADDING
+from scratchnet.kernels.cuda.conv_shape import NO_PADDING
 
 PARTS = 64  # partial sums of a channel: fixed, so that the order of a sum never depends on the GPU
 

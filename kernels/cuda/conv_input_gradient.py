@@ -8,10 +8,12 @@ from itertools import product
 
 import numpy as np
 
-from scratchnet.kernels.cuda import conv_plan as plan
 from scratchnet.kernels.cuda import device
 from scratchnet.kernels.cuda.arrays import empty_channels_last, int64, real_name
-from scratchnet.kernels.cuda.conv_forward import Gather, pack_weight, plan_gather, run
+from scratchnet.kernels.cuda.conv_forward import pack_weight, run
+from scratchnet.kernels.cuda.conv_forward_plan import Gather, plan_gather
+from scratchnet.kernels.cuda.conv_shape import SINGLE, Shape, freeze
+from scratchnet.kernels.cuda.conv_taps import tap_table
 
 SPARSE_WARPS = 8
 
@@ -26,7 +28,7 @@ def input_gradient(dmap, weight, size, stride, padding):
     if not dx.size:
         return dx
     weight = gpu.xp.ascontiguousarray(weight)
-    size, stride, padding = plan.freeze((size, stride, padding))
+    size, stride, padding = freeze((size, stride, padding))
     geometry = dmap.shape, gpu.address(dmap) % 16, weight.shape, size, stride, padding
     for start, launch in _plan_input_gradient(gpu, dmap.dtype, *geometry, gpu.tensor_cores):
         packed = pack_weight(gpu, weight, launch)
@@ -70,7 +72,7 @@ def _plan_class(gpu, dtype, dy_shape, address, weight_shape, size, stride, paddi
         step=(1, 1),
         first=((start[0] + padding[0][0]) // stride[0], (start[1] + padding[1][0]) // stride[1]),
         map_size=(count[0], count[1]),
-        pool=plan.SINGLE,
+        pool=SINGLE,
         pooled=(count[0], count[1]),
         y_strides=(size[0] * size[1] * in_channels, stride[0] * size[1] * in_channels, stride[1] * in_channels),
     )
@@ -105,7 +107,7 @@ def input_gradient_sparse(dy, argmax, weight, size, map_size, stride, padding):
     else:
         return None
     if n:
-        size, map_size, stride, padding = plan.freeze((size, map_size, stride, padding))
+        size, map_size, stride, padding = freeze((size, map_size, stride, padding))
         shape, taps = _plan_sparse(gpu, weight.shape, size, map_size, dy.shape[2:], stride, padding)
         args = dy, argmax, gpu.xp.ascontiguousarray(weight), taps, shape, dx, int64(length)
         defines = {"REAL": real_name(dy.dtype), "WARPS": warps}
@@ -119,10 +121,10 @@ def _plan_sparse(gpu, weight_shape, size, map_size, pooled, stride, padding):
     out_channels, in_channels = weight_shape[:2]
     channel, row, column = (grid.reshape(-1) for grid in np.indices(weight_shape[1:]))
     strides = (1, size[1] * in_channels, in_channels)
-    shape = plan.Shape(
+    shape = Shape(
         channels=out_channels, depth=len(channel), x_row=strides[1], x_column=strides[2], rows=size[0], columns=size[1],
         step_row=stride[0], step_column=stride[1], first_row=-padding[0][0], first_column=-padding[1][0],
         map_columns=map_size[1], pooled_rows=pooled[0], pooled_columns=pooled[1],
         y_n=pooled[0] * pooled[1] * out_channels, y_row=pooled[1] * out_channels, y_column=out_channels,
     )  # fmt: skip
-    return gpu.upload(shape.pack()), gpu.upload(plan.tap_table(channel, row, column, strides, len(channel)))
+    return gpu.upload(shape.pack()), gpu.upload(tap_table(channel, row, column, strides, len(channel)))

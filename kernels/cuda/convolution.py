@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from scratchnet.kernels.cuda import conv_plan as plan
 from scratchnet.kernels.cuda import pooling
 from scratchnet.kernels.cuda.activations import relu_backward
 from scratchnet.kernels.cuda.arrays import channels_last
 from scratchnet.kernels.cuda.conv_forward import forward
 from scratchnet.kernels.cuda.conv_input_gradient import input_gradient, input_gradient_sparse, sparse_pays
-from scratchnet.kernels.cuda.conv_plan import NO_PADDING, SINGLE, NoTiling
+from scratchnet.kernels.cuda.conv_shape import NO_PADDING, SINGLE, map_size
+from scratchnet.kernels.cuda.conv_tiling import NoTiling
 from scratchnet.kernels.cuda.conv_weight_gradient import weight_gradient
 
 
@@ -89,16 +89,16 @@ def conv_block_backward(dy, saved, x, weight, stride, padding, need_dx, need_dwe
         dmap = channels_last(dy if saved.y is None else relu_backward(*map(channels_last, (dy, saved.y))))
     else:
         dy, argmax = channels_last(dy), channels_last(saved.argmax)
-        map_size = plan.map_size(size, kernel_size, stride, padding)
+        size_of_map = map_size(size, kernel_size, stride, padding)
     if need_dweight and dmap is None:
         try:
             dweight, dbias = weight_gradient(x, dy, argmax, kernel_size, stride, padding, saved.pool)
         except NoTiling:
-            dmap = pooling.maxpool2d_backward(dy, argmax, map_size)
+            dmap = pooling.maxpool2d_backward(dy, argmax, size_of_map)
     if need_dx and dmap is None and sparse_pays(dy, x, weight, stride):
-        dx = input_gradient_sparse(dy, argmax, weight, size, map_size, stride, padding)
+        dx = input_gradient_sparse(dy, argmax, weight, size, size_of_map, stride, padding)
     if need_dx and dx is None:
-        dmap = pooling.maxpool2d_backward(dy, argmax, map_size) if dmap is None else dmap
+        dmap = pooling.maxpool2d_backward(dy, argmax, size_of_map) if dmap is None else dmap
         dx = input_gradient(dmap, weight, size, stride, padding)
     if need_dweight and dweight is None:
         dweight, dbias = weight_gradient(x, dmap, None, kernel_size, stride, padding, SINGLE)

@@ -7,7 +7,8 @@ import pytest
 
 from experiments.bench import gpu_touch, gpu_way
 from experiments.bench.gpu_parts import LAYERS
-from scratchnet.kernels.cuda import conv_plan, convolution, device
+from scratchnet.kernels.cuda import conv_forward_plan, conv_weight_gradient_plan, convolution, device
+from scratchnet.kernels.cuda.conv_shape import Shape
 from scratchnet.kernels.cuda.host import HostDevice
 
 H200 = 115_712  # bytes of shared memory that a block may have there, and on an H100
@@ -67,12 +68,12 @@ def test_the_small_arrays_run_the_networks_kernels_in_few_launches(tensor_cores)
 
 
 def test_the_small_arrays_fill_several_tiles_slices_and_stages(monkeypatch):
-    monkeypatch.setattr(conv_plan, "splits", gpu_touch.few_shares)
-    names, several = [field.name for field in fields(conv_plan.Shape)], set()
+    monkeypatch.setattr(conv_weight_gradient_plan, "splits", gpu_touch.few_shares)
+    names, several = [field.name for field in fields(Shape)], set()
     for kernel, grid, args, defines in launches(*gpu_touch.geometry(True)):
         if kernel == "conv_forward":
             shape = dict(zip(names, args[2].tolist(), strict=True))
-            assert shape["depth_padded"] // conv_plan.SLICE > defines["STAGES"]
+            assert shape["depth_padded"] // conv_forward_plan.SLICE > defines["STAGES"]
             across = -(-shape["channels"] // defines["TILE_M"])
             if grid > across and shape["pool_columns"] > shape["pool_step_column"]:
                 several.add(f"tiles behind windows that overlap, window {defines['WINDOW']}")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scratchnet.kernels import cuda
-from scratchnet.kernels.cuda import conv_plan, conv_weight_gradient, device
+from scratchnet.kernels.cuda import conv_forward_plan, conv_tiling, conv_weight_gradient_plan, device
 from scratchnet.kernels.cuda.host import HostDevice
 from tests.kernels.cuda.convolutions import GEOMETRIES, Geometry, check_backward, check_forward, draw
 from tests.support import assert_within
@@ -42,13 +42,13 @@ def test_no_tiling_shows(blocks, tile, size, build_dir, monkeypatch):
     Behind the map no position may be taken for one, though it still begins in x: the last row and column, which no
     window reaches, are NaN.
     """
-    monkeypatch.setattr(conv_plan, "MULTIPROCESSORS", blocks)
+    monkeypatch.setattr(conv_tiling, "MULTIPROCESSORS", blocks)
     geometry = Geometry((2, 2, 23, 31), 5, (2, 2), (2, 2), pool=((3, 3), (2, 2)))  # 5 × 7 pooled values
     span = (2 * tile[0] + 1) * (2 * tile[1] + 1)
     tiles = geometry.x[0] * -(-5 // tile[0]) * -(-7 // tile[1])
-    tiling = conv_plan.Tiling(size, size // span, *tile, -(-tiles // (size // span)))
-    best = conv_plan.best_tiling
-    monkeypatch.setattr(conv_plan, "best_tiling", lambda *args: tiling if args[2] == geometry.pool else best(*args))
+    tiling = conv_tiling.Tiling(size, size // span, *tile, -(-tiles // (size // span)))
+    best = conv_tiling.best_tiling
+    monkeypatch.setattr(conv_tiling, "best_tiling", lambda *args: tiling if args[2] == geometry.pool else best(*args))
     x, weight, bias, rng = draw(geometry)
     x[:, :, 22], x[..., 30] = np.nan, np.nan
     with device.using(HostDevice(build_dir)) as host:  # a new one has no plans
@@ -63,7 +63,7 @@ def test_no_tiling_shows(blocks, tile, size, build_dir, monkeypatch):
 @pytest.mark.parametrize("blocks", [0, 264])
 def test_one_block_takes_all_tiles(name, blocks, any_host, monkeypatch):
     """The next tile comes into one buffer while the other is multiplied; or many blocks share them."""
-    monkeypatch.setattr(conv_plan, "MULTIPROCESSORS", blocks)
+    monkeypatch.setattr(conv_tiling, "MULTIPROCESSORS", blocks)
     geometry = GEOMETRIES[name]._replace(x=(20, *GEOMETRIES[name].x[1:]))
     x, weight, bias, rng = draw(geometry)
     saved = check_forward(geometry, x, weight, bias, any_host)
@@ -75,7 +75,7 @@ def test_one_block_takes_all_tiles(name, blocks, any_host, monkeypatch):
 @pytest.mark.parametrize("short", [0, 1])
 def test_a_gpu_with_room_for_just_so_much(pool, short, build_dir, monkeypatch):
     """A tile of the weight gradient is as wide as shared memory holds, to the byte."""
-    monkeypatch.setattr(conv_weight_gradient, "POSITIONS", (16,))
+    monkeypatch.setattr(conv_weight_gradient_plan, "POSITIONS", (16,))
     geometry = Geometry((2, 5, 9, 9), 20, (3, 3), pool=pool)
     x, weight, bias, rng = draw(geometry)
     how = geometry.stride, geometry.padding
@@ -85,10 +85,10 @@ def test_a_gpu_with_room_for_just_so_much(pool, short, build_dir, monkeypatch):
         _, *expected = cuda.conv_block_backward(dy, saved, x, weight, *how, False, True)
         values = 0
         if pool is not None:
-            tiling = conv_plan.best_tiling(2, (3, 3), pool, [16])
+            tiling = conv_tiling.best_tiling(2, (3, 3), pool, [16])
             values = tiling.groups * tiling.tile_rows * tiling.tile_columns
-        host.shared_limit = conv_plan.gradient_shared(32, 64, 16, 4, values, 4, 2) - short
-        conv_weight_gradient._plan_weight_gradient.cache_clear()
+        host.shared_limit = conv_weight_gradient_plan.shared_memory(32, 64, 16, 4, values, 4, 2) - short
+        conv_weight_gradient_plan.plan_gradient.cache_clear()
         _, *found = cuda.conv_block_backward(dy, saved, x, weight, *how, False, True)
         defines = host.launches[-2][2]
         host.close()
@@ -100,7 +100,7 @@ def test_a_gpu_with_room_for_just_so_much(pool, short, build_dir, monkeypatch):
 @pytest.mark.parametrize("tensor_cores", [False, True])
 def test_a_warp_with_the_widest_piece(tensor_cores, build_dir, monkeypatch):
     """64 channels in a tile of 256 positions: each warp has 32 × 64 of them."""
-    monkeypatch.setattr(conv_plan, "FORWARD_WIDTHS", (256,))
+    monkeypatch.setattr(conv_forward_plan, "WIDTHS", (256,))
     geometry = Geometry((1, 2, 18, 19), 64, (2, 2), pool=((2, 2), (1, 1)))
     with device.using(HostDevice(build_dir, tensor_cores=tensor_cores)) as host:
         check_forward(geometry, *draw(geometry)[:3], host)
