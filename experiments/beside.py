@@ -125,14 +125,14 @@ def _hear(path: Path, changes: dict[str, Any]) -> None:
     from experiments.noise import Recordings, rows_of
     from experiments.table import find
     from scratchnet.errors import InputError
-    from scratchnet.training import run
+    from scratchnet.training import dataset
     from scratchnet.training.runfolder import RunFolder
     from scratchnet.training.screen import Screen
 
     screen = Screen(quiet=True)
     with suppress(InputError, OSError):
         config = RunFolder.open(path)[1].with_(**changes)
-        recordings = Recordings(run.open_data(config, screen), config, screen)
+        recordings = Recordings(dataset.open_data(config, screen), config, screen)
         for folder in find([path]):
             rows_of(folder, recordings, screen)
 

@@ -23,7 +23,7 @@ from experiments.figures.style import PALETTE
 from experiments.paired import p_value, paired_t, points
 from experiments.table import Row, find, markdown, output_folder, percent, sha256, write_csv
 from scratchnet import backend, plots
-from scratchnet.cli import Parser, guard
+from scratchnet.cli import Parser, add_backend, guard
 from scratchnet.data import Segments
 from scratchnet.data.source import Source, names_digest
 from scratchnet.data.synthesis import noise as coloured
@@ -31,7 +31,7 @@ from scratchnet.errors import InputError
 from scratchnet.model import Model, load
 from scratchnet.sound import SoundSettings, load_clip
 from scratchnet.training import config as configuration
-from scratchnet.training import metrics, run
+from scratchnet.training import dataset, metrics
 from scratchnet.training.config import Config
 from scratchnet.training.evaluation import BATCH
 from scratchnet.training.files import read_json, write_json, write_text
@@ -95,7 +95,7 @@ class Recordings:
         here = {name: getattr(self.config, name) for name in ("data", "threads", "strict")}
         config = known.with_(**here, augment=0)
         if config.sound() not in self._segments:
-            self._segments[config.sound()] = run.prepare_data(config, self.source, self.screen)
+            self._segments[config.sound()] = dataset.prepare_data(config, self.source, self.screen)
         same_name = mine.about("data_name") == self.source.name
         if not (same_name and mine.trained_on(self._segments[config.sound()])):
             raise InputError(
@@ -332,7 +332,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", metavar="FOLDER", help="the recordings, where they have moved")
     parser.add_argument("--out", metavar="DIR", help="write noise.csv, noise.md and noise.png there")
     parser.add_argument("--seed", default=0, metavar="N", help="seed of the noise (default 0)")
-    parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
+    add_backend(parser)
     options = parser.parse(argv)
     seed = configuration.convert("seed", options.seed)
     out = output_folder(options.out)
@@ -342,7 +342,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = next(iter(systems.values()))[0].config
     if options.data is not None:
         config = config.with_(data=configuration.convert("data", options.data))
-    recordings = Recordings(run.open_data(config, screen), config, screen)
+    recordings = Recordings(dataset.open_data(config, screen), config, screen)
     for one in (one for runs in systems.values() for one in runs):
         recordings.check(one.path)  # before the first test
     models = [hear(name, one.path, recordings, screen, seed) for name, runs in systems.items() for one in runs]

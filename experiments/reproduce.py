@@ -21,17 +21,18 @@ from experiments.estimate import Estimate
 from experiments.studies import SCALES, STUDIES, Job, Study, choose, jobs, seeds
 from experiments.table import minutes
 from scratchnet import backend
-from scratchnet.cli import Parser, guard
+from scratchnet.cli import Parser, add_backend, guard
 from scratchnet.data import Segments
 from scratchnet.data.source import names_digest
 from scratchnet.data.split import check_folds
 from scratchnet.errors import InputError
 from scratchnet.sound import SoundSettings
 from scratchnet.training import config as configuration
-from scratchnet.training import run
+from scratchnet.training import dataset, run
 from scratchnet.training.config import Config
 from scratchnet.training.files import read_json, write_json
 from scratchnet.training.phase0 import stands_for
+from scratchnet.training.report import line
 from scratchnet.training.runfolder import CONFIG, RunFolder
 from scratchnet.training.screen import Screen
 
@@ -51,7 +52,7 @@ def parser() -> Parser:
     made.add_argument("--out", metavar="DIR", help="where all goes; none: runs/reproduce-DATA-SCALE[-SPLIT]")
     made.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1 of every system, whatever the scale says")
     made.add_argument("--split", metavar="single|cv", help="test on the last fold, or on every fold in turn")
-    made.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
+    add_backend(made)
     made.add_argument("--threads", metavar="N", help="CPU threads; none: all cores")
     made.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="runs at a time, each on its share of the threads"
@@ -99,7 +100,7 @@ class Reproduction:
         self.back_ends = [job for job in every if job.config.is_back_end]
         self.screen, self.count, self.noise = Screen(options.quiet), options.jobs, not options.no_noise
         self.used = run.choose_backend(plan[0].config)
-        self.source = run.open_data(plan[0].config, self.screen)
+        self.source = dataset.open_data(plan[0].config, self.screen)
         self.out = Path(options.out or default_out(self.source.name, options.scale, plan[0].config.split))
         self.command = command(options)
         self.about = {"scale": options.scale, "split": plan[0].config.split, "data": names_digest(self.source)}
@@ -134,7 +135,7 @@ class Reproduction:
             if not (path / CONFIG).is_file():
                 continue
             if sound not in made:
-                made[sound] = run.prepare_data(job.config.with_(augment=0), self.source, self.screen)
+                made[sound] = dataset.prepare_data(job.config.with_(augment=0), self.source, self.screen)
             try:
                 same = RunFolder(path).trained_on(made[sound])
             except InputError:  # damaged: `finished` will say so
@@ -176,7 +177,7 @@ class Reproduction:
         return next((other for other in those if other.name in trained and stands_for(other.config, job.config)), None)
 
     def start(self, job: Job) -> dict[str, Any]:
-        """Make the run's folder if there is none; returns what it is to be gone on with."""
+        """Make the run's folder if there is none; returns what it is resumed by."""
         path = self.path(job)
         if not (path / CONFIG).is_file():
             RunFolder(path).describe(job.config.with_(out=str(path)))
@@ -254,7 +255,7 @@ def say_plan(work: Reproduction, to_do: list[Job]) -> dict[str, float]:
     print(f"{len(work.plan)} runs for {', '.join(work.studies)}; {len(work.plan) - len(to_do)} finished already")
     if not to_do:
         return {}
-    segments = run.prepare_data(to_do[0].config, work.source, work.screen)
+    segments = dataset.prepare_data(to_do[0].config, work.source, work.screen)
     estimate = Estimate(len(segments.originals), len(work.source.folds), len(segments.classes))
     work.screen.say("timing a few mini-batches of each network")
     times: dict[str, float] = {}
@@ -287,7 +288,7 @@ def train_all(work: Reproduction, to_do: list[Job], times: Mapping[str, float]) 
                 result = work.end(job)
                 took.append((result["training_seconds"] - work.given(job), times[job.name]))
                 if work.count > 1:
-                    print(f"{job.name}: {run.line(result['test'])}", flush=True)
+                    print(f"{job.name}: {line(result['test'])}", flush=True)
             else:
                 failed[job.name] = " ".join(said.strip().rpartition("\n")[2].split())
                 print(f"failed: {job.name}: {failed[job.name]}", flush=True)

@@ -124,7 +124,7 @@ def maxpool2d_forward(x, kernel_size, stride, padding, ceil_mode):
             top, left = i * stride[0] - padding[0][0], j * stride[1] - padding[1][0]
             bottom, right = min(top + kernel_size[0], height), min(left + kernel_size[1], width)
             top, left = max(top, 0), max(left, 0)
-            window = x[:, :, top:bottom, left:right].reshape(n, c, -1)
+            window = x[:, :, top:bottom, left:right].reshape(n, c, (bottom - top) * (right - left))
             best = window.argmax(axis=2)
             y[:, :, i, j] = np.take_along_axis(window, best[:, :, None], axis=2)[:, :, 0]
             argmax[:, :, i, j] = (top + best // (right - left)) * width + left + best % (right - left)

@@ -73,7 +73,12 @@ def asarray(x: Any, dtype: str | None = None) -> Any:
 
 
 def as_type(x: Any, dtype: Any) -> Any:
-    """x itself if it is of this type, else converted. (CuPy's `astype(copy=False)` copies what lies channels last.)"""
+    """x itself if it is of this type, else converted. (CuPy's `astype(copy=False)` copies what lies channels last.)
+
+    Raises ValueError for complex numbers, and for what is no number.
+    """
+    if x.dtype.kind not in "biuf":
+        raise ValueError(f"takes real numbers, not {x.dtype}")
     return x if x.dtype == dtype else x.astype(dtype)
 
 

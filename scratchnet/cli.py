@@ -1,6 +1,6 @@
 """The command `scratchnet`, and what all commands share: one line for what went wrong, and the exit status.
 
-0 done, 2 bad input, 130 interrupted.
+0 done, 1 a gradient is wrong (`gradcheck`), 2 bad input, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import functools
 import io
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+        self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")  # argparse's lacks exponents
 
     def error(self, message: str) -> NoReturn:
         """Raise `InputError` instead of leaving the process."""
@@ -73,6 +75,11 @@ class Parser(argparse.ArgumentParser):
         if not word.startswith("-"):
             self.error(f"unexpected argument {word!r}")
         self.error(f"unknown option {word}{nearest(word, self._option_string_actions)}")
+
+
+def add_backend(parser: argparse._ActionsContainer) -> None:
+    """The option `--backend`, which `backend.use` takes."""
+    parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,6 +32,11 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     """The first few of them, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def quoted(path: str | Path) -> str:
+    """A path as one types it in this system's shell."""
+    return subprocess.list2cmdline([str(path)]) if sys.platform == "win32" else shlex.quote(str(path))
 
 
 def check_utf8(names: Iterable[str], where: str | Path) -> None:

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.cli import Parser, guard
+from scratchnet.cli import Parser, add_backend, guard
 from scratchnet.data.source import codes
 from scratchnet.errors import InputError, listed, say
 from scratchnet.model import load, warn_if_unfinished
 from scratchnet.training import metrics, run
 from scratchnet.training.config import Config, convert
+from scratchnet.training.dataset import folds_of, open_data, prepare_data
+from scratchnet.training.report import line, title
 from scratchnet.training.runfolder import RESULT, RunFolder, resume_command
 from scratchnet.training.screen import Screen
 
@@ -29,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("--data", metavar="FOLDER", help="other recordings of the same classes, or the data moved")
     parser.add_argument("--subset", metavar="esc10|none", help="part of the data set (default: the run's)")
-    parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
+    add_backend(parser)
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     options = parser.parse(argv)
     folder, config = RunFolder.open(Path(options.run))
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.choose_backend(config)
     if options.data is None:
         run.check_data(folder, config)
-    segments = run.prepare_data(config, run.open_data(config, screen), screen)
+    segments = prepare_data(config, open_data(config, screen), screen)
     known = folder.trained_on(segments)
     if not known:
         _refuse_what_was_learned(folder, config, trained)
@@ -53,13 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         figures = metrics.gather(results)
     else:
-        test = run.folds_of(segments, config)[0][0] if known else None
+        test = folds_of(segments, config)[0][0] if known else None
         figures = _figures(folder, segments, test, screen)
     if options.json:
         print(json.dumps(figures, indent=1))
     else:
-        title = run.title(config) + ("" if (folder.path / RESULT).is_file() else " (not finished)")
-        print(f"{title}: {run.line(figures)}")
+        unfinished = "" if (folder.path / RESULT).is_file() else " (not finished)"
+        print(f"{title(config)}{unfinished}: {line(figures)}")
         print(confusion_text(figures, codes(figures["classes"])))
     return 0
 

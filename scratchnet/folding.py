@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeGuard
 
 import numpy as np
 
 from scratchnet import backend
-from scratchnet.layers import BatchNorm1D, Conv1D, Conv2D, Dense, Layer
+from scratchnet.layers import BatchNorm1D, BatchNorm2D, Conv1D, Conv2D, Dense, Layer
 from scratchnet.network import Network
 
 
@@ -16,19 +17,26 @@ def fold_batchnorm(network: Network, group: str = "deepfourier") -> Network:
 
     Outside of training, w·x + b and then γ (· − μ)/√(σ² + ε) + β is one layer of weights w' = w γ/√(σ² + ε) and bias
     b' = (b − μ) γ/√(σ² + ε) + β; μ and σ² are the running statistics. Computed in float64. The other layers are shared.
-    The spec's `batch_norm` becomes False. A network that has none to fold comes back itself.
+    The spec's `batch_norm` becomes False where none is left. A network that has none to fold comes back itself.
     """
-    if group not in network.groups or not any(isinstance(layer, BatchNorm1D) for _, layer in network.groups[group]):
+    if group not in network.groups or not any(_is_norm(layer) for _, layer in network.groups[group]):
         return network
     kept: list[tuple[str, Layer]] = []
     for name, layer in network.groups[group]:
-        if isinstance(layer, BatchNorm1D) and kept and type(kept[-1][1]) in (Conv1D, Conv2D, Dense):
+        if _is_norm(layer) and kept and type(kept[-1][1]) in (Conv1D, Conv2D, Dense):
             kept[-1] = kept[-1][0], _folded(kept[-1][1], layer)
         else:
             kept.append((name, layer))
     groups = [(name, kept if name == group else layers) for name, layers in network.groups.items()]
-    spec = {**network.spec, "batch_norm": False} if "batch_norm" in network.spec else network.spec
+    spec = dict(network.spec)
+    if "batch_norm" in spec:
+        spec["batch_norm"] = any(_is_norm(layer) for _, layer in kept)
     return Network(groups, spec, fused=network.fused)
+
+
+def _is_norm(layer: Layer) -> TypeGuard[BatchNorm1D]:
+    """A subclass may compute anything."""
+    return type(layer) in (BatchNorm1D, BatchNorm2D)
 
 
 def _folded(layer: Layer, norm: BatchNorm1D) -> Layer:

@@ -20,7 +20,9 @@ class Plain:
     def __init__(self, layer: Layer) -> None:
         self.layers = [layer]
         self.need_dx = True
-        self.forward = layer.forward
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        return self.layers[0].forward(x, training)
 
     def forget(self) -> None:
         """A single layer keeps what it kept until its next forward."""
@@ -255,9 +257,10 @@ def fuse(layers: list[Layer], fused: bool) -> list[Step]:
 
 
 def _normalises(conv: Conv1D | Conv2D, layer: Layer) -> bool:
-    """One of another shape runs by itself, and complains."""
+    """One of another shape runs by itself, and complains; so does one of another type, whose numbers are its own."""
     kind = BatchNorm1D if isinstance(conv, Conv1D) else BatchNorm2D
-    return type(layer) is kind and layer.num_features == conv.out_channels
+    alike = type(layer) is kind and layer.num_features == conv.out_channels
+    return alike and layer.params["weight"].dtype == conv.params["weight"].dtype
 
 
 def _fits(layer: Layer) -> bool:

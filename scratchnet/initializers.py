@@ -23,17 +23,18 @@ def uniform(
     shape: tuple[int, ...], bound: float, rng: np.random.Generator | None = None, dtype: str = "float32"
 ) -> np.ndarray:
     """U(−bound, bound). Raises ValueError for a dtype that no layer computes with."""
-    return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(_checked(dtype))
+    return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(checked_dtype(dtype))
 
 
 def normal(
     shape: tuple[int, ...], std: float, rng: np.random.Generator | None = None, dtype: str = "float32"
 ) -> np.ndarray:
     """N(0, std²). Raises ValueError for a dtype that no layer computes with."""
-    return (np.random.default_rng(rng).standard_normal(shape) * std).astype(_checked(dtype))
+    return (np.random.default_rng(rng).standard_normal(shape) * std).astype(checked_dtype(dtype))
 
 
-def _checked(dtype: str) -> np.dtype:
+def checked_dtype(dtype: str) -> np.dtype:
+    """The dtype of this name. Raises ValueError for one that no layer computes with."""
     found = np.dtype(dtype)
     if found not in (np.dtype("float32"), np.dtype("float64")):
         raise ValueError(f"dtype must be float32 or float64, not {dtype}")

@@ -12,8 +12,8 @@ class SoftmaxCrossEntropy:
     """loss = −(1/N) Σ_n log softmax(prediction)[n, target[n]]
 
     prediction: logits (N, K); target: class indices (N,), whole numbers in 0 … K−1.
-    Raises ValueError for other shapes, a target that is no array of whole numbers, or one that is no class (checked on
-    the CPU).
+    Raises ValueError for other shapes, no samples, a target that is no array of whole numbers, or one that is no class
+    (checked on the CPU).
     """
 
     def forward(self, prediction: Array, target: Array) -> Array:
@@ -26,6 +26,8 @@ class SoftmaxCrossEntropy:
         classes = prediction.shape[1]
         if isinstance(target, np.ndarray) and len(target) and not 0 <= target.min() <= target.max() < classes:
             raise ValueError(f"targets must be classes 0 … {classes - 1}")
+        if not len(target):
+            raise ValueError("a loss of no samples: give it one at least")
         prediction = as_float(prediction)
         loss, self.probabilities = kernels_of(prediction).softmax_cross_entropy_forward(prediction, target)
         self._target = target
@@ -39,13 +41,15 @@ class SoftmaxCrossEntropy:
 class MeanSquaredError:
     """loss = mean of (prediction − target)² over all elements: what spectrogram forcing minimises (§2.3.2).
 
-    Raises ValueError where the two have different shapes.
+    Raises ValueError where the two have different shapes, or no elements.
     """
 
     def forward(self, prediction: Array, target: Array) -> Array:
         """The loss, a mean over all elements, a scalar."""
         if prediction.shape != target.shape:
             raise ValueError(f"prediction and target have different shapes: {prediction.shape} and {target.shape}")
+        if not prediction.size:
+            raise ValueError("a loss of no elements: give it one at least")
         self._prediction, self._target = prediction, target = as_float(prediction), as_float(target)
         return kernels_of(prediction).mean_squared_error_forward(prediction, target)
 

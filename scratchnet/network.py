@@ -38,6 +38,10 @@ class Network:
             if not isinstance(layer, Layer):
                 kind = type(layer).__name__
                 raise ValueError(f"{name} is a {kind}: a network's layers derive from scratchnet.layers.Layer")
+            if not hasattr(layer, "params"):
+                raise ValueError(
+                    f"{name} is a {type(layer).__name__} without params: call super().__init__() in its own"
+                )
         if len({id(layer) for _, layer in placed}) < len(placed):
             raise ValueError("a layer stands in two places: make one for each")
         self.fused = fused
@@ -98,6 +102,7 @@ class Network:
     def front(self) -> Network:
         """The first group alone, as a network that shares its layers: what spectrogram forcing trains."""
         name = next(iter(self.groups))
+        self._ran = False  # what the layers remember may soon be another network's
         return Network([(name, self.groups[name])], fused=self.fused)
 
     def backward(self, dlogits: Array, need_dx: bool = False) -> Array | None:
@@ -121,7 +126,7 @@ class Network:
         """Train nothing of a group or of one layer, such as "piczak" or "piczak.conv1" (§2.3.1).
 
         A frozen batch normalisation takes its running statistics, and leaves them as they are.
-        Raises ValueError where no group and no layer with parameters is called so.
+        Raises ValueError where no group and no layer with parameters or buffers is called so.
         """
         self._set_frozen(group, True)
 
@@ -139,9 +144,12 @@ class Network:
         Raises KeyError for a missing or unknown name (unknown always), ValueError for a wrong shape.
         """
         params = {**self.params, **self.buffers}
-        wrong = sorted(set(state) - set(params)) + (sorted(set(params) - set(state)) if strict else [])
-        if wrong:
-            raise KeyError(f"missing or unknown parameters: {', '.join(wrong)}")
+        lists = {
+            "unknown": sorted(set(state) - set(params)),
+            "missing": sorted(set(params) - set(state)) if strict else [],
+        }
+        if wrong := [f"{kind} parameters: {', '.join(names)}" for kind, names in lists.items() if names]:
+            raise KeyError("; ".join(wrong))
         for name, a in state.items():
             if a.shape != params[name].shape:
                 raise ValueError(f"{name} has shape {tuple(params[name].shape)}, not {tuple(a.shape)}")
@@ -183,8 +191,10 @@ class Network:
         layers = {
             name: layer
             for name, layer in self.layers.items()
-            if layer.params and (name == group or name.startswith(f"{group}."))
+            if _has_state(layer) and (name == group or name.startswith(f"{group}."))
         }
+        if not layers and (group in self.groups or group in self.layers):
+            raise ValueError(f"{group} has nothing that trains; this network has {', '.join(self._parts())}")
         if not layers:
             raise ValueError(f"no part of this network is called {group!r}: it has {', '.join(self._parts())}")
         for layer in layers.values():
@@ -192,9 +202,14 @@ class Network:
             layer.grads = {}
 
     def _parts(self) -> list[str]:
-        names = [n for n, layer in self.layers.items() if layer.params]
+        names = [n for n, layer in self.layers.items() if _has_state(layer)]
         return sorted({n.split(".")[0] for n in names}) + names
 
     def __repr__(self) -> str:
         lines = [f"  {name:24} {layer!r}" for name, layer in self.layers.items()]
         return "\n".join(["Network(", *lines, ")"])
+
+
+def _has_state(layer: Layer) -> bool:
+    """Whether training changes anything in it."""
+    return bool(layer.params or layer.buffers)

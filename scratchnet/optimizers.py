@@ -76,6 +76,7 @@ class NesterovSGD(Optimizer):
     """Stochastic gradient descent with Nesterov momentum (Sutskever et al. 2013; §2.3.3 of the paper).
 
     g = grad + weight_decay · param;   v ← momentum · v + g;   param ← param − lr · (g + momentum · v)
+    As in PyTorch; the training's `--weight-decay w` is Piczak's, w · Σ param² in the cost, so 2w here.
     """
 
     slots = ("velocity",)

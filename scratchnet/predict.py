@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchnet import backend
-from scratchnet.cli import Parser, fail, guard
+from scratchnet.cli import Parser, add_backend, fail, guard
 from scratchnet.errors import InputError, say
 from scratchnet.model import Model, Prediction, load, warn_if_unfinished
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "files", metavar="FILE", nargs="+", help="sound files, or folders of them; /dev/stdin reads a pipe"
     )
     parser.add_argument("--json", action="store_true", help="one JSON array for machines")
-    parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
+    add_backend(parser)
     options = parser.parse(argv)
     backend.use(options.backend)
     model = load(options.run)

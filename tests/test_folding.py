@@ -83,3 +83,27 @@ def test_a_subclass_keeps_its_own_forward(backend):
     net = shaken(net).to(backend)
     x = backends.asarray(rng.normal(size=(5, 4)))
     assert_within(fold_batchnorm(net).forward(x), backends.to_numpy(net.forward(x)), 0)
+
+
+def test_a_normalisation_that_is_not_folded_stays():
+    """Behind a ReLU; or a kind of one's own, which may compute anything. The spec says so."""
+
+    class Twice(BatchNorm2D):
+        def forward(self, x, training=False):
+            return 2 * super().forward(x, training)
+
+    def network(*layers):
+        return shaken(
+            Network([("deepfourier", [(f"norm{i}", layer) for i, layer in enumerate(layers)])], {"batch_norm": True})
+        )
+
+    x = np.random.default_rng(0).standard_normal((2, 1, 5, 5)).astype("float32")
+    for layers, kept in (
+        ([Conv2D(1, 3, 2), BatchNorm2D(3), ReLU(), BatchNorm2D(3)], [Conv2D, ReLU, BatchNorm2D]),
+        ([Conv2D(1, 3, 2), Twice(3), Conv2D(3, 2, 1), BatchNorm2D(2)], [Conv2D, Twice, Conv2D]),
+    ):
+        net = network(*layers)
+        folded = fold_batchnorm(net)
+        assert [type(layer) for layer in folded.layers.values()] == kept
+        assert folded.spec["batch_norm"] is (BatchNorm2D in kept)
+        np.testing.assert_allclose(folded.forward(x), net.forward(x), rtol=1e-4, atol=1e-4)

@@ -378,6 +378,7 @@ def test_what_becomes_a_block():
     names = ["Conv2D", "BatchNorm2D", "ReLU", "MaxPool2D"]
     assert kinds(Conv2D(1, 1, 3), BatchNorm2D(1), ReLU(), MaxPool2D(3)) == [names]
     assert kinds(Conv2D(1, 2, 3), BatchNorm2D(1)) == [["Conv2D"], ["BatchNorm2D"]]
+    assert kinds(Conv2D(1, 1, 3), BatchNorm2D(1, dtype="float64")) == [["Conv2D"], ["BatchNorm2D"]]
     assert kinds(Conv2D(1, 1, 3), MaxPool2D(3), ReLU()) == [["Conv2D", "MaxPool2D"], ["ReLU"]]
     assert kinds(Conv1D(1, 1, 3), Tanh(), Dense(1, 1), Tanh()) == [["Conv1D"], ["Tanh"], ["Dense"], ["Tanh"]]
     assert kinds(Dense(1, 1), ReLU(), Dropout(0.5), Dropout(0.5)) == [["Dense", "ReLU", "Dropout"], ["Dropout"]]

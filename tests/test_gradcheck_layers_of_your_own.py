@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scratchnet.gradcheck import gradcheck, suite
-from scratchnet.layers import BatchNorm1D, Dense, Dropout, Layer, ReLU, Tanh
+from scratchnet.layers import BatchNorm1D, Conv2D, Dense, Dropout, Layer, ReLU, Tanh
 from scratchnet.network import Network
 
 X = np.random.default_rng(0).standard_normal((3, 4))
@@ -226,6 +226,11 @@ def test_so_is_an_output_without_elements():
 def test_a_layer_whose_file_was_changed_is_found_out(monkeypatch, capsys):
     """The network goes on with the kernel; the gradient check says so."""
     monkeypatch.setattr(ReLU, "forward", lambda relu, x, training=False: x * (1 - 0.9 * (x < 0)))
+    assert suite.main(["sbcnn", "--backend", "cpu"]) == 1
+    assert suite.OTHERWISE in capsys.readouterr().out
+    monkeypatch.undo()
+    backward = Conv2D.backward
+    monkeypatch.setattr(Conv2D, "backward", lambda conv, dy: backward(conv, 2 * dy))
     assert suite.main(["sbcnn", "--backend", "cpu"]) == 1
     assert suite.OTHERWISE in capsys.readouterr().out
     monkeypatch.undo()

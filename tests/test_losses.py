@@ -133,3 +133,10 @@ def test_square_errors_of_whole_numbers_have_a_gradient(backend):
 def test_logits_of_small_types_do_not_overflow(backend, dtype, logits):
     value, _ = both(SoftmaxCrossEntropy(), np.array(logits, dtype), np.array([1]))
     assert value == pytest.approx(float(np.ptp(np.array(logits, dtype).astype("float64"))), rel=1e-6)
+
+
+def test_a_loss_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="a loss of no samples"):
+        SoftmaxCrossEntropy().forward(np.zeros((0, 3), "float32"), np.zeros(0, "int64"))
+    with pytest.raises(ValueError, match="a loss of no elements"):
+        MeanSquaredError().forward(np.zeros((3, 0), "float32"), np.zeros((3, 0), "float32"))

@@ -138,9 +138,48 @@ def test_forward_comes_before_backward(before):
 
 
 def test_unknown_parts_are_refused():
-    for name in ("fron", "front.conv3", "front.relu1", ""):
+    for name in ("fron", "front.conv3", ""):
         with pytest.raises(ValueError, match="no part of this network is called"):
             small().freeze(name)
+    with pytest.raises(ValueError, match="front.relu1 has nothing that trains; this network has back, "):
+        small().freeze("front.relu1")
+
+
+def test_a_layer_that_has_buffers_alone_is_frozen_too():
+    class Count(ReLU):
+        def __init__(self):
+            super().__init__()
+            self.buffers = {"batches": np.zeros(())}
+
+        def forward(self, x, training=False):
+            self.buffers["batches"] += training and not self.frozen
+            return super().forward(x, training)
+
+    net = Network([("a", [("count", Count())]), ("b", [("dense", Dense(3, 2))])])
+    for name, expected in ((None, 1), ("a", 1), ("b", 1)):
+        if name:
+            net.freeze(name)
+        net.forward(np.ones((2, 3), np.float32), training=True)
+        assert net.buffers["a.count.batches"] == expected
+    net.unfreeze("a.count")
+    net.forward(np.ones((2, 3), np.float32), training=True)
+    assert net.buffers["a.count.batches"] == 2
+
+
+def test_a_layer_without_parameters_of_its_own_class_is_named():
+    class Hasty(Layer):
+        def __init__(self):
+            pass
+
+    with pytest.raises(ValueError, match=r"a.one is a Hasty without params: call super\(\).__init__\(\)"):
+        Network([("a", [("one", Hasty())])])
+
+
+def test_a_forward_that_is_put_in_later_runs():
+    layer = ReLU()
+    net = Network([("a", [("relu", layer)])])
+    layer.forward = lambda x, training=False: x + 7
+    assert net.forward(np.zeros((1, 1), np.float32)) == 7
 
 
 def test_the_input_gradient_is_given_on_request_alone(backend):
@@ -221,7 +260,9 @@ def test_wrong_states_are_refused_before_anything_changes():
     before = net.state_dict()
     state = {name: value + 1 for name, value in before.items()}
     missing = {name: value for name, value in state.items() if name != "back.output.bias"}
-    with pytest.raises(KeyError, match="back.output.bias"):
+    with pytest.raises(KeyError, match="unknown parameters: other; missing parameters: back.output.bias"):
+        net.load_state_dict({**missing, "other": missing["back.output.weight"]})
+    with pytest.raises(KeyError, match="'missing parameters: back.output.bias'"):
         net.load_state_dict(missing)
     with pytest.raises(KeyError, match="other"):
         net.load_state_dict({**state, "other": state["back.output.bias"]}, strict=False)
@@ -261,6 +302,14 @@ def test_features_and_front_are_the_first_groups_output(backend):
     assert features.shape == (3, 3, 9)
     assert all(front.params[name] is net.params[name] for name in front.params)  # the same arrays
     assert list(front.params) == NAMES[:4]
+
+
+def test_what_the_front_remembers_is_no_longer_the_networks(backend):
+    net = small()
+    y = net.forward(backends.asarray(X))
+    net.front().forward(backends.asarray(X[:1]))
+    with pytest.raises(RuntimeError, match="forward comes before backward"):
+        net.backward(y)
 
 
 def test_inputs_take_the_networks_type(backend):

@@ -307,7 +307,7 @@ def protocol(cache: str, used: str = "cuda", epochs: int = 0, segments: int = 0)
     from experiments.bench.gpu_data import repeat, unpack
     from scratchnet.data import open_cache
     from scratchnet.training import config as configuration
-    from scratchnet.training import run
+    from scratchnet.training import dataset, run
 
     with tempfile.TemporaryDirectory() as folder:
         data = open_cache(cache) if Path(cache).is_dir() else unpack(cache, folder)
@@ -318,8 +318,8 @@ def protocol(cache: str, used: str = "cuda", epochs: int = 0, segments: int = 0)
         given |= {"out": f"{folder}/run"} | ({"epochs": epochs} if epochs else {})
         settings = configuration.resolve((given, None))
         with (
-            patch.object(run, "open_data", lambda *_: data),
-            patch.object(run, "prepare_data", lambda *_: data),
+            patch.object(dataset, "open_data", lambda *_: data),
+            patch.object(dataset, "prepare_data", lambda *_: data),
         ):
             before = time.perf_counter()
             result = run.start(settings)

@@ -88,7 +88,7 @@ def memory(what: str = "VmRSS") -> int:
 
 
 class PeakMemory:
-    """The highest RssAnon while a `with` block lasts, in bytes, looked at every 5 ms: memory-mapped files count not."""
+    """The highest RssAnon while a `with` block lasts, in bytes, looked at every 5 ms, without memory-mapped files."""
 
     peak = 0
 

@@ -145,7 +145,7 @@ def caption(result: dict[str, Any]) -> str:
 def flops(net: Network, x: np.ndarray) -> dict[str, dict[str, int]]:
     """Multiplications and additions of each layer's products for one segment, forward and backward, zeros counted too.
 
-    Backward is twice forward: the gradients of the weights and of the input, which the first layer needs not.
+    Backward is twice forward: the gradients of the weights and of the input, which the first layer does not need.
     """
     counts: dict[str, dict[str, int]] = {}
     y = x[:1]

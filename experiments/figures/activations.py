@@ -17,6 +17,7 @@ import numpy as np
 from experiments.figures import command, style
 from experiments.figures.runs import Run, one
 from scratchnet import backend, model, plots
+from scratchnet.cli import add_backend
 from scratchnet.data import Segments, split
 from scratchnet.data.source import Source
 from scratchnet.errors import InputError
@@ -25,6 +26,7 @@ from scratchnet.layers.geometry import pad_1d
 from scratchnet.network import Network
 from scratchnet.sound import load_clip, segment_clip
 from scratchnet.training import config as configuration
+from scratchnet.training import dataset
 from scratchnet.training import run as training
 from scratchnet.training.screen import Screen
 
@@ -36,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument("--classes", nargs="+", metavar="CLASS", help="names, codes, or places as in 1-5; default all")
     options.add_argument("--phases", nargs="+", default=["1", "2", "3"], metavar="K", help="default 1 2 3")
     options.add_argument("--seed", default=0, metavar="N", help="seed of the draw of segments (default 0)")
-    options.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
+    add_backend(options)
     return command.run(options, argv, _draw)
 
 
@@ -115,12 +117,12 @@ def _draw(arguments: Namespace) -> None:
     config = run.config.with_(backend=arguments.backend, data=data, augment=0)
     training.choose_backend(config)
     screen = Screen(quiet=True)
-    source = training.open_data(config, screen)
-    segments = training.prepare_data(config, source, screen)
+    source = dataset.open_data(config, screen)
+    segments = dataset.prepare_data(config, source, screen)
     if not run.folder.trained_on(segments):
         raise InputError(f"{run.path}: was trained on other data; name them with --data")
     classes = chosen(arguments.classes, segments.classes, segments.codes)
-    _, _, test = split(segments, *training.folds_of(segments, config)[0])
+    _, _, test = split(segments, *dataset.folds_of(segments, config)[0])
     index = examples(segments.label, test, classes, seed)
     waveforms = segments.waveforms(index)
     columns = {}

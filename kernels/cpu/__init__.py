@@ -1,6 +1,6 @@
 """The fast CPU kernels: BLAS through NumPy, and Numba. The same functions as in `kernels/reference.py`.
 
-What is not made faster here is taken from there: elementwise functions of small arrays, and the losses.
+What is not made faster here is taken from there: elementwise functions, and the losses.
 """
 
 from scratchnet.kernels.cpu.batchnorm import (

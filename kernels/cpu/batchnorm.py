@@ -6,6 +6,8 @@ Sums run in float64, one partial sum for each piece of a fixed size, so that non
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -48,7 +50,7 @@ def norm_block_forward(x, weight, bias, mean, var, eps, activation, pool):
     size = pool_shape(x.shape[2:], pool)
     y = parallel.empty((n, *size, channels), x.dtype)
     argmax = parallel.empty(y.shape if pool else (0, *y.shape[1:]), np.int32)
-    rows = y.reshape(n, -1, channels)
+    rows = y.reshape(n, math.prod(size), channels)
     constants = mean, weight / np.sqrt(var + x.dtype.type(eps)), bias
     width = -(-channels // lanes_of(x.dtype)) * lanes_of(x.dtype)
     window = pool_window(x.shape[3], pool, relu)
@@ -114,12 +116,12 @@ def _image(x):
 
 def _maps(x):
     """x (N, C, …) as (N, positions, C), contiguous: no copy where the channels lie last."""
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1)).reshape(len(x), -1, x.shape[1])
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1)).reshape(len(x), math.prod(x.shape[2:]), x.shape[1])
 
 
 def _in_pieces(maps, piece):
     """piece(i, slice of samples), on all threads."""
-    samples = max(1, PIECE // maps[0].size)
+    samples = max(1, PIECE // max(1, math.prod(maps.shape[1:])))
     count = -(-len(maps) // samples)
     parallel.run(lambda i: piece(i, slice(i * samples, min(len(maps), (i + 1) * samples))), count)
 

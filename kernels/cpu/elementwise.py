@@ -1,4 +1,4 @@
-"""What happens to each number by itself: activations, dropout, and the block that joins them behind a dense layer."""
+"""What happens to each number by itself: dropout, and the block that joins them behind a dense layer."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _in_pieces(size, piece):
 
 
 def _philox(block, key):
-    """Four random words for one counter: `reference.philox`, one block at a time."""
+    """Four random words for one counter: `philox` of philox.py, one block at a time."""
     low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
     c0, c1, c2, c3 = np.uint64(block) & low, np.uint64(block) >> shift, key[0], key[1]
     k0, k1 = key[2], key[3]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -31,7 +33,8 @@ def maxpool2d_backward(dy, argmax, size):
     """See `reference.maxpool2d_backward`."""
     n, c = dy.shape[:2]
     dx = np.zeros((n * c, size[0] * size[1]), dy.dtype)
-    dy, argmax = np.ascontiguousarray(dy).reshape(n * c, -1), np.ascontiguousarray(argmax).reshape(n * c, -1)
+    values = math.prod(dy.shape[2:])
+    dy, argmax = (np.ascontiguousarray(a).reshape(n * c, values) for a in (dy, argmax))
 
     def part(i: int) -> None:
         begin, end = parallel.part(i, n * c)

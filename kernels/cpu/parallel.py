@@ -42,9 +42,8 @@ def threads(n: int | None = None) -> int:
         if n < 1:
             raise ValueError(f"the number of threads must be at least 1, not {n}")
         with _lock:
-            if n != _count and _pool is not None:
-                _pool.shutdown()
-                _pool = None
+            if n != _count:
+                _pool = None  # whoever still runs on it keeps it until then
             _count = n
     if _count is None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -194,7 +193,7 @@ def _executor() -> ThreadPoolExecutor:
     global _pool
     with _lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(threads() - 1, thread_name_prefix="scratchnet")
+            _pool = ThreadPoolExecutor(max(1, threads() - 1), thread_name_prefix="scratchnet")
         return _pool
 
 

@@ -69,10 +69,10 @@ def adam_steps(params, grads, ms, vs, t, lr, beta1, beta2, eps, weight_decay=0.0
 def _in_pieces(kernel, lists, numbers):
     """kernel over stretches of the arrays that stand side by side in the lists, with the numbers in their type."""
     work = []  # (the flat arrays, the first number of a stretch)
-    copies = []  # (an array whose memory is not contiguous, its flat copy)
+    copies = []  # (an array whose memory is not contiguous, its flat copy), but for gradients, which are only read
     for arrays in zip(*lists, strict=True):
         flat = [a.reshape(-1) for a in arrays]
-        copies += [(a, b) for a, b in zip(arrays, flat) if a.flags.writeable and not a.flags.c_contiguous]
+        copies += [(a, b) for k, (a, b) in enumerate(zip(arrays, flat)) if k != 1 and not a.flags.c_contiguous]
         work += [(flat, first) for first in range(0, flat[0].size, PIECE)]
 
     def piece(i: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from scratchnet.kernels.cuda import device, pooling
@@ -70,9 +72,9 @@ def norm_block_backward(dy, saved, x, weight, mean, var, eps, from_batch, need_d
 
 def global_avgpool2d_forward(x):
     """y[n, c] = mean over the map of x[n, c].   x (N, C, H, W) → y (N, C)"""
-    maps, rows, channels = _maps(x)
+    maps, _, channels = _maps(x)
     y = device.current().empty(x.shape[:2], x.dtype)
-    args = maps, y, int64(len(x)), int64(rows // len(x)), int64(channels)
+    args = maps, y, int64(len(x)), int64(math.prod(x.shape[2:])), int64(channels)
     elementwise("batchnorm.cu", "global_avgpool_forward", x.dtype, y.size, *args)
     return y
 

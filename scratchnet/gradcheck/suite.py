@@ -5,7 +5,6 @@ Inputs are drawn off the kinks: ReLU and Abs get nothing within 0.1 of zero, max
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -13,15 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchnet import backend, layers, losses, nets
-from scratchnet.cli import Parser, guard
-from scratchnet.errors import InputError
+from scratchnet.cli import Parser, add_backend, guard
+from scratchnet.errors import InputError, nearest
 from scratchnet.gradcheck.check import gradcheck
 from scratchnet.gradcheck.report import GradcheckResult
 from scratchnet.training import config as configuration
 from scratchnet.training.mixup import Mixture, MixtureCrossEntropy
 
 FLOAT64: dict[str, Any] = {"dtype": "float64"}
-ROUNDING = 1e-9  # of a network's logits in float64, whatever the order of its sums
+ROUNDING = 1e-9  # of a network's logits and gradients in float64, whatever the order of its sums
 OTHERWISE = (
     "the network computes something else than its layers one by one: where you have changed a layer's file,\n"
     "scratchnet/fusion.py still runs the kernel of before; change that too, make a subclass of the layer, or set\n"
@@ -224,17 +223,27 @@ def check(name: str, seed: int = 0) -> tuple[GradcheckResult, str, float]:
 
 
 def beside_its_layers(name: str, seed: int = 0) -> float:
-    """How far a network's logits are from those of its layers run one by one, over the largest of these.
+    """How far a network's logits and gradients are from those of its layers run one by one, over the largest of each.
 
     Networks run some layers in one pass (`scratchnet.fusion`): a change to such a layer's file does not reach them.
     """
-    rng = np.random.default_rng(seed)
-    (draw,) = _net(rng, name)
+    (draw,) = _net(np.random.default_rng(seed), name)
     net, x = draw.subject.to(backend.current()), backend.asarray(draw.x)
-    fused = backend.to_numpy(net.forward(x)).copy()
-    net.fused = False
-    plain = backend.to_numpy(net.forward(x))
-    return float(np.abs(fused - plain).max() / np.abs(plain).max())
+    logits, grads = [], []
+    for net.fused in (True, False):
+        logits.append([backend.to_numpy(net.forward(x)).copy()])
+    if (apart := _apart(*logits)) >= ROUNDING:
+        return apart
+    dy = backend.asarray(np.random.default_rng(seed).standard_normal(logits[0][0].shape))
+    for net.fused in (True, False):
+        net.forward(x)
+        net.backward(dy)
+        grads.append([backend.to_numpy(a).copy() for a in net.grads.values()])
+    return max(apart, _apart(*grads))
+
+
+def _apart(fused: list[np.ndarray], plain: list[np.ndarray]) -> float:
+    return max(float(np.abs(a - b).max() / (np.abs(b).max() or 1)) for a, b in zip(fused, plain, strict=True))
 
 
 @guard
@@ -246,7 +255,7 @@ def main(argv: list[str] | None = None) -> int:
         epilog=f"names: {', '.join(CASES)}",
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="check this operation or network only")
-    parser.add_argument("--backend", default="auto", help="auto, cpu, cuda or reference (default: auto)")
+    add_backend(parser)
     parser.add_argument("--seed", default=0, metavar="N", help="draws other shapes and numbers (default: 0)")
     options = parser.parse(argv)
     seed = configuration.convert("seed", options.seed)
@@ -277,5 +286,4 @@ def _names(name: str | None) -> list[str]:
     plain = {case.replace("_", ""): case for case in CASES}
     if (key := name.lower().replace("_", "")) in plain:
         return [plain[key]]
-    near = difflib.get_close_matches(name.lower(), CASES, n=1, cutoff=0.0)
-    raise InputError(f"gradcheck: there is no {name!r}; did you mean {near[0]!r}? (all names: {', '.join(CASES)})")
+    raise InputError(f"gradcheck: there is no {name!r}{nearest(name.lower(), CASES)} (all names: {', '.join(CASES)})")

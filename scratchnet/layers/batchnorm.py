@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.backend import as_type, kernels_of
+from scratchnet.initializers import checked_dtype
 from scratchnet.layers.geometry import positive
-from scratchnet.layers.layer import Array, Layer, check_gradient
+from scratchnet.layers.layer import Array, Layer, check_gradient, check_params
 
 
 class BatchNorm1D(Layer):
@@ -17,7 +18,7 @@ class BatchNorm1D(Layer):
     PyTorch. Otherwise they are the running ones. A **frozen** layer takes the running ones in training too, and leaves
     them as they are: what is frozen computes one fixed function, whatever the rest of the network learns.
     params: weight (C,), ones, and bias (C,), zeros; buffers: running_mean (C,), zeros, and running_var (C,), ones.
-    Raises ValueError for a wrong option, an x of another shape, or a training batch of one value a channel.
+    Raises ValueError for a wrong option, an x of another shape, or a training batch of less than two values a channel.
     """
 
     dimensions: tuple[int, ...] = (2, 3)
@@ -29,21 +30,23 @@ class BatchNorm1D(Layer):
         if not eps > 0 or not 0 <= momentum <= 1:
             raise ValueError(f"eps must be above 0 and momentum from 0 to 1, not {eps} and {momentum}")
         self.eps, self.momentum = eps, momentum
-        self.params = {"weight": np.ones(num_features, dtype), "bias": np.zeros(num_features, dtype)}
-        self.buffers = {"running_mean": np.zeros(num_features, dtype), "running_var": np.ones(num_features, dtype)}
+        shape, real = self.num_features, checked_dtype(dtype)
+        self.params = {"weight": np.ones(shape, real), "bias": np.zeros(shape, real)}
+        self.buffers = {"running_mean": np.zeros(shape, real), "running_var": np.ones(shape, real)}
 
     def take(self, x: Array) -> Array:
         """x in the weights' type. Raises ValueError for an x that does not fit."""
         if x.ndim not in self.dimensions or x.shape[1] != self.num_features:
             shape = self.shape.format(self.num_features)
             raise ValueError(f"{self!r} takes x of shape {shape}, not {tuple(x.shape)}")
+        check_params(self, weight=(self.num_features,), bias=(self.num_features,))
         return as_type(x, self.params["weight"].dtype)
 
     def from_batch(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of a batch that `take` let pass; the running ones follow them."""
         count = x.size // self.num_features
         if count < 2:
-            raise ValueError(f"{self!r} cannot train on a batch of one value a channel: {tuple(x.shape)}")
+            raise ValueError(f"{self!r} cannot train on less than two values a channel: {tuple(x.shape)}")
         mean, var = kernels_of(x).batchnorm_statistics(x)
         self._follow("running_mean", mean)
         self._follow("running_var", var * var.dtype.type(count / (count - 1)))

@@ -7,7 +7,7 @@ import numpy as np
 from scratchnet.backend import as_type, kernels_of
 from scratchnet.initializers import xavier_uniform
 from scratchnet.layers.geometry import Padding, check_padding, pad_1d, positive
-from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
+from scratchnet.layers.layer import Array, Layer, check_gradient, check_params, check_shape
 
 
 class Conv1D(Layer):
@@ -16,7 +16,7 @@ class Conv1D(Layer):
     x (N, in_channels, T) → y (N, out_channels, T'), T' = ⌊(T + left + right − kernel_size) / stride⌋ + 1.
     `padding` with zeros: a number, a pair (left, right), "valid" or "same" (T' = ⌈T / stride⌉).
     params: weight (out_channels, in_channels, kernel_size), Xavier uniform, and bias (out_channels,), zero.
-    Raises ValueError for a wrong option, or an x of another shape or shorter than the kernel.
+    Raises ValueError for a wrong option, an x of another shape or shorter than the kernel, parameters that do not fit.
     """
 
     def __init__(
@@ -36,16 +36,17 @@ class Conv1D(Layer):
         self.kernel_size = positive(kernel_size, "kernel_size")
         self.stride = positive(stride, "stride")
         self.padding = check_padding(padding, 1)
-        self.params["weight"] = xavier_uniform((out_channels, in_channels, kernel_size), rng, dtype)
+        self.params["weight"] = xavier_uniform((self.out_channels, self.in_channels, self.kernel_size), rng, dtype)
         if bias:
-            self.params["bias"] = np.zeros(out_channels, dtype)
+            self.params["bias"] = np.zeros(self.out_channels, dtype)
 
     def take(self, x: Array) -> tuple[Array, tuple[int, int]]:
-        """x in the weights' type, and its padding in numbers. Raises ValueError for an x that does not fit."""
+        """x in the weights' type, and its padding in numbers. Raises ValueError where something does not fit."""
         check_shape(self, x, 3, self.in_channels, f"(N, {self.in_channels}, T)")
         padding = pad_1d(self.padding, x.shape[2], self.kernel_size, self.stride)
         if x.shape[2] + sum(padding) < self.kernel_size:
             raise ValueError(f"{self!r} takes at least {self.kernel_size} samples, not {x.shape[2]}")
+        check_params(self, weight=(self.out_channels, self.in_channels, self.kernel_size), bias=(self.out_channels,))
         return as_type(x, self.params["weight"].dtype), padding
 
     def forward(self, x: Array, training: bool = False) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from scratchnet.backend import as_type, kernels_of
 from scratchnet.initializers import xavier_uniform
 from scratchnet.layers.geometry import Padding, Pair, check_padding, pad_2d, pair, positive
-from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
+from scratchnet.layers.layer import Array, Layer, check_gradient, check_params, check_shape
 
 
 class Conv2D(Layer):
@@ -17,7 +17,7 @@ class Conv2D(Layer):
     `kernel_size`, `stride`: a number or a pair (height, width). `padding` with zeros: a number, a pair
     (height, width), two pairs ((top, bottom), (left, right)), "valid" or "same" (H' = ⌈H / sh⌉).
     params: weight (out_channels, in_channels, kh, kw), Xavier uniform, and bias (out_channels,), zero.
-    Raises ValueError for a wrong option, or an x of another shape or smaller than the kernel.
+    Raises ValueError for a wrong option, an x of another shape or smaller than the kernel, parameters that do not fit.
     """
 
     def __init__(
@@ -37,16 +37,17 @@ class Conv2D(Layer):
         self.kernel_size = pair(kernel_size, "kernel_size")
         self.stride = pair(stride, "stride")
         self.padding = check_padding(padding, 2)
-        self.params["weight"] = xavier_uniform((out_channels, in_channels, *self.kernel_size), rng, dtype)
+        self.params["weight"] = xavier_uniform((self.out_channels, self.in_channels, *self.kernel_size), rng, dtype)
         if bias:
-            self.params["bias"] = np.zeros(out_channels, dtype)
+            self.params["bias"] = np.zeros(self.out_channels, dtype)
 
     def take(self, x: Array) -> tuple[Array, tuple[tuple[int, int], tuple[int, int]]]:
-        """x in the weights' type, and its padding in numbers. Raises ValueError for an x that does not fit."""
+        """x in the weights' type, and its padding in numbers. Raises ValueError where something does not fit."""
         check_shape(self, x, 4, self.in_channels, f"(N, {self.in_channels}, H, W)")
         padding = pad_2d(self.padding, x.shape[2:], self.kernel_size, self.stride)
         if any(x.shape[2 + i] + sum(padding[i]) < self.kernel_size[i] for i in range(2)):
             raise ValueError(f"{self!r} takes images of at least {self.kernel_size}, not {tuple(x.shape[2:])}")
+        check_params(self, weight=(self.out_channels, self.in_channels, *self.kernel_size), bias=(self.out_channels,))
         return as_type(x, self.params["weight"].dtype), padding
 
     def forward(self, x: Array, training: bool = False) -> Array:

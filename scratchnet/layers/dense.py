@@ -7,14 +7,14 @@ import numpy as np
 from scratchnet.backend import as_type, kernels_of
 from scratchnet.initializers import xavier_uniform
 from scratchnet.layers.geometry import positive
-from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
+from scratchnet.layers.layer import Array, Layer, check_gradient, check_params, check_shape
 
 
 class Dense(Layer):
     """y = x · weightᵀ + bias.   x (N, in_features) → y (N, out_features)
 
     params: weight (out_features, in_features), Xavier uniform, and bias (out_features,), zero.
-    Raises ValueError for a wrong option or an x of another shape.
+    Raises ValueError for a wrong option, or an x or parameters of another shape.
     """
 
     def __init__(
@@ -28,13 +28,14 @@ class Dense(Layer):
         super().__init__()
         self.in_features = positive(in_features, "in_features")
         self.out_features = positive(out_features, "out_features")
-        self.params["weight"] = xavier_uniform((out_features, in_features), rng, dtype)
+        self.params["weight"] = xavier_uniform((self.out_features, self.in_features), rng, dtype)
         if bias:
-            self.params["bias"] = np.zeros(out_features, dtype)
+            self.params["bias"] = np.zeros(self.out_features, dtype)
 
     def take(self, x: Array) -> Array:
-        """x in the weights' type. Raises ValueError for an x of another shape."""
+        """x in the weights' type. Raises ValueError for an x, or parameters, that do not fit."""
         check_shape(self, x, 2, self.in_features, f"(N, {self.in_features})")
+        check_params(self, weight=(self.out_features, self.in_features), bias=(self.out_features,))
         return as_type(x, self.params["weight"].dtype)
 
     def forward(self, x: Array, training: bool = False) -> Array:

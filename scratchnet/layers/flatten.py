@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from scratchnet.layers.layer import Array, Layer, check_gradient
 
 
@@ -9,7 +11,7 @@ class Flatten(Layer):
     """x (N, …) → y (N, product of the rest), in C order: channels first, as in PyTorch."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        y = x.reshape(len(x), -1)
+        y = x.reshape(len(x), math.prod(x.shape[1:]))
         self._shape, self._y_shape = x.shape, y.shape
         return y
 

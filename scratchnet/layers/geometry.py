@@ -52,14 +52,16 @@ def pad_2d(padding: Padding, size: Pair, kernel_size: Pair, stride: Pair) -> tup
 
 
 def check_padding(padding: Padding, dimensions: int) -> Padding:
-    """Raise early, in the constructor, for a padding that no input of 1 or 2 dimensions could make sense of."""
+    """`padding` as it is kept: a word, a number, or what stands on each side.
+
+    Raises ValueError where no input of 1 or 2 dimensions could make sense of it.
+    """
     if isinstance(padding, str) and padding not in ("valid", "same"):
         raise ValueError(f'padding must be a number, a pair, "valid" or "same", not {padding!r}')
-    if dimensions == 1:
-        pad_1d(padding, 1, 1, 1)
-    else:
-        pad_2d(padding, (1, 1), (1, 1), (1, 1))
-    return int(padding) if isinstance(padding, Integral) else padding
+    both = pad_1d(padding, 1, 1, 1) if dimensions == 1 else pad_2d(padding, (1, 1), (1, 1), (1, 1))
+    if isinstance(padding, str):
+        return padding
+    return int(padding) if isinstance(padding, Integral) else both
 
 
 def check_pool_padding(padding: tuple[Pair, ...], kernel_size: tuple[int, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 Array = Any  # numpy.ndarray, or cupy.ndarray on a GPU
+SMALLEST = 2.0**-126  # of float32's normal numbers: what is less may be 0 there, and its inverse infinite
 
 
 class Layer:
@@ -44,14 +45,38 @@ class Layer:
 
 
 def as_float(x: Array) -> Array:
-    """Whole numbers, which would cut fractions off, and float16 in float32; else x itself."""
-    return x.astype("float32") if x.dtype.kind in "biu" or x.dtype == "float16" else x
+    """x itself if it is float32 or float64; whole numbers, which would cut fractions off, and float16 in float32.
+
+    Raises ValueError for complex numbers, and for what is no number.
+    """
+    if x.dtype.kind not in "biuf":
+        raise ValueError(f"takes real numbers, not {x.dtype}")
+    if x.dtype.kind in "biu" or x.dtype == "float16":
+        return x.astype("float32")
+    if x.dtype.kind == "f" and x.dtype.newbyteorder("=") not in ("float32", "float64"):
+        return x.astype("float64")
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
 def check_shape(layer: Layer, x: Array, ndim: int, channels: int | None = None, shape: str = "") -> None:
     """Raise a ValueError that says which shape `layer` takes, where x does not have it."""
     if x.ndim != ndim or (channels is not None and x.shape[1] != channels):
         raise ValueError(f"{layer!r} takes x of shape {shape}, not {tuple(x.shape)}")
+
+
+def check_params(layer: Layer, **shapes: tuple[int, ...]) -> None:
+    """Raise a ValueError where someone put in a parameter that `layer` does not take: a kernel would read past it."""
+    for name, shape in shapes.items():
+        array = layer.params.get(name)
+        if array is None and name == "bias":
+            continue
+        if array is None or array.shape != shape:
+            found = "none" if array is None else f"one of {tuple(array.shape)}"
+            raise ValueError(f"{layer!r} takes a {name} of shape {shape}, and has {found}")
+        if array.dtype not in ("float32", "float64") or array.dtype != layer.params["weight"].dtype:
+            raise ValueError(
+                f"{layer!r} takes a weight, and a bias, of float32 or of float64, not a {name} of {array.dtype}"
+            )
 
 
 def check_gradient(layer: Layer, dy: Array, shape: tuple[int, ...]) -> Array:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from scratchnet.layers.layer import Array, Layer, as_float, check_gradient
+from scratchnet.layers.layer import SMALLEST, Array, Layer, as_float, check_gradient
 
 
 class Standardize(Layer):
-    """y = (x − mean) / std, of any shape, with two numbers that are not trained. Raises `ValueError` unless std > 0."""
+    """y = (x − mean) / std, of any shape, with two numbers that are not trained.
+
+    Raises `ValueError` unless std is positive, and of float32's range (1.2e-38 at least).
+    """
 
     def __init__(self, mean: float = 0.0, std: float = 1.0) -> None:
         super().__init__()
-        if not std > 0:
-            raise ValueError(f"std must be positive, not {std}")
+        if not std >= SMALLEST:
+            raise ValueError(f"std must be positive (at least 1.2e-38), not {std}")
         self.mean, self.std = mean, std
 
     def forward(self, x: Array, training: bool = False) -> Array:

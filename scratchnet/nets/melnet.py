@@ -34,7 +34,7 @@ def melnet(
 
     conv1 holds the windowed Fourier kernels of eq. 1 (513 cosines, 513 sines), conv2 the triangles Δ of eq. 2; both
     train, the triangles counted in TRIANGLE_UNIT. `power` 2 is |·|² as in eq. 1, 1 is |·| (footnote 9). `top_db`,
-    `amin` (of powers) and `window` ("hann" or "rectangular") as in `log_melspectrogram`. `mean`, `std`: of the training
+    `amin` (of powers) and `window` as in `log_melspectrogram`. `mean`, `std`: of the training
     set's spectrograms in dB, taken off and divided by before PiczakNet. The other options are PiczakNet's, or those of
     another `back_end` ("sbcnn", "minivgg"). Raises ValueError for a wrong one.
     """

@@ -61,7 +61,7 @@ def sbcnn(
     overlap; 64 hidden units; dropout of 0.5 before both dense layers. Changed, because the published network sees three
     seconds, 128 bins by 128 frames: convolutions are padded to keep their maps' size ("same", there "valid": 41 frames
     would be used up before the third); the hidden layer then sees 48 × 15 × 2 values, there 2400. The published L2
-    penalty of 0.001 on the dense layers alone is `weight_decay` here, which is on all weights.
+    penalty of 0.001 on the dense layers alone is `--weight-decay` here, which is on all weights.
     options: `dropout`, `dropout_in_evaluation` as in `piczaknet`.
     """
     spec = {"name": "sbcnn", "n_classes": n_classes, "in_channels": in_channels, "dtype": dtype, **options}

@@ -136,9 +136,13 @@ def melspectrogram(
 
     The values of `librosa.feature.melspectrogram` (whose own `pad_mode` is "constant"), over any leading axes.
     `n_frames` keeps the first frames alone; `workers` is the number of threads for a large batch (None: the cores).
-    Raises `ValueError` as `stft` and `mel_filters` do.
+    Raises `ValueError` as `stft` and `mel_filters` do, and for less than one worker.
     """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}")
     x = np.asarray(x)
+    if x.dtype.kind == "f" and x.dtype not in (np.float32, np.float64):  # float16, a foreign byte order
+        x = x.astype(np.float64)
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     bands = _bands(sr, n_fft, n_mels, fmin, fmax, htk, norm)
     make_window = _named_window if isinstance(window, str) else fft_window
@@ -162,19 +166,19 @@ def melspectrogram(
 
 def power_to_db(
     s: np.ndarray,
-    amin: float = 1e-10,
     ref: float | Callable[[np.ndarray], float] = 1.0,
+    amin: float = 1e-10,
     top_db: float | None = 80.0,
     axis: Any = None,
 ) -> np.ndarray:
-    """10 log10(max(s, amin) / ref), cut at `top_db` under the maximum (of the array, or along `axis`).
+    """10 log10(max(s, amin) / |ref|), cut at `top_db` under the maximum (of the array, or along `axis`).
 
     `ref`: a number, or a function of the whole array such as `np.max`.
     Raises `ValueError` for an `amin` that is not positive, or a negative `top_db`.
     """
     if not amin > 0:
         raise ValueError(f"amin must be above 0, not {amin}")
-    ref = ref(s) if callable(ref) else ref
+    ref = abs(ref(s) if callable(ref) else ref)
     db = np.log10(np.maximum(s, amin))
     db *= 10.0
     if max(ref, amin) != 1.0:
@@ -190,8 +194,8 @@ def power_to_db(
 def log_melspectrogram(
     x: np.ndarray,
     sr: float = 22050,
-    amin: float = 1e-10,
     ref: float | Callable[[np.ndarray], float] = 1.0,
+    amin: float = 1e-10,
     top_db: float | None = 80.0,
     **mel: Any,
 ) -> np.ndarray:
@@ -204,8 +208,8 @@ def log_melspectrogram(
     s = melspectrogram(x, sr, **mel)
     if callable(ref):
         signals = s.reshape(-1, *s.shape[-2:])
-        return np.array([power_to_db(signal, amin, ref, top_db) for signal in signals], s.dtype).reshape(s.shape)
-    return power_to_db(s, amin, ref, top_db, axis=(-2, -1))
+        return np.array([power_to_db(signal, ref, amin, top_db) for signal in signals], s.dtype).reshape(s.shape)
+    return power_to_db(s, ref, amin, top_db, axis=(-2, -1))
 
 
 def segment_log_mel(segments: np.ndarray, settings: SoundSettings, workers: int | None = None) -> np.ndarray:
@@ -215,7 +219,7 @@ def segment_log_mel(segments: np.ndarray, settings: SoundSettings, workers: int 
     of `top_db` under the segment's maximum.
     """
     return log_melspectrogram(
-        segments, settings.sample_rate, settings.amin, 1.0, settings.top_db, n_fft=settings.n_fft,
+        segments, settings.sample_rate, 1.0, settings.amin, settings.top_db, n_fft=settings.n_fft,
         hop_length=settings.hop_length, window=settings.window, center=settings.center, n_mels=settings.n_mels,
         n_frames=settings.n_frames, workers=workers,
     )  # fmt: skip

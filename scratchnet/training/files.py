@@ -134,6 +134,8 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         with safe_open(path, framework="numpy") as file:
             entries = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
             metadata = entries.get(METADATA, entries)  # files of before have an entry for each
+            if not isinstance(metadata, dict):
+                raise ValueError(f"its {METADATA} is no object")
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None

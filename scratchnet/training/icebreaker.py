@@ -61,7 +61,7 @@ def build(config: Config, net: str, n_classes: int, inside: Normalisation) -> Ne
 def freeze_for(net: Network, phase: Phase) -> None:
     """Freeze what `phase` does not train."""
     for name, layer in net.layers.items():
-        if layer.params:
+        if layer.params or layer.buffers:
             (net.unfreeze if trains(phase, name) else net.freeze)(name)
 
 

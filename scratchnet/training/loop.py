@@ -59,7 +59,8 @@ def stop_on_signal() -> Iterator[Stop]:
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, request)
+            if signal.getsignal(number) is not None:  # else a program around Python has a handler of its own there
+                before[number] = signal.signal(number, request)
     except ValueError:  # not the main thread
         before.clear()
     try:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError, quoted
 from scratchnet.nets import NET_OF
 from scratchnet.training.config import Config, option, written
 from scratchnet.training.phases import phases_for
@@ -89,7 +88,7 @@ def find(config: Config, segments: Segments, folders: Mapping[tuple[int, int], R
         if not whole.trained_on(segments):
             raise InputError(f"{label}: was trained on other data")
         if result is None:
-            raise InputError(f"{label}: not finished; first go on with it: --resume {quote(str(config.phase0))}")
+            raise InputError(f"{label}: not finished; first go on with it: --resume {quoted(str(config.phase0))}")
         if (result["test_fold"], result["valid_fold"]) != split:
             folds = "tested on fold {} and validated on {}"
             was, own = folds.format(result["test_fold"], result["valid_fold"]), folds.format(*split)

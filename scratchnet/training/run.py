@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scratchnet import backend
-from scratchnet.errors import InputError, listed, say
-from scratchnet.nets import NET_OF
-from scratchnet.training import metrics, phase0
+from scratchnet.errors import InputError, quoted, say
+from scratchnet.training import dataset, metrics, phase0
 from scratchnet.training.config import Config, convert
 from scratchnet.training.files import read_arrays
 from scratchnet.training.icebreaker import IceBreaker
 from scratchnet.training.phases import phases_for
-from scratchnet.training.runfolder import CONFIG, MODEL, READINGS, RunFolder, default_path, resume_command
+from scratchnet.training.report import announce, line, report
+from scratchnet.training.runfolder import CONFIG, MODEL, RunFolder, default_path, resume_command
 from scratchnet.training.screen import Screen
 
 if TYPE_CHECKING:
@@ -28,14 +27,14 @@ if TYPE_CHECKING:
 def start(config: Config) -> dict[str, Any]:
     """Train as `config` says in a new run folder; returns the contents of its result.json.
 
-    Raises `InputError` for bad input, `KeyboardInterrupt` when stopped (the run folder can then be gone on with).
+    Raises `InputError` for bad input, `KeyboardInterrupt` when stopped (`resume` goes on with the run folder).
     """
     screen = Screen(config.quiet)
     used = choose_backend(config)
     # The synthetic set takes a while to make, and Ctrl-C meanwhile must find a run folder; a bad --data must not.
     source = None
     if config.data is not None:
-        source = open_data(config, screen)
+        source = dataset.open_data(config, screen)
     if config.phase0 is not None:
         phase0.check(config)
     config = _from_anywhere(config)
@@ -50,14 +49,14 @@ def start(config: Config) -> dict[str, Any]:
 
 
 class _Halted(InputError):
-    """The system let the run down; its folder stays, to be gone on with."""
+    """The system let the run down; its folder stays, and can be resumed."""
 
 
 def _new_folder(config: Config, data: str) -> RunFolder:
     """That of --out, or the next one under runs/ that no other run, begun at the same moment, takes first."""
     if config.out:
         if config.data is not None and os.path.realpath(config.out) == config.data:
-            inside = quote(str(Path(config.out) / "runs" / "1"))
+            inside = quoted(Path(config.out) / "runs" / "1")
             raise InputError(
                 f"--out {config.out}: is the data's folder; keep runs apart from its classes, say with --out {inside}"
             )
@@ -110,80 +109,6 @@ def choose_backend(config: Config) -> str:
     return used
 
 
-def open_data(config: Config, screen: Screen) -> Source:
-    """The data source of the settings."""
-    from scratchnet.data import open_source
-
-    if config.data is not None:
-        return open_source(config.data, subset=config.subset)
-    progress = _Progress(screen, "making the synthetic sounds")
-    try:
-        return open_source(None, subset=config.subset, workers=_workers(config), progress=progress)
-    finally:
-        screen.close()
-
-
-def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
-    """The segments of a source, made now or found in the cache; bad files are named."""
-    from scratchnet.data import prepare
-
-    progress, workers = _Progress(screen, "preparing segments"), _workers(config)
-    sound, augmentation = config.sound(), config.augmentation()
-    try:
-        segments = prepare(source, sound, augmentation, strict=config.strict, workers=workers, progress=progress)
-    finally:
-        screen.close()
-    for path, reason in segments.skipped:
-        screen.say(f"skipped: {reason if str(path) in reason else f'{path}: {reason}'}")
-    if segments.skipped:
-        screen.say(f"{len(segments.skipped)} of {len(segments.skipped) + len(segments.clips)} files skipped")
-    return segments
-
-
-def _workers(config: Config) -> int:
-    """Threads that prepare data: `--threads`, but no more than cores, for each holds a recording."""
-    from scratchnet.sound.workers import cores
-
-    return min(config.threads or cores(), cores())
-
-
-class _Progress:
-    """Opens a bar (or says a line) when the work turns out to be needed, not before."""
-
-    def __init__(self, screen: Screen, text: str) -> None:
-        self.screen, self.text, self.opened = screen, text, False
-
-    def __call__(self, done: int, total: int) -> None:
-        if not self.opened:
-            from scratchnet.data.cache_folder import cache_folder
-
-            self.opened = True
-            self.screen.say(f"{self.text}: {total} clips, once; kept in {cache_folder()}")
-            self.screen.progress(self.text, total, "clip")
-        self.screen.advance(done)
-
-
-def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
-    """(test fold, validation fold) of every split to run: all for `--cv`, else the last fold or the one asked for."""
-    from scratchnet.data.split import check_folds, fold_before
-
-    folds = [int(k) for k in np.unique(segments.clip_fold)]
-    check_folds(folds)
-    tests = folds if config.cv else [folds[-1] if config.test_fold is None else config.test_fold]
-    pairs = []
-    for test in tests:
-        if test not in folds:
-            raise InputError(f"--test-fold {test}: the data has folds {', '.join(map(str, folds))}")
-        pairs.append((test, fold_before(test, folds) if config.valid_fold is None else config.valid_fold))
-    return pairs
-
-
-def untrained(segments: Segments, splits: list[tuple[int, int]]) -> list[str]:
-    """The classes that some split (test fold, validation fold) has no clip of in training."""
-    learned = [set(segments.clip_label[~np.isin(segments.clip_fold, split)].tolist()) for split in splits]
-    return [name for label, name in enumerate(segments.classes) if not all(label in labels for labels in learned)]
-
-
 def _run(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:
     try:
         with folder.held():
@@ -198,16 +123,16 @@ def _run(config: Config, folder: RunFolder, source: Source | None, screen: Scree
 
 
 def _train(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:
-    segments = prepare_data(config, source or open_data(config, screen), screen)
+    segments = dataset.prepare_data(config, source or dataset.open_data(config, screen), screen)
     if not folder.trained_on(segments):
         raise InputError(f"{folder.path}: the data has changed since this run began; start a new one")
-    splits = folds_of(segments, config)
+    splits = dataset.folds_of(segments, config)
     begun = {}
     if config.phase0 is not None:
         folders = {split: RunFolder(folder.fold(split[0])) if config.cv else folder for split in splits}
         begun = phase0.find(config, segments, folders)
     folder.describe(config, **_about(folder, segments, used))
-    _announce(config, segments, splits, folder, screen, used)
+    announce(config, segments, splits, folder, screen, used)
     if config.cv:
         result = _cross_validate(config, segments, splits, begun, folder, screen, used)
     else:
@@ -294,41 +219,6 @@ def _cross_validate(
     }
 
 
-def _announce(
-    config: Config, segments: Segments, splits: list[tuple[int, int]], folder: RunFolder, screen: Screen, used: str
-) -> None:
-    taken = 0 if config.phase0 is not None else None
-    phases = [phase for phase in phases_for(config) if phase.name != taken]
-    epochs = ", ".join(f"{phase.title} {config.epochs_of(phase.name)}" for phase in phases)
-    test = "every fold in turn" if config.cv else f"fold {splits[0][0]}"
-    valid = "the fold before it" if config.cv else f"fold {splits[0][1]}"
-    counts = f"{len(segments.clips)} clips, {len(segments.originals)} segments, {len(segments.classes)} classes"
-    taken_for_one = f": {listed(segments.classes)}" if segments.name == "folder" else ""
-    screen.say(f"data     {segments.name}: {counts}{taken_for_one}")
-    if segments.augmentation is not None:
-        how = "an epoch draws one of each clip" if config.augment_epoch == "draw" else "an epoch has them all"
-        screen.say(f"augment  {config.augment} variants of every training clip besides the recording; {how}")
-    screen.say(f"folds    test on {test}, validate on {valid}, train on the others")
-    if names := untrained(segments, splits):
-        where = "training on some fold" if config.cv else "training"
-        screen.say(f"classes  without a clip in {where}: {', '.join(names)}; to be learned, they need more recordings")
-    screen.say(f"network  {title(config)}, {'random' if config.is_back_end else config.init} initialisation, on {used}")
-    if config.phase0 is not None:
-        screen.say(f"phase 0  from {config.phase0}")
-    screen.say(f"epochs   {epochs}; mini-batches of {config.batch_size} segments")
-    screen.say(f"folder   {folder.path}; how the paper is read: {READINGS} there")
-    if used == "cpu" and not kernels_compiled():
-        screen.say("Numba compiles the kernels now, once: the first mini-batches take up to a minute")
-
-
-def kernels_compiled() -> bool:
-    """Whether Numba left compiled kernels from an earlier run, where this user's are."""
-    from scratchnet.kernels.cpu.turning import copy_turned
-
-    stats = getattr(copy_turned, "stats", None)  # None where NUMBA_DISABLE_JIT says so: there is nothing to compile
-    return stats is None or any(Path(stats.cache_path).glob("*.nbi"))
-
-
 def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments: Segments) -> None:
     """The run's pictures, then result.json: a run that has it needs nothing more."""
     try:
@@ -351,33 +241,3 @@ def _draw(config: Config, folder: RunFolder, result: dict[str, Any], segments: S
         plots.save_curves(folder.path / "curves.png", folder.metrics())
         arrays, about = read_arrays(folder.path / MODEL)
         plots.save_kernels(folder.path / "kernels.png", arrays, about["sound"])
-
-
-def title(config: Config) -> str:
-    """The network in words: its name, and its back end where that is not the paper's."""
-    return config.net if config.is_back_end or config.back_end == "piczak" else f"{config.net} with {config.back_end}"
-
-
-def line(test: dict[str, Any]) -> str:
-    """Test figures in one line."""
-
-    def score(name: str) -> str:
-        spread = f" ± {test['std'][name]:.3f}" if "std" in test else ""
-        return f"{test[name]:.3f}{spread}"
-
-    return (
-        f"balanced accuracy of segments {score('segment_balanced_accuracy')} (plain {score('segment_accuracy')}), "
-        f"of clips by majority {score('clip_accuracy_majority')}, by probability {score('clip_accuracy_probability')}"
-    )
-
-
-def report(config: Config, folder: RunFolder, result: dict[str, Any], screen: Screen) -> None:
-    """The end of a run on the screen."""
-    for name, figures in result["phases"].items():
-        phase = f"phase {name}" if name.isdecimal() else name
-        net = NET_OF[config.back_end] if name == "0" else title(config)
-        screen.say(f"test     {phase} ({net}): {line(figures)}")
-    screen.say(f"{title(config)}: {line(result['test'])}", always=True)
-    screen.say(f"results, model and pictures: {folder.path}")
-    if not config.cv:
-        screen.say(f"try:  python -m scratchnet.predict {quote(str(folder.path))} FILE")

@@ -6,6 +6,7 @@ metrics.jsonl       one line per epoch
 model.safetensors   best weights of the latest phase, with what `predict` needs
 predictions.csv     every clip of the test fold: its class, both votes, its probabilities
 result.json         figures on the test fold
+curves.png, confusion.png, kernels.png
 checkpoint/         best weights of every phase (only those it trained, see `RunFolder.weights_of`), state of an
                     unfinished one
 """
@@ -21,13 +22,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scratchnet import __version__
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError, quoted
 from scratchnet.training import config as configuration
 from scratchnet.training import metrics, readings
 from scratchnet.training.config import Config
@@ -326,14 +326,12 @@ def _described(config: Config, **about: Any) -> dict[str, Any]:
 
 
 def _taken(path: Path) -> InputError:
-    return InputError(
-        f"--out {path}: holds a run already; go on with --resume {quote(str(path))}, or name another folder"
-    )
+    return InputError(f"--out {path}: holds a run already; go on with --resume {quoted(path)}, or name another folder")
 
 
 def resume_command(path: str | Path) -> str:
     """What to type to go on with the run in a folder."""
-    return f"python -m scratchnet.train --resume {quote(str(path))}"
+    return f"python -m scratchnet.train --resume {quoted(path)}"
 
 
 def default_path(net: str, data: str) -> Path:

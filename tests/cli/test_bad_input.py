@@ -23,6 +23,7 @@ from tests.cli.conftest import QUICK, fails, write_tree
         (["--preset", "piczak"], ["--preset", "did you mean piczak2015?"]),
         (["--backend", "gpu"], ["--backend", "gpu"]),
         (["--data", "absent-folder"], ["absent-folder"]),
+        (["--silence-db", "-1e2", "--data", "absent-folder"], ["absent-folder"]),  # a number, and no option
         (["--config", "absent.toml"], ["absent.toml"]),
         (["--resume", "absent-run"], ["absent-run"]),
         (["--resume", "absent-run", "--lr", "1"], ["--lr", "--resume"]),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scratchnet import cli, train
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError, quoted
 from scratchnet.training.screen import Screen
 from tests.cli.conftest import fails
 
@@ -115,3 +115,9 @@ def test_what_stands_behind_two_dashes_is_no_option(given, files):
     parser.add_argument("--backend")
     read = parser.parse(given.split())
     assert (read.run, read.files, read.json) == (Path("RUN"), files, True)
+
+
+def test_paths_are_quoted_as_the_systems_shell_takes_them(monkeypatch):
+    for platform, plain, blank in (("linux", "'runs\\x'", "'my runs'"), ("win32", "runs\\x", '"my runs"')):
+        monkeypatch.setattr(sys, "platform", platform)
+        assert (quoted("runs\\x"), quoted(Path("my runs"))) == (plain, blank)

@@ -11,7 +11,7 @@ import pytest
 
 from scratchnet import evaluate, train
 from scratchnet.data import Segments
-from scratchnet.training import run
+from scratchnet.training import dataset, run
 from scratchnet.training.files import read_arrays
 from scratchnet.training.runfolder import RunFolder
 from scratchnet.training.screen import Screen
@@ -88,15 +88,13 @@ def test_ctrl_c_at_the_end_of_a_phase_is_heard(icebroken, tree, tmp_path, capsys
 
 
 def test_ctrl_c_while_data_is_prepared(trained, tmp_path, capsys, monkeypatch):
-    from scratchnet.training import run
-
     tree, out = write_tree(tmp_path / "fresh"), tmp_path / "run"
 
     def interrupted(self, done, total):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run._Progress, "__call__", interrupted)
+        patch.setattr(dataset._Progress, "__call__", interrupted)
         given = [*QUICK, "--data", tree, "--out", out, "--quiet"]
         fails(capsys, train.main, given, f"--resume {out}", status=130)
     assert train.main(["--resume", str(out), "--quiet"]) == 0

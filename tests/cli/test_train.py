@@ -15,7 +15,7 @@ from scratchnet import evaluate, predict, train
 from scratchnet.data import open_source
 from scratchnet.errors import InputError
 from scratchnet.sound.workers import cores
-from scratchnet.training import run
+from scratchnet.training import dataset
 from scratchnet.training.config import resolve
 from scratchnet.training.files import read_arrays
 from scratchnet.training.screen import Screen
@@ -63,10 +63,10 @@ def test_the_screen_says_what_happens_and_what_to_do_next(trained):
 def test_where_what_is_prepared_is_kept_is_said_once(tmp_path, tree, monkeypatch, capsys):
     monkeypatch.setenv("SCRATCHNET_CACHE", str(tmp_path / "kept"))
     config, source = resolve(({"data": str(tree), "net": "piczaknet"}, None)), open_source(tree)
-    segments = run.prepare_data(config, source, Screen())
+    segments = dataset.prepare_data(config, source, Screen())
     assert capsys.readouterr().out == f"preparing segments: 15 clips, once; kept in {tmp_path / 'kept'}\n"
     assert len(list((tmp_path / "kept").iterdir())) == 1
-    assert run.prepare_data(config, source, Screen()).clips == segments.clips
+    assert dataset.prepare_data(config, source, Screen()).clips == segments.clips
     assert capsys.readouterr().out == ""
 
 
@@ -77,9 +77,9 @@ def test_threads_are_those_that_prepare_too(tree, monkeypatch, threads, workers)
     monkeypatch.setattr("scratchnet.data.synthetic.make", lambda *_, workers, **__: seen.append(workers) or tree)
     config = resolve(({"data": str(tree), "threads": threads}, None))
     with pytest.raises(AttributeError):  # of the segments that there are not
-        run.prepare_data(config, open_source(tree), Screen())
+        dataset.prepare_data(config, open_source(tree), Screen())
     with pytest.raises(InputError):  # these sounds are not the synthetic ones
-        run.open_data(config.with_(data=None), Screen())
+        dataset.open_data(config.with_(data=None), Screen())
     assert seen == [workers, workers]
 
 
@@ -92,7 +92,7 @@ def test_classes_that_cannot_be_learned_are_named_before(tmp_path, capsys):
     trained = {"high", "low", "middle"} - set(line.partition(": ")[2].partition(";")[0].split(", "))
     assert trained == {path.split("/")[0] for path, fold in folds_of(data).items() if fold == 1} and len(trained) == 1
     segments = SimpleNamespace(classes=("a", "b"), clip_label=np.array([0, 0, 1, 1]), clip_fold=np.array([1, 2, 1, 3]))
-    assert run.untrained(segments, [(3, 2)]) == [] and run.untrained(segments, [(3, 2), (1, 3)]) == ["b"]
+    assert dataset.untrained(segments, [(3, 2)]) == [] and dataset.untrained(segments, [(3, 2), (1, 3)]) == ["b"]
 
 
 def folds_of(data):
@@ -192,7 +192,7 @@ def test_every_reading_of_the_paper_runs(tree, tmp_path):
 
 def test_that_kernels_are_compiled_now_is_said_where_they_are(tmp_path):
     """Numba says where: beside the kernels, in the user's own cache where that cannot be written, or as it is told."""
-    code = "from scratchnet.training.run import kernels_compiled; print(kernels_compiled())"
+    code = "from scratchnet.training.report import kernels_compiled; print(kernels_compiled())"
 
     def said(**environment):
         done = subprocess.run(

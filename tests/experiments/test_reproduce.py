@@ -101,7 +101,7 @@ def test_the_estimate_counts_recordings_not_their_variants(monkeypatch):
         seconds = bytes = models = lambda self, *what, **how: 1.0
 
     seen = []
-    monkeypatch.setattr(reproduce.run, "prepare_data", lambda *what: Augmented())
+    monkeypatch.setattr(reproduce.dataset, "prepare_data", lambda *what: Augmented())
     monkeypatch.setattr(reproduce, "Estimate", Estimate)
     plan = [job(STUDIES["piczak2015"].systems[0], "tiny", 0)]
     work = SimpleNamespace(plan=plan, studies=("piczak2015",), used="cpu", out="out", screen=Screen(quiet=True))

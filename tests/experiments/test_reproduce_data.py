@@ -7,7 +7,7 @@ import soundfile
 
 from experiments import reproduce
 from experiments.studies import STUDIES, jobs
-from scratchnet.training import run
+from scratchnet.training import dataset
 from scratchnet.training.runfolder import RunFolder
 from scratchnet.training.screen import Screen
 
@@ -36,7 +36,7 @@ def test_a_study_that_drops_short_clips_stands_beside_one_that_pads_them(small, 
     plan = list(jobs({name: STUDIES[name] for name in ("systems", "piczak2015")}, "paper", 1, changes))
     digests = set()
     for one in plan[:1] + plan[-1:]:
-        segments = run.prepare_data(one.config, run.open_data(one.config, Screen(True)), Screen(True))
+        segments = dataset.prepare_data(one.config, dataset.open_data(one.config, Screen(True)), Screen(True))
         folder = RunFolder.create(tmp_path / "out" / "runs" / one.name, one.config)
         folder.describe(one.config, contents=segments.digest, layout=segments.layout)
         digests.add(segments.digest)

@@ -156,3 +156,13 @@ def test_wrong_options_are_refused(arguments):
 def test_wrong_inputs_are_refused(shape):
     with pytest.raises(ValueError, match=r"Conv2D\(2, 1, .* takes"):
         Conv2D(2, 1, 3).forward(np.zeros(shape, "float32"))
+
+
+def test_a_padding_that_changes_later_is_not_the_layers():
+    """It is kept in Python's own numbers, a pair as what stands on each side."""
+    padding = [np.int64(1), np.int64(2)]
+    layer = Conv2D(1, 1, 1, padding=padding)
+    padding[0] = 5
+    assert layer.padding == ((1, 1), (2, 2)) and "padding=((1, 1), (2, 2))" in repr(layer)
+    assert Conv2D(1, 1, 1, padding=(1, (2, 3))).padding == ((1, 1), (2, 3))
+    assert Conv2D(1, 1, 1, padding="same").padding == "same" and Conv2D(1, 1, 1, padding=np.int64(2)).padding == 2

@@ -161,3 +161,30 @@ def test_gradients_of_whole_numbers_are_taken_as_numbers(name, backend, data):
     assert_within(dx, expected, 0)
     for key in grads:
         assert_within(grads2[key], grads[key], 0)
+
+
+@every_layer
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "float16", "longdouble"])
+@given(data=st.data())
+def test_floats_of_other_kinds_are_numbers_too(name, dtype, backend, data):
+    if backend == "cuda":
+        pytest.skip("a GPU has no such types")
+    case = data.draw(LAYERS[name])
+    x, plain = case.x.astype(dtype), "float64" if np.dtype(dtype).itemsize >= 8 else "float32"
+    y, _, _ = run(on_backend(case.make()), x.astype(plain))
+    dy = case.rng.standard_normal(y.shape).astype(dtype)
+    expected = run(on_backend(case.make()), x.astype(plain), dy.astype(plain))
+    found = run(on_backend(case.make()), x, dy)
+    for a, b in zip((*found[:2], *found[2].values()), (*expected[:2], *expected[2].values()), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_layer
+@given(data=st.data())
+def test_of_no_samples_comes_nothing(name, backend, data):
+    if backend == "cuda":
+        pytest.skip("not known of CuPy's reductions")
+    case = data.draw(LAYERS[name])
+    layer, x = on_backend(case.make()), case.x[:0]
+    y = layer.forward(x)
+    assert y.shape[0] == 0 and layer.backward(y).shape == x.shape

@@ -60,7 +60,9 @@ def test_below_amin_and_floor_the_gradient_is_that_of_the_floor(backend):
     assert_within(run(Decibel(10, 1e-10, 15), x)[1], [[2 * slope / 2, slope, 0]], SLOPE)
 
 
-@pytest.mark.parametrize("wrong", [{"amin": 0}, {"ref": 0}, {"ref": -1.0}, {"top_db": -3}])
+@pytest.mark.parametrize(
+    "wrong", [{"amin": 0}, {"amin": 1e-50}, {"ref": 0}, {"ref": -1.0}, {"ref": 1e-45}, {"top_db": -3}]
+)
 def test_what_decibel_cannot_take(wrong):
     with pytest.raises(ValueError, match="must be positive"):
         Decibel(**wrong)

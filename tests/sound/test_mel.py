@@ -150,6 +150,7 @@ def test_silence_and_power_to_db():
     np.testing.assert_allclose(silence, -100, rtol=five["float32"])
     np.testing.assert_allclose(power_to_db(np.array([1.0, 10.0, 1e-30])), [0, 10, -70], rtol=five["float64"])
     np.testing.assert_allclose(power_to_db(np.array([1.0, 10.0]), ref=10.0), [-10, 0], rtol=five["float64"])
+    np.testing.assert_allclose(power_to_db(np.array([1.0, 10.0]), -10.0), [-10, 0], rtol=five["float64"])  # |ref|
     np.testing.assert_allclose(power_to_db(np.array([1.0, 1e-30]), top_db=None), [0, -100], rtol=five["float64"])
 
 
@@ -188,3 +189,15 @@ def test_the_reference_may_be_a_function_as_librosas_is(rng):
     assert found.dtype == np.float32 and np.all(found.max(axis=(-2, -1)) == 0)
     np.testing.assert_array_equal(found[1, 2], log_melspectrogram(x[1, 2], ref=np.max))
     assert log_melspectrogram(x[:0], ref=np.max).shape == (0, *found.shape[1:])
+
+
+@pytest.mark.parametrize("dtype", ["float16", ">f4", ">f8", "longdouble"])
+@pytest.mark.parametrize("center", [True, False])
+def test_samples_of_any_floating_type(dtype, center):
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 3000)).astype(dtype)
+    assert np.array_equal(melspectrogram(x, center=center), melspectrogram(x.astype("float64"), center=center))
+
+
+def test_no_worker_is_refused():
+    with pytest.raises(ValueError, match="workers must be at least 1, not 0"):
+        melspectrogram(np.zeros(2000), workers=0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from scratchnet.errors import InputError
 from scratchnet.training.files import read_arrays, write_arrays
 from scratchnet.training.runfolder import COLUMNS, RunFolder
 
@@ -37,3 +38,9 @@ def test_predictions_of_a_class_of_any_name_can_be_read(tmp_path, name):
     RunFolder(tmp_path).save_predictions([name, "b"], rows)
     with open(tmp_path / "predictions.csv", encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [[*COLUMNS, f"p({name})", "p(b)"], *[[str(v) for v in row] for row in rows]]
+
+
+def test_metadata_that_is_no_object_is_refused(tmp_path):
+    save_file(ARRAYS, tmp_path / "odd", metadata={"scratchnet": "[1]"})
+    with pytest.raises(InputError, match="odd: no model file"):
+        read_arrays(tmp_path / "odd")

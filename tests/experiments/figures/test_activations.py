@@ -104,7 +104,7 @@ def test_no_variants_are_made_for_a_picture(runs, draw, tmp_path, monkeypatch):
     def seen(config, source, screen):
         raise InputError(f"augment {config.augment}")
 
-    monkeypatch.setattr(activations.training, "prepare_data", seen)
+    monkeypatch.setattr(activations.dataset, "prepare_data", seen)
     config = json.loads((runs / "heurinet" / "config.json").read_text())
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "augment": 4}))

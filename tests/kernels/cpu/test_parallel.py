@@ -37,6 +37,17 @@ def test_all_threads_work_at_once(threads):
     assert len(seen) == threads
 
 
+def test_another_thread_may_set_their_number_meanwhile(threads, monkeypatch):
+    """Between the moment at which a call counts its threads and that at which it takes them; or while it has them."""
+    pool, numbers = parallel._executor(), iter([4, 1])
+    parallel.threads(threads + 1)
+    assert pool.submit(lambda: 3).result() == 3
+    monkeypatch.setattr(parallel, "threads", lambda: next(numbers))
+    done = []
+    parallel.run(done.append, 9)
+    assert sorted(done) == list(range(9))
+
+
 def test_all_threads_work_for_a_new_thread(threads):
     """At its first work already."""
     failed = []

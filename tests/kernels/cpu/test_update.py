@@ -56,3 +56,12 @@ def test_groups_share_a_norm(dtype):
         for a, start in zip(group, before[first:]):
             factor = a.dtype.type(2.5 / norm) if norm > 2.5 else 1
             np.testing.assert_array_equal(a, start * factor)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_a_read_only_parameter_is_refused(gaps):
+    """Never left as it is in silence."""
+    arrays = [np.ones((4, 6), np.float32)[:, :: 2 if gaps else 1] for _ in range(3)]
+    arrays[0].flags.writeable = False
+    with pytest.raises(Exception, match="read-only|readonly"):
+        cpu.nesterov_step(*arrays, 0.1, 0.9, 0.0)

@@ -98,3 +98,8 @@ def test_any_memory_order(host):
         for found, expected in zip(cuda.batchnorm_statistics(turned), cuda.batchnorm_statistics(plain)):
             assert np.array_equal(found, expected)
         assert np.array_equal(cuda.global_avgpool2d_forward(turned), cuda.global_avgpool2d_forward(plain))
+
+
+def test_the_average_of_no_sample(host):
+    y = cuda.global_avgpool2d_forward(np.zeros((0, 3, 4, 5), "float32"))
+    assert y.shape == (0, 3) and cuda.global_avgpool2d_backward(y, (4, 5)).shape == (0, 3, 4, 5)

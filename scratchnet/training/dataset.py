@@ -1,0 +1,88 @@
+"""What a run learns from: its source, opened; its segments, prepared or found in the cache; its folds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scratchnet.errors import InputError
+from scratchnet.training.config import Config
+from scratchnet.training.screen import Screen
+
+if TYPE_CHECKING:
+    from scratchnet.data import Segments, Source
+
+
+def open_data(config: Config, screen: Screen) -> Source:
+    """The data source of the settings."""
+    from scratchnet.data import open_source
+
+    if config.data is not None:
+        return open_source(config.data, subset=config.subset)
+    progress = _Progress(screen, "making the synthetic sounds")
+    try:
+        return open_source(None, subset=config.subset, workers=_workers(config), progress=progress)
+    finally:
+        screen.close()
+
+
+def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
+    """The segments of a source, made now or found in the cache; bad files are named."""
+    from scratchnet.data import prepare
+
+    progress, workers = _Progress(screen, "preparing segments"), _workers(config)
+    sound, augmentation = config.sound(), config.augmentation()
+    try:
+        segments = prepare(source, sound, augmentation, strict=config.strict, workers=workers, progress=progress)
+    finally:
+        screen.close()
+    for path, reason in segments.skipped:
+        screen.say(f"skipped: {reason if str(path) in reason else f'{path}: {reason}'}")
+    if segments.skipped:
+        screen.say(f"{len(segments.skipped)} of {len(segments.skipped) + len(segments.clips)} files skipped")
+    return segments
+
+
+def _workers(config: Config) -> int:
+    """Threads that prepare data: `--threads`, but no more than cores, for each holds a recording."""
+    from scratchnet.sound.workers import cores
+
+    return min(config.threads or cores(), cores())
+
+
+class _Progress:
+    """Opens a bar (or says a line) when the work turns out to be needed, not before."""
+
+    def __init__(self, screen: Screen, text: str) -> None:
+        self.screen, self.text, self.opened = screen, text, False
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self.opened:
+            from scratchnet.data.cache_folder import cache_folder
+
+            self.opened = True
+            self.screen.say(f"{self.text}: {total} clips, once; kept in {cache_folder()}")
+            self.screen.progress(self.text, total, "clip")
+        self.screen.advance(done)
+
+
+def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
+    """(test fold, validation fold) of every split to run: all for `--cv`, else the last fold or the one asked for."""
+    from scratchnet.data.split import check_folds, fold_before
+
+    folds = [int(k) for k in np.unique(segments.clip_fold)]
+    check_folds(folds)
+    tests = folds if config.cv else [folds[-1] if config.test_fold is None else config.test_fold]
+    pairs = []
+    for test in tests:
+        if test not in folds:
+            raise InputError(f"--test-fold {test}: the data has folds {', '.join(map(str, folds))}")
+        pairs.append((test, fold_before(test, folds) if config.valid_fold is None else config.valid_fold))
+    return pairs
+
+
+def untrained(segments: Segments, splits: list[tuple[int, int]]) -> list[str]:
+    """The classes that some split (test fold, validation fold) has no clip of in training."""
+    learned = [set(segments.clip_label[~np.isin(segments.clip_fold, split)].tolist()) for split in splits]
+    return [name for label, name in enumerate(segments.classes) if not all(label in labels for labels in learned)]

@@ -1,0 +1,83 @@
+"""What a run says on the screen: what it is about to do, and what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scratchnet.errors import listed, quoted
+from scratchnet.nets import NET_OF
+from scratchnet.training.config import Config
+from scratchnet.training.dataset import untrained
+from scratchnet.training.phases import phases_for
+from scratchnet.training.runfolder import READINGS, RunFolder
+from scratchnet.training.screen import Screen
+
+if TYPE_CHECKING:
+    from scratchnet.data import Segments
+
+
+def announce(
+    config: Config, segments: Segments, splits: list[tuple[int, int]], folder: RunFolder, screen: Screen, used: str
+) -> None:
+    """The beginning of a run on the screen: what it learns from, how, and where it goes."""
+    taken = 0 if config.phase0 is not None else None
+    phases = [phase for phase in phases_for(config) if phase.name != taken]
+    epochs = ", ".join(f"{phase.title} {config.epochs_of(phase.name)}" for phase in phases)
+    test = "every fold in turn" if config.cv else f"fold {splits[0][0]}"
+    valid = "the fold before it" if config.cv else f"fold {splits[0][1]}"
+    counts = f"{len(segments.clips)} clips, {len(segments.originals)} segments, {len(segments.classes)} classes"
+    taken_for_one = f": {listed(segments.classes)}" if segments.name == "folder" else ""
+    screen.say(f"data     {segments.name}: {counts}{taken_for_one}")
+    if segments.augmentation is not None:
+        how = "an epoch draws one of each clip" if config.augment_epoch == "draw" else "an epoch has them all"
+        screen.say(f"augment  {config.augment} variants of every training clip besides the recording; {how}")
+    screen.say(f"folds    test on {test}, validate on {valid}, train on the others")
+    if names := untrained(segments, splits):
+        where = "training on some fold" if config.cv else "training"
+        screen.say(f"classes  without a clip in {where}: {', '.join(names)}; to be learned, they need more recordings")
+    screen.say(f"network  {title(config)}, {'random' if config.is_back_end else config.init} initialisation, on {used}")
+    if config.phase0 is not None:
+        screen.say(f"phase 0  from {config.phase0}")
+    screen.say(f"epochs   {epochs}; mini-batches of {config.batch_size} segments")
+    screen.say(f"folder   {folder.path}; how the paper is read: {READINGS} there")
+    if used == "cpu" and not kernels_compiled():
+        screen.say("Numba compiles the kernels now, once: the first mini-batches take up to a minute")
+
+
+def kernels_compiled() -> bool:
+    """Whether Numba left compiled kernels from an earlier run, where this user's are."""
+    from scratchnet.kernels.cpu.turning import copy_turned
+
+    stats = getattr(copy_turned, "stats", None)  # None where NUMBA_DISABLE_JIT says so: there is nothing to compile
+    return stats is None or any(Path(stats.cache_path).glob("*.nbi"))
+
+
+def title(config: Config) -> str:
+    """The network in words: its name, and its back end where that is not the paper's."""
+    return config.net if config.is_back_end or config.back_end == "piczak" else f"{config.net} with {config.back_end}"
+
+
+def line(test: dict[str, Any]) -> str:
+    """Test figures in one line."""
+
+    def score(name: str) -> str:
+        spread = f" ± {test['std'][name]:.3f}" if "std" in test else ""
+        return f"{test[name]:.3f}{spread}"
+
+    return (
+        f"balanced accuracy of segments {score('segment_balanced_accuracy')} (plain {score('segment_accuracy')}), "
+        f"of clips by majority {score('clip_accuracy_majority')}, by probability {score('clip_accuracy_probability')}"
+    )
+
+
+def report(config: Config, folder: RunFolder, result: dict[str, Any], screen: Screen) -> None:
+    """The end of a run on the screen."""
+    for name, figures in result["phases"].items():
+        phase = f"phase {name}" if name.isdecimal() else name
+        net = NET_OF[config.back_end] if name == "0" else title(config)
+        screen.say(f"test     {phase} ({net}): {line(figures)}")
+    screen.say(f"{title(config)}: {line(result['test'])}", always=True)
+    screen.say(f"results, model and pictures: {folder.path}")
+    if not config.cv:
+        screen.say(f"try:  python -m scratchnet.predict {quoted(folder.path)} FILE")
