@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from scratchnet.cli import Parser, add_backend, guard
 from scratchnet.data.source import codes
 from scratchnet.errors import InputError, listed, say
-from scratchnet.model import load, warn_if_unfinished
+from scratchnet.model import Model, load, warn_if_unfinished
 from scratchnet.training import metrics, run
 from scratchnet.training.config import Config, convert
 from scratchnet.training.dataset import folds_of, open_data, prepare_data
@@ -41,22 +41,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.choose_backend(config)
     if options.data is None:
         run.check_data(folder, config)
-    segments = prepare_data(config, open_data(config, screen), screen)
+    source = open_data(config, screen)
+    model = None if config.cv else _model(folder, source.classes)  # before it is worth preparing anything
+    segments = prepare_data(config, source, screen)
     known = folder.trained_on(segments)
-    if not known:
-        _refuse_what_was_learned(folder, config, trained)
-    if config.cv:
+    if model is None:
         if not known:
             raise InputError(
                 f"{folder.path}: a cross-validation; name one of its folds for other data, such as {folder.fold(1)}"
             )
-        results = {
-            k: _figures(RunFolder.open(folder.fold(k))[0], segments, k, screen) for k in _finished(folder, segments)
-        }
+        folds = {k: RunFolder(folder.fold(k)) for k in _finished(folder, segments)}
+        results = {k: _figures(_model(fold, segments.classes), segments, segments.fold == k, screen, f"test fold {k}")
+                   for k, fold in folds.items()}  # fmt: skip
         figures = metrics.gather(results)
+    elif known:
+        test = folds_of(segments, config)[0][0]
+        figures = _figures(model, segments, segments.fold == test, screen, f"test fold {test}")
     else:
-        test = folds_of(segments, config)[0][0] if known else None
-        figures = _figures(folder, segments, test, screen)
+        figures = _figures_of_others(model, folder, segments, _learned(folder, config, trained, segments), screen)
     if options.json:
         print(json.dumps(figures, indent=1))
     else:
@@ -78,43 +80,71 @@ def _finished(folder: RunFolder, segments: Any) -> list[int]:
     return done
 
 
-def _refuse_what_was_learned(folder: RunFolder, config: Config, trained: Config) -> None:
-    """Raise `InputError` for the run's own data, which has changed: most of it was learned, and nobody knows which."""
-    if config.subset != trained.subset:
-        return
-    if trained.data is None and config.data is None:
+def _learned(folder: RunFolder, config: Config, trained: Config, segments: Any) -> np.ndarray:
+    """Which clips of other data the run knows: by their contents, and by their names where the data set is the same.
+
+    Raises `InputError` where the run's own data has changed, and the run has no record of what it knows.
+    """
+    record = folder.learned()
+    paths = [one.data and os.path.realpath(one.data) for one in (config, trained)]
+    in_place = paths[0] == paths[1] and config.subset == trained.subset
+    if record is None and in_place:
         raise InputError(
-            f"{folder.path}: learned from synthetic sounds that are made otherwise now; test on recordings with --data"
+            f"{config.data or 'the synthetic sounds'}: changed since {folder.path} was trained, and part of it was "
+            "learned; put back what was changed or removed, or test on others with --data"
         )
-    if config.data and trained.data and os.path.realpath(config.data) == os.path.realpath(trained.data):
-        raise InputError(
-            f"{config.data}: has changed since {folder.path} was trained, and holds recordings that were learned; "
-            "put back what was changed or removed, or test on others with --data"
-        )
+    names, digests = record or (set(), set())
+    if not (in_place or segments.name == folder.about("data_name") != "folder"):  # a name tells there alone
+        names = set()
+    known = zip(segments.clips, segments.contents, strict=True)
+    return np.array([clip in names or digest in digests for clip, digest in known])
 
 
-def _figures(folder: RunFolder, segments: Any, test_fold: int | None, screen: Screen) -> dict[str, Any]:
-    """Figures on the test fold, or on everything where the data is other than the run's."""
+def _model(folder: RunFolder, classes: Sequence[str]) -> Model:
+    """The run's model. Raises `InputError` where data of these classes has some that it does not know."""
     model = load(folder.path, as_trained=True)
     warn_if_unfinished(folder.path, model)
-    both = model.classes, segments.classes
-    alike = _composed if all(len(set(map(_composed, names))) == len(names) for names in both) else str
-    known, given = ({alike(name): k for k, name in enumerate(names)} for names in both)
-    if known.keys() != given.keys():
-        others = [
-            f"{word} {listed(sorted(names))}"
-            for word, names in (("without", known.keys() - given.keys()), ("with", given.keys() - known.keys()))
-            if names
-        ]
-        raise InputError(f"the data's classes are not those of {folder.path}: {', and '.join(others)}")
-    indices = np.arange(len(segments)) if test_fold is None else np.flatnonzero(segments.fold == test_fold)
-    what = "all of it, it is not the data of the run" if test_fold is None else f"test fold {test_fold}"
-    said = f"{segments.name}: {what}, {len(indices)} segments"
-    screen.say(said)
-    if screen.quiet and test_fold is None:
-        say(said)
+    alike = _alike(model.classes, classes)
+    if strange := sorted({alike(name) for name in classes} - {alike(name) for name in model.classes}):
+        theirs = listed(model.classes)
+        raise InputError(
+            f"{folder.path} does not know the data's {listed(strange)}: name folders as its classes, {theirs}"
+        )
+    return model
+
+
+def _alike(*both: Sequence[str]) -> Callable[[str], str]:
+    """How names of classes are compared: however their accents are kept, unless that is all that tells two apart."""
+    return _composed if all(len(set(map(_composed, names))) == len(names) for names in both) else str
+
+
+def _figures_of_others(
+    model: Model, folder: RunFolder, segments: Any, learned: np.ndarray, screen: Screen
+) -> dict[str, Any]:
+    """On all clips of other data than the run's but those that it has learned."""
+    what, left = "all of it, it is not the data of the run", len(learned) - int(learned.sum())
+    if left == 0:
+        raise InputError(f"{folder.path} was trained or validated on every clip there; name others with --data")
+    if left < len(learned):
+        what = f"{left} of its {len(learned)} clips: the run was trained or validated on the others"
+    chosen = ~learned[segments.clip]
+    alike = _alike(model.classes, segments.classes)
+    there = {alike(segments.classes[k]) for k in np.unique(segments.label[chosen])}
+    if lacking := [name for name in model.classes if alike(name) not in there]:
+        say(f"none of these clips is of {listed(lacking)}: the figures are those of the other classes")
+    if screen.quiet:
+        say(f"{segments.name}: {what}, {chosen.sum()} segments")
+    return _figures(model, segments, chosen, screen, what)
+
+
+def _figures(model: Model, segments: Any, chosen: np.ndarray, screen: Screen, what: str) -> dict[str, Any]:
+    """Figures on the segments where `chosen` is True; `what` these are."""
+    indices = np.flatnonzero(chosen)
+    screen.say(f"{segments.name}: {what}, {len(indices)} segments")
+    alike = _alike(model.classes, segments.classes)
+    known = {alike(name): k for k, name in enumerate(model.classes)}
+    number = np.array([known[alike(name)] for name in segments.classes])  # other data may have another order
     probs = model.probabilities(segments, indices)
-    number = np.array([known[name] for name in given])  # other data may have another order
     return metrics.figures(probs, number[segments.label[indices]], segments.clip[indices], model.classes)
 
 

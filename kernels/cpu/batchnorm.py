@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.conv_forward import pool_maps, pool_shape, pool_window
 from scratchnet.kernels.cpu.parallel import scratch
@@ -199,10 +199,10 @@ def _sum(x, sums):
                 sums[s, c] += np.float64(x[s, p, c])
 
 
-_moments = njit(nogil=True, cache=True)(_moments)
-_normalise = njit(nogil=True, cache=True)(_normalise)
-_where_positive = njit(nogil=True, cache=True)(_where_positive)
-_spread = njit(nogil=True, cache=True)(_spread)
-_products = njit(nogil=True, cache=True)(_products)
-_input = njit(nogil=True, cache=True)(_input)
-_sum = njit(nogil=True, cache=True)(_sum)
+_moments = compiled(_moments)
+_normalise = compiled(_normalise)
+_where_positive = compiled(_where_positive)
+_spread = compiled(_spread)
+_products = compiled(_products)
+_input = compiled(_input)
+_sum = compiled(_sum)

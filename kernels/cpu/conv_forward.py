@@ -7,8 +7,8 @@ are written out.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import kept, lowering, parallel, winograd
 from scratchnet.kernels.cpu.panels import Panels
 from scratchnet.kernels.cpu.parallel import scratch
@@ -132,7 +132,7 @@ def _pool(conv_maps, positions, window, y, argmax):
                     argmax[s, i, j, o] = -1 if cut else place[o]
 
 
-pool_maps = njit(nogil=True, cache=True)(_pool)
+pool_maps = compiled(_pool)
 
 
 def _copy(conv_map, columns, relu, y):
@@ -145,4 +145,4 @@ def _copy(conv_map, columns, relu, y):
                 rows[i, j, o] = 0 if relu & (value <= 0) else value
 
 
-_copy = njit(nogil=True, cache=True)(_copy)
+_copy = compiled(_copy)

@@ -12,8 +12,8 @@ and one register kernel adds up such rows: a row of vectors stays in registers w
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import lowering, parallel
 from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.processor import BYTES
@@ -210,9 +210,9 @@ def _gradients(
             _add_kernels(kernels, winners[1], values[1], firsts, offsets, starts, dwindows[here:])
 
 
-_collect = njit(nogil=True, cache=True)(_collect)
-_sort_by_place = njit(nogil=True, cache=True)(_sort_by_place)
-_add_windows = njit(nogil=True, cache=True)(_add_windows)
-_add_kernels = njit(nogil=True, cache=True)(_add_kernels)
-_gradients = njit(nogil=True, cache=True)(_gradients)
-add_all = njit(nogil=True, cache=True)(_add_all)
+_collect = compiled(_collect)
+_sort_by_place = compiled(_sort_by_place)
+_add_windows = compiled(_add_windows)
+_add_kernels = compiled(_add_kernels)
+_gradients = compiled(_gradients)
+add_all = compiled(_add_all)

@@ -12,8 +12,8 @@ or, where it pays, two positions are taken at a time, with fewer products (`wino
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import lowering, outer, parallel, winograd, winograd_weight
 from scratchnet.kernels.cpu.outer import STRETCH, add_outer
 from scratchnet.kernels.cpu.parallel import scratch
@@ -148,5 +148,5 @@ def _add_channels(x, offsets, steps, numbers, channels, starts, chunks, others, 
             add_outer(chunks, others, 0, taps, count, groups, like, sums.reshape(-1), chunk * groups * 4 * width)
 
 
-_add_channels = njit(nogil=True, cache=True)(_add_channels)
-_add_products = njit(nogil=True, cache=True)(_add_products)
+_add_channels = compiled(_add_channels)
+_add_products = compiled(_add_products)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.turning import copy_turned
@@ -188,7 +188,7 @@ def _prefetch_row(factor, first, width):
         prefetch(factor, first + j)
 
 
-_prefetch_row = njit(nogil=True, cache=True)(_prefetch_row)
-_copy = njit(nogil=True, cache=True)(_copy)
-_compress = njit(nogil=True, cache=True)(_compress)
-_add_up = njit(nogil=True, cache=True)(_add_up)
+_prefetch_row = compiled(_prefetch_row)
+_copy = compiled(_copy)
+_compress = compiled(_compress)
+_add_up = compiled(_add_up)

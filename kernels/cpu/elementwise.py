@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.dense import dense_backward_input, product
 
@@ -105,7 +105,7 @@ def _where_positive(dy, y, scale, dz):
         dz[i] = value if y[i] > zero else zero
 
 
-_philox = njit(nogil=True, cache=True)(_philox)
-_drop = njit(nogil=True, cache=True)(_drop)
-_bias_relu = njit(nogil=True, cache=True)(_bias_relu)
-_where_positive = njit(nogil=True, cache=True)(_where_positive)
+_philox = compiled(_philox)
+_drop = compiled(_drop)
+_bias_relu = compiled(_bias_relu)
+_where_positive = compiled(_where_positive)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from scratchnet.compiled import compiled
 
 MOST = 64 << 20  # bytes of weights that are remembered, the latest asked for; what is made of them takes as much again
 BLOCK = 1024  # numbers that are compared before it is asked whether they were equal
@@ -52,4 +53,4 @@ def _same(a, b):
     return True
 
 
-_same = njit(nogil=True, cache=True)(_same)
+_same = compiled(_same)

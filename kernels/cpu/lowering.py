@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.parallel import scratch
 
@@ -163,4 +163,4 @@ def _sum(parts, places, dweight, begin, end):
                     dweight[o, place] = totals[k]
 
 
-_sum = njit(nogil=True, cache=True)(_sum)
+_sum = compiled(_sum)

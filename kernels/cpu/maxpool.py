@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.reference import pooled_length
 
@@ -78,5 +78,5 @@ def _spread(dy, argmax, dx):
             dx[m, argmax[m, q]] += dy[m, q]
 
 
-_pool = njit(nogil=True, cache=True)(_pool)
-_spread = njit(nogil=True, cache=True)(_spread)
+_pool = compiled(_pool)
+_spread = compiled(_spread)

@@ -6,8 +6,7 @@ registers while the kernel walks along a stretch of positions.
 
 from __future__ import annotations
 
-from numba import njit
-
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import lowering
 from scratchnet.kernels.cpu.processor import REGISTERS
 from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, row, splat, store
@@ -47,4 +46,4 @@ def _add_outer(rows, others, at, step, positions, groups, like, out, to):
         to += 4 * width
 
 
-add_outer = njit(nogil=True, cache=True)(_add_outer)
+add_outer = compiled(_add_outer)

@@ -7,8 +7,8 @@ walks along the four windows.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import parallel
 from scratchnet.kernels.cpu.processor import REGISTERS
 from scratchnet.kernels.cpu.turning import copy_turned
@@ -104,4 +104,4 @@ def _convolve(buffer, offsets, row_step, cuts, panels, like, out, step, fresh):
                 store(out, to + 3 * step, d)
 
 
-_convolve = njit(nogil=True, cache=True)(_convolve)
+_convolve = compiled(_convolve)

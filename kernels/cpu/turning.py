@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu.processor import BYTES
 from scratchnet.kernels.cpu.vectors import prefetch, transpose
 
@@ -27,5 +26,5 @@ def _prefetch_rows(matrix, first, step, count):
         prefetch(matrix, first + i * step)
 
 
-_prefetch_rows = njit(nogil=True, cache=True)(_prefetch_rows)
-copy_turned = njit(nogil=True, cache=True)(_copy_turned)
+_prefetch_rows = compiled(_prefetch_rows)
+copy_turned = compiled(_copy_turned)

@@ -6,8 +6,8 @@ The steps in the plural take lists of arrays: the pieces of all of them are work
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import parallel
 
 PIECE = 1 << 17  # numbers per piece of work
@@ -108,6 +108,6 @@ def _adam(param, grad, m, v, lr, keep1, keep2, correction2, eps, weight_decay):
 
 
 # The sum may be taken in any order within a piece: several partial sums, which fit vector registers.
-_squared_norm = njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})(_squared_norm)
-_nesterov = njit(nogil=True, cache=True)(_nesterov)
-_adam = njit(nogil=True, cache=True, error_model="numpy")(_adam)
+_squared_norm = compiled(_squared_norm, fastmath={"reassoc", "contract"})
+_nesterov = compiled(_nesterov)
+_adam = compiled(_adam, error_model="numpy")

@@ -17,8 +17,8 @@ the plain convolution does: those of three blocks hardly more, those of two √1
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import lowering
 from scratchnet.kernels.cpu.panels import Panels
 from scratchnet.kernels.cpu.parallel import scratch
@@ -132,5 +132,5 @@ def _sum_and_difference(conv_map):
             conv_map[p, 0, o], conv_map[p, 1, o] = s + d, s - d
 
 
-_combine = njit(nogil=True, cache=True)(_combine)
-_sum_and_difference = njit(nogil=True, cache=True)(_sum_and_difference)
+_combine = compiled(_combine)
+_sum_and_difference = compiled(_sum_and_difference)

@@ -16,8 +16,8 @@ makes more of the weights NaN than in the plain gradient: it is in both outputs'
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import lowering, outer
 from scratchnet.kernels.cpu.outer import STRETCH, add_outer
 from scratchnet.kernels.cpu.parallel import scratch
@@ -106,5 +106,5 @@ def _combine_outputs(dy, channels, outputs, second, shares, count, out):
             out[to + o] = a * dy[y0 + o] + b * dy[y1 + o]
 
 
-_combine_outputs = njit(nogil=True, cache=True)(_combine_outputs)
-_add_pairs = njit(nogil=True, cache=True)(_add_pairs)
+_combine_outputs = compiled(_combine_outputs)
+_add_pairs = compiled(_add_pairs)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scratchnet.data.cache_folder import cache_folder, remove_stale
+from scratchnet.cache_folder import cache_folder, remove_stale
 from scratchnet.data.cut import Progress, write
 from scratchnet.data.fingerprint import digest, files_of, fingerprint, note_shut, still_shut
 from scratchnet.data.segments import META, VERSION, Segments, open_cache

@@ -112,6 +112,11 @@ def read(root: Path, folds: int = FOLDS) -> Source:
             what = f"a sound file that libsndfile reads: convert {paths[0].name}" if paths else "a sound file: add some"
             raise InputError(f"{folder} is a class without {what}, or remove the folder")
         unusable += [(name, unreadable(name)) for name in local if Path(name).suffix.lower() in FOREIGN]
+    if all(re.fullmatch(r"fold[ _-]?\d+", name, re.IGNORECASE) for name in names):
+        whole = root.parent if (root.parent / "metadata").is_dir() else "the folder that has metadata/, too"
+        raise InputError(
+            f"{root} has folds, and no classes: of UrbanSound8K, name {whole}; else sort the sounds by class"
+        )
     if len(names) == 1:
         _one_class(root, *next(iter(names.items())))
     recording = recordings(names, folds)

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scratchnet.cache_folder import cache_folder, remove_stale
 from scratchnet.data import synthesis, urban_sounds
-from scratchnet.data.cache_folder import cache_folder, remove_stale
 from scratchnet.data.synthesis import (
     SAMPLE_RATE,
     convolved,

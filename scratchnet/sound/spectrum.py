@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from scratchnet.compiled import compiled
 
 
 def _window_frames(x: np.ndarray, window: np.ndarray, hop_length: int, out: np.ndarray) -> None:
@@ -22,5 +23,5 @@ def _power(spectrum: np.ndarray, out: np.ndarray) -> None:
             out[t, k] = value.real * value.real + value.imag * value.imag
 
 
-window_frames = njit(nogil=True, cache=True)(_window_frames)
-power = njit(nogil=True, cache=True)(_power)
+window_frames = compiled(_window_frames)
+power = compiled(_power)

@@ -59,7 +59,7 @@ class _Progress:
 
     def __call__(self, done: int, total: int) -> None:
         if not self.opened:
-            from scratchnet.data.cache_folder import cache_folder
+            from scratchnet.cache_folder import cache_folder
 
             self.opened = True
             self.screen.say(f"{self.text}: {total} clips, once; kept in {cache_folder()}")

@@ -168,6 +168,7 @@ def _single(
 ) -> dict[str, Any]:
     from scratchnet.data import split
 
+    folder.save_recordings(segments, *fold)
     if fold[0] in begun:
         phase0.take(begun[fold[0]], folder, config)
     figures = IceBreaker(config, segments, split(segments, *fold), folder, screen).run()

@@ -4,6 +4,7 @@ config.json         all settings, versions, fingerprint of the data
 readings.md         in words: how the settings read what the paper leaves open
 metrics.jsonl       one line per epoch
 model.safetensors   best weights of the latest phase, with what `predict` needs
+recordings.csv      every clip of the data: its class, its fold, what it was for, the digest of its file
 predictions.csv     every clip of the test fold: its class, both votes, its probabilities
 result.json         figures on the test fold
 curves.png, confusion.png, kernels.png
@@ -47,11 +48,12 @@ from scratchnet.training.phases import FRESH, Phase, PhaseName, source, trains
 if TYPE_CHECKING:
     from scratchnet.data import Segments
 
-CONFIG, READINGS, METRICS, MODEL, PREDICTIONS, RESULT, CHECKPOINT = (
+CONFIG, READINGS, METRICS, MODEL, RECORDINGS, PREDICTIONS, RESULT, CHECKPOINT = (
     "config.json",
     "readings.md",
     "metrics.jsonl",
     "model.safetensors",
+    "recordings.csv",
     "predictions.csv",
     "result.json",
     "checkpoint",
@@ -67,6 +69,7 @@ ABOUT = (
     "used_threads",
     "used_gpu",
 )  # in config.json beside the settings
+USES = ("clip", "label", "fold", "use", "digest")  # the columns of recordings.csv
 COLUMNS = ("clip", "label", "majority", "probability")  # in predictions.csv before the classes' probabilities
 
 
@@ -267,12 +270,31 @@ class RunFolder:
 
     def save_predictions(self, classes: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """predictions.csv: rows (clip, true class, its class by majority, by mean probability, the probabilities)."""
-        rows = [[*COLUMNS, *(f"p({name})" for name in classes)], *rows]
-        # A carriage return in a name would end the row, were it not quoted, which Python before 3.13 does not see to.
-        bare = any("\r" in str(value) for row in rows for value in row)
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL).writerows(rows)
-        write_text(self.path / PREDICTIONS, text.getvalue())
+        _write_table(self.path / PREDICTIONS, [[*COLUMNS, *(f"p({name})" for name in classes)], *rows])
+
+    def save_recordings(self, segments: Segments, test: int, valid: int) -> None:
+        """recordings.csv: what each clip of the data is for, with these folds as test and validation set."""
+        use = {test: "test", valid: "valid"}
+        clips = zip(segments.clips, segments.clip_label, segments.clip_fold.tolist(), segments.contents, strict=True)
+        rows = [[clip, segments.classes[k], fold, use.get(fold, "train"), digest] for clip, k, fold, digest in clips]
+        _write_table(self.path / RECORDINGS, [USES, *rows])
+
+    def learned(self) -> tuple[set[str], set[str]] | None:
+        """Names and digests of the clips that the run was trained or validated on; None where it keeps no record.
+
+        Raises `InputError` where that is damaged.
+        """
+        path = self.path / RECORDINGS
+        if not path.is_file():
+            return None
+        try:
+            head, *rows = csv.reader(io.StringIO(path.read_bytes().decode(), newline=""))
+            if tuple(head) != USES or not all(len(row) == len(USES) for row in rows):
+                raise damaged(path)
+        except (ValueError, csv.Error):
+            raise damaged(path) from None
+        kept = [row for row in rows if row[3] != "test"]
+        return {row[0] for row in kept}, {row[4] for row in kept}
 
     def save_result(self, result: Mapping[str, Any]) -> None:
         """result.json: the run is finished."""
@@ -292,6 +314,14 @@ class RunFolder:
     def fold(self, number: int) -> Path:
         """The folder of one fold of a cross-validation."""
         return self.path / f"fold{number}"
+
+
+def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    # A carriage return in a name would end the row, were it not quoted, which Python before 3.13 does not see to.
+    bare = any("\r" in str(value) for row in rows for value in row)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL).writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def _is_config(value: Any) -> bool:

@@ -4,6 +4,7 @@ import json
 import shutil
 import unicodedata
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import soundfile
 from scratchnet import evaluate, predict, train
 from scratchnet.data import open_source
 from scratchnet.training.files import read_arrays, write_arrays
-from tests.cli.conftest import QUICK, RATE, SAID, fails, tone, write_tree
+from scratchnet.training.runfolder import RunFolder
+from tests.cli.conftest import QUICK, SAID, fails, write_tree
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +38,35 @@ def test_data_that_moved_is_named_with_the_way_out(moved, capsys):
     assert train.main(["--resume", str(interrupted), "--data", str(moved / "elsewhere"), "--quiet"]) == 0
 
 
-def test_data_that_changed_is_not_taken_for_a_test(moved, monkeypatch, capsys):
-    """Most of it was learned: figures on all of it would be too good."""
+def test_data_that_changed_is_tested_without_what_was_learned(moved, tmp_path, monkeypatch, capsys):
+    """In its place, or a copy elsewhere: figures on all of it would be too good."""
+    monkeypatch.setenv("HOME", str(moved))
+    expected = json.loads((moved / "run" / "result.json").read_text())["test"]
     shutil.copytree(moved / "elsewhere", moved / "data")
+    shutil.copytree(moved / "elsewhere", tmp_path / "copy")
+    learned = sorted(RunFolder(moved / "run").learned()[0])
     try:
-        soundfile.write(moved / "data" / "high" / "new.wav", tone("high", 77), RATE)
-        for words in ([], ["--data", moved / "data"]):
-            fails(capsys, evaluate.main, [moved / "run", *words], moved / "data", "has changed", "--data")
-        monkeypatch.setenv("HOME", str(moved))
-        fails(capsys, evaluate.main, [moved / "run", "--data=~/data"], "has changed")
-        assert evaluate.main([str(moved / "run"), "--data", str(moved / "elsewhere")]) == 0
+        for data in (moved / "data", tmp_path / "copy"):
+            (data / learned[0]).unlink()
+            (data / learned[1]).rename((data / learned[1]).with_name("renamed.wav"))
+        samples, rate = soundfile.read(moved / "data" / learned[2])
+        soundfile.write(moved / "data" / learned[2], samples / 2, rate)  # in its place, its name tells
+        for words in ([], ["--data=~/data"], ["--data", str(tmp_path / "copy")]):
+            assert evaluate.main([str(moved / "run"), *words, "--json"]) == 0
+            printed = capsys.readouterr()
+            assert json.loads(printed.out).items() <= expected.items()
+            assert "3 of its 14 clips: the run was trained or validated on the others, 6 segments" in printed.err
+        test = {path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*.wav")}
+        for clip in test - set(learned) - {f"{Path(learned[1]).parent}/renamed.wav"}:
+            (tmp_path / "copy" / clip).unlink()
+        fails(capsys, evaluate.main, [moved / "run", "--data", tmp_path / "copy"], "trained or validated on every clip")
+        (moved / "run" / "recordings.csv").rename(moved / "run" / "kept")  # as an older version left it
+        fails(capsys, evaluate.main, [moved / "run", "--data=~/data"], "data: changed since", "--data")
+        (moved / "run" / "recordings.csv").write_text("clip,label\n")
+        fails(capsys, evaluate.main, [moved / "run", "--data=~/data"], "recordings.csv")
     finally:
+        if (moved / "run" / "kept").exists():
+            (moved / "run" / "kept").replace(moved / "run" / "recordings.csv")
         shutil.rmtree(moved / "data")
 
 
@@ -60,7 +80,7 @@ def test_accents_may_be_written_either_way(tmp_path, moved, capsys):
     (other / "high").rename(other / unicodedata.normalize("NFD", "mésange"))
     assert evaluate.main([str(tmp_path / "run"), "--data", str(other), "--json"]) == 0
     assert np.sum(json.loads(capsys.readouterr().out)["confusion"]) > 0
-    fails(capsys, evaluate.main, [moved / "run", "--data", other], "without high", "with m")
+    fails(capsys, evaluate.main, [moved / "run", "--data", other], "does not know the data's m", "high, low, middle")
 
 
 def test_two_classes_may_be_equal_but_for_their_accents(tmp_path, capsys):
@@ -86,7 +106,10 @@ def test_of_synthetic_sounds_too(moved, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("scratchnet.data.synthetic.make", lambda *_, **how: tmp_path / "synthetic")
     monkeypatch.setattr("scratchnet.data.urbansound8k.read", lambda root, name: open_source(moved / "elsewhere"))
     (run / "config.json").write_text(json.dumps(config | {"data": None, "contents": "0" * 32}))
-    fails(capsys, evaluate.main, [run], run, "synthetic sounds that are made otherwise", "--data")
+    assert evaluate.main([str(run)]) == 0
+    assert "3 of its 15 clips: the run was trained or validated on the others" in capsys.readouterr().out
+    (run / "recordings.csv").unlink()
+    fails(capsys, evaluate.main, [run], run, "the synthetic sounds: changed since", "--data")
 
 
 def test_a_training_that_bursts_in_its_last_step_is_no_result(tmp_path, tree, capsys):

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,7 +26,7 @@ from tests.cli.conftest import QUICK, RATE, SAID, fails, tone, write_tree
 def test_a_run_folder_holds_what_the_contract_says(trained, tree):
     names = {path.name for path in trained.iterdir()}
     files = {"config.json", "metrics.jsonl", "model.safetensors", "predictions.csv", "result.json", "checkpoint"}
-    assert names == files | {"readings.md", "curves.png", "confusion.png", "kernels.png"}
+    assert names == files | {"readings.md", "recordings.csv", "curves.png", "confusion.png", "kernels.png"}
     config = json.loads((trained / "config.json").read_text())
     assert (config["net"], config["seed"], config["batch_size"], config["data"]) == ("piczaknet", 0, 8, str(tree))
     assert {"numpy", "python", "scratchnet"} <= set(config["versions"])
@@ -42,6 +43,16 @@ def test_a_run_folder_holds_what_the_contract_says(trained, tree):
     assert test["clips"] == 3
     assert np.trace(test["confusion"]) / 6 == pytest.approx(test["segment_accuracy"])
     assert result["phases"]["0"] == test
+    with open(trained / "recordings.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["clip"] for row in rows} == {path.relative_to(tree).as_posix() for path in tree.rglob("*.wav")}
+    assert len(rows) == 15
+    for row in rows:
+        assert row["label"] == row["clip"].partition("/")[0]
+        assert row["use"] == {config["test_fold"] or 5: "test", 4: "valid"}.get(int(row["fold"]), "train")
+        assert (
+            sha256((tree / row["clip"]).read_bytes()).hexdigest().startswith(row["digest"]) and len(row["digest"]) == 16
+        )
     with open(trained / "predictions.csv", newline="") as file:
         clips = list(csv.DictReader(file))
     for vote in ("majority", "probability"):
@@ -191,7 +202,7 @@ def test_every_reading_of_the_paper_runs(tree, tmp_path):
 
 
 def test_that_kernels_are_compiled_now_is_said_where_they_are(tmp_path):
-    """Numba says where: beside the kernels, in the user's own cache where that cannot be written, or as it is told."""
+    """Numba says where: in the user's cache folder, or as it is told."""
     code = "from scratchnet.training.report import kernels_compiled; print(kernels_compiled())"
 
     def said(**environment):

@@ -1,0 +1,33 @@
+"""Numba's compiler, as the CPU's kernels and the sound wing use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import config, njit
+
+from scratchnet import __version__
+from scratchnet.cache_folder import cache_folder
+from scratchnet.errors import InputError
+
+
+def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """`function` as machine code, which lets other threads of Python run and is kept for the next process.
+
+    It is kept where NUMBA_CACHE_DIR says, else in the user's cache folder: what lies beside the sources stays behind
+    where pip takes them away, and Python takes the rest for the package.
+    """
+    before = config.CACHE_DIR  # type: ignore[attr-defined]
+    config.CACHE_DIR = before or _kept_in()  # type: ignore[attr-defined]
+    try:
+        return njit(nogil=True, cache=True, **options)(function)
+    finally:
+        config.CACHE_DIR = before  # type: ignore[attr-defined]  # other packages have places of their own
+
+
+def _kept_in() -> str:
+    try:
+        return str(cache_folder() / f"kernels-{__version__}")
+    except InputError:  # no home: Numba finds a place, or says that there is none
+        return ""

@@ -1,0 +1,42 @@
+"""What Numba compiles is kept in the user's cache folder, not beside the sources."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from scratchnet import __version__, compiled
+
+SAME = """
+import numba, numpy as np
+from scratchnet.kernels.cpu.kept import _same
+a = np.zeros(3, np.uint32)
+assert _same(a, a) and numba.config.CACHE_DIR == ""
+print(sum(_same.stats.cache_hits.values()))
+"""
+
+
+def test_kernels_are_kept_apart_from_the_package(tmp_path):
+    beside = Path(compiled.__file__).parents[1] / "kernels" / "cpu" / "__pycache__"
+    before = sorted(beside.glob("*.nb?"))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+    environment |= {"SCRATCHNET_CACHE": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    for hits in ("0", "1"):
+        done = subprocess.run([sys.executable, "-c", SAME], env=environment, capture_output=True, text=True)
+        assert done.stdout.strip() == hits, done.stderr
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == f"kernels-{__version__}" and len(list(folder.rglob("*.nbi"))) == 1
+    assert sorted(beside.glob("*.nb?")) == before
+
+
+def test_without_a_home_numba_finds_a_place(monkeypatch):
+    monkeypatch.delenv("SCRATCHNET_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home.")))
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    assert compiled._kept_in() == ""
+    assert compiled.compiled(abs_of)(-3) == 3
+
+
+def abs_of(x):
+    return -x if x < 0 else x
