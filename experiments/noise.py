@@ -2,8 +2,9 @@
 
 Every test clip is mixed with white noise, pink noise, or another clip of its test fold and of another class, at signal
 to noise ratios of 20, 10, 5 and 0 dB; then it is normalised, cut and classified as any sound. The noise of a clip
-depends on its name and the seed alone: every network hears the same. Figures of a model are kept as noise.json in its
-run folder, and not made again. Where several systems are named, each is tested against the first, fold by fold.
+depends on its name, its fold and the seed alone: every network hears the same. Figures of a model are kept as
+noise.json in its run folder, and not made again. Where several systems are named, each is tested against the first,
+fold by fold, where both were tested on the same clips.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from experiments.table import Row, find, markdown, output_folder, percent, sha25
 from scratchnet import backend, plots
 from scratchnet.cli import Parser, add_backend, guard
 from scratchnet.data import Segments
+from scratchnet.data.fingerprint import digest
 from scratchnet.data.source import Source, names_digest
 from scratchnet.data.synthesis import noise as coloured
 from scratchnet.errors import InputError
@@ -104,23 +106,24 @@ class Recordings:
             )
 
     def of(self, run: Path, model: Model) -> Clips:
-        """The waveforms of a run's test fold; files that cannot be read, and clips that its settings drop, left out."""
-        settings = model.settings
-        least = settings.segment_length if settings.short == "drop" else 0
-        key = RunFolder(run).finished()["test_fold"], settings.sample_rate, least
+        """The waveforms of a run's test fold, those of files that cannot be read left out."""
+        key = RunFolder(run).finished()["test_fold"], model.settings.sample_rate
         if self._last[0] != key:
             self._last = key, dict(self._read(*key))
         return self._last[1]
 
-    def _read(self, fold: int, sample_rate: int, least: int) -> Iterator[tuple[str, tuple[np.ndarray, int]]]:
+    def _read(self, fold: int, sample_rate: int) -> Iterator[tuple[str, tuple[np.ndarray, int]]]:
         for clip in self.source.clips:
             if clip.fold == fold:
-                try:
-                    x = load_clip(self.source.root / clip.path, sample_rate, peak=False)
-                except InputError:
-                    continue
-                if len(x) >= least:
-                    yield clip.path, (x, clip.label)
+                with suppress(InputError):
+                    yield clip.path, (load_clip(self.source.root / clip.path, sample_rate, peak=False), clip.label)
+
+
+def tested(model: Model, clips: Clips) -> Clips:
+    """Those that the model's settings do not drop."""
+    settings = model.settings
+    least = settings.segment_length if settings.short == "drop" else 0
+    return {name: clip for name, clip in clips.items() if len(clip[0]) >= least}
 
 
 def figures(model: Model, clips: Clips, disturb: Callable[[str, np.ndarray], np.ndarray]) -> dict[str, float]:
@@ -139,20 +142,21 @@ def figures(model: Model, clips: Clips, disturb: Callable[[str, np.ndarray], np.
 
 
 def measure(model: Model, clips: Clips, seed: int) -> list[Row]:
-    """A row for the clean test set and for each noise and ratio; of clips that are all of one class, which have no
-    background of another, without figures there."""
-    made: list[Row] = [{"noise": "none", "snr": None, **figures(model, clips, lambda name, x: x)}]
+    """A row for the clean test set and for each noise and ratio; where a fold's `clips` are all of one class, and have
+    no background of another, without figures there. Those that the model drops may be background."""
+    chosen = tested(model, clips)
+    made: list[Row] = [{"noise": "none", "snr": None, **figures(model, chosen, lambda name, x: x)}]
     for kind in NOISES:
         if kind == "background" and len({label for _, label in clips.values()}) < 2:
             made += [{"noise": kind, "snr": snr, **dict.fromkeys(SCORES)} for snr in SNRS]
             continue
-        noises = {name: noise_for(kind, name, clips, seed) for name in clips}
+        noises = {name: noise_for(kind, name, clips, seed) for name in chosen}
         for snr in SNRS:
 
             def disturb(name: str, x: np.ndarray, noises: Any = noises, snr: float = snr) -> np.ndarray:
                 return mix(x, noises[name], snr)
 
-            made.append({"noise": kind, "snr": snr, **figures(model, clips, disturb)})
+            made.append({"noise": kind, "snr": snr, **figures(model, chosen, disturb)})
     return made
 
 
@@ -166,8 +170,9 @@ def rows_of(folder: Path, recordings: Recordings, screen: Screen, seed: int = 0)
     fold = RunFolder(folder).finished()["test_fold"]
     screen.say(f"noise    {folder}: fold {fold}, {len(NOISES)} noises at {', '.join(map(str, SNRS))} dB")
     model = load(folder)
-    rows = measure(model, recordings.of(folder, model), seed)
-    write_json(folder / KEPT, {**about, "rows": rows})
+    clips = recordings.of(folder, model)
+    rows = measure(model, clips, seed)
+    write_json(folder / KEPT, {**about, "clips": digest(sorted(tested(model, clips))), "rows": rows})
     return rows
 
 
@@ -176,24 +181,29 @@ def _is_kept(found: Any, about: Row) -> bool:
     if not isinstance(found, dict) or {name: found.get(name) for name in about} != about:
         return False
     rows, names = found.get("rows"), {"noise", "snr", *SCORES}
+    if not isinstance(found.get("clips"), str):  # of a version that drew backgrounds from these alone
+        return False
     if not isinstance(rows, list) or not all(isinstance(row, dict) and names <= row.keys() for row in rows):
         return False
     return [(row["noise"], row["snr"]) for row in rows] == [("none", None), *product(NOISES, SNRS)]
 
 
 class Heard(NamedTuple):
-    """One trained model in noise: its system's name, test fold and seed, and a row for each noise and ratio."""
+    """One trained model in noise: its system's name, test fold and seed, a row for each noise and ratio, and a digest
+    of the clips that it heard."""
 
     system: str
     fold: int
     seed: int
     rows: list[Row]
+    clips: str = ""
 
 
 def hear(system: str, folder: Path, recordings: Recordings, screen: Screen, seed: int = 0) -> Heard:
     """Test the model in a run folder, or find that it has been tested; `seed` is the noise's."""
     result = RunFolder(folder).finished()
-    return Heard(system, result["test_fold"], result["seed"], rows_of(folder, recordings, screen, seed))
+    rows = rows_of(folder, recordings, screen, seed)
+    return Heard(system, result["test_fold"], result["seed"], rows, read_json(folder / KEPT)["clips"])
 
 
 def gather(models: Iterable[Heard]) -> list[Row]:
@@ -216,19 +226,20 @@ def gather(models: Iterable[Heard]) -> list[Row]:
 
 def against_first(models: Sequence[Heard]) -> list[Row]:
     """Every system minus the first, per noise, ratio and score: the mean difference over the test folds that both have
-    (of the seeds that both have there, their means), its sample deviation, and the p-value of the paired t-test."""
-    found: dict[tuple[Any, ...], dict[tuple[int, int], float]] = {}
+    (of the seeds that both have there, their means), its sample deviation, and the p-value of the paired t-test. Models
+    that heard other clips are no pair."""
+    found: dict[tuple[Any, ...], dict[tuple[int, int, str], float]] = {}
     for model in models:
         for row in model.rows:
             for score in SCORES:
                 mine = found.setdefault((model.system, row["noise"], row["snr"], score), {})
                 if row[score] is not None:
-                    mine[model.fold, model.seed] = row[score]
+                    mine[model.fold, model.seed, model.clips] = row[score]
     first, made = models[0].system, []
     for (system, *rest), mine in found.items():
         other = found[first, *rest]
         pairs = [key for key in mine if key in other]
-        both = sorted({fold for fold, _ in pairs})
+        both = sorted({fold for fold, *_ in pairs})
         if system == first or not both:
             continue
         a, b = (
@@ -240,6 +251,12 @@ def against_first(models: Sequence[Heard]) -> list[Row]:
         row |= {"folds": len(both), "difference": float(np.mean(a - b)), "difference_sd": sd, "p_t": paired_t(a, b)}
         made.append(row)
     return made
+
+
+def unpaired(models: Sequence[Heard]) -> list[str]:
+    """The systems that cannot be compared with the first on some fold, since they heard other clips there."""
+    first = {(m.fold, m.seed): m.clips for m in models if m.system == models[0].system}
+    return list(dict.fromkeys(m.system for m in models if first.get((m.fold, m.seed), m.clips) != m.clips))
 
 
 def against_markdown(rows: Sequence[Row], score: str = SCORES[1]) -> str:
@@ -276,8 +293,12 @@ def _by_ratio(title: str, unit: str, cells: Cells) -> str:
 
 def report(models: Sequence[Heard]) -> str:
     """The tables as Markdown: every system, then against the first."""
-    tests = against_first(models)
-    return noise_markdown(gather(models)) + (f"\n\n{against_markdown(tests)}" if tests else "")
+    tests, parts = against_first(models), [noise_markdown(gather(models))]
+    if tests:
+        parts.append(against_markdown(tests))
+    if others := unpaired(models):
+        parts.append(f"Tested on other clips than {models[0].system}, so not compared with it: {', '.join(others)}.")
+    return "\n\n".join(parts)
 
 
 def write(out: Path, models: Sequence[Heard], classes: int) -> None:

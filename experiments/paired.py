@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.table import SCORES, TITLES, find, markdown, percent, row_of, same_recordings
+from experiments.table import SCORES, TITLES, find, markdown, percent, row_of, same_recordings, same_splits
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.training.files import damaged
@@ -124,9 +124,11 @@ class Runs:
 def compare(a: Runs, b: Runs) -> list[Row]:
     """A row for each seed and accuracy: both means, their difference with its deviation over folds, the p-values.
 
-    Raises `InputError` where A and B share no seed and fold, or were tested on other clips.
+    Raises `InputError` where A and B share no seed and fold, learned from other folds, or were tested on other clips.
     """
-    same_recordings(row["run"] for runs in (a, b) for rows in runs.rows.values() for row in rows.values())
+    rows = [row for runs in (a, b) for folds in runs.rows.values() for row in folds.values()]
+    same_recordings(row["run"] for row in rows)
+    same_splits(rows)
     seeds = sorted(set(a.rows) & set(b.rows))
     if not seeds:
         raise InputError(f"{a.name} and {b.name} share no seed")

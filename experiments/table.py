@@ -117,6 +117,8 @@ def row_of(path: Path, *, hashed: bool = True) -> Row:
         **identity(folder, config),
         "seed": config.seed,
         "fold": result["test_fold"],
+        "valid_fold": result["valid_fold"],
+        "clips": result["test"]["clips"],
         **{score: result["test"][score] for score in SCORES},
         "training_seconds": result["training_seconds"],
         "backend": backend,
@@ -152,13 +154,14 @@ SYSTEM = ("net", "init", "back_end", "preset", "settings", "data", "layout")
 def gather(rows: Sequence[Row]) -> list[Row]:
     """Rows that are the same system, with other seeds or folds, in one: mean and sample deviation over all of them.
 
-    Raises `InputError` where they are of different recordings that have the same names.
+    Raises `InputError` where they are of different recordings that have the same names, or learned from other folds.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in SYSTEM), []).append(row)
     for group in groups.values():
         same_recordings([row["run"] for row in group])
+        same_splits(group)
     return [{**dict(zip(SYSTEM, key)), "source": group[0]["source"], **summary(group)} for key, group in groups.items()]
 
 
@@ -188,6 +191,16 @@ def same_recordings(runs: Iterable[str | Path]) -> None:
             raise InputError(
                 f"{first} and {second} were trained on other recordings of the same names: keep them apart"
             )
+
+
+def same_splits(rows: Iterable[Row]) -> None:
+    """Raise `InputError` where models of one test fold were validated on different folds: they learned from others."""
+    known: dict[int, Row] = {}
+    for row in rows:
+        first = known.setdefault(row["fold"], row)
+        if first["valid_fold"] != row["valid_fold"]:
+            both = f"{first['run']} on fold {first['valid_fold']}, {row['run']} on fold {row['valid_fold']}"
+            raise InputError(f"validated on other folds, so trained on others too: {both}; keep them apart")
 
 
 def output_folder(name: str | None) -> Path | None:

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,24 @@ def test_what_lies_outside_of_esc10s_folders_or_bears_no_fold_is_named(esc10, wr
     assert source.clips == before.clips and set(reasons) == {*names, f"{first}/x.m4a"}
     assert "does not lie right in a folder called NNN" in reasons[names[0]] and "move it" in reasons[names[1]]
     assert "fold is unknown" in reasons[names[2]] and "convert it" in reasons[f"{first}/x.m4a"]
+
+
+def test_urbansound8k_with_its_table_beside_the_folds(urbansound8k):
+    """As some copies have it; and its audio/ alone is no data set, whose folds would be taken for classes."""
+    whole = open_source(urbansound8k)
+    words = line(urbansound8k / "audio")
+    assert "has folds, and no classes" in words and f"name {urbansound8k};" in words
+    for path in (urbansound8k / "audio").iterdir():
+        path.rename(urbansound8k / path.name)
+    (urbansound8k / "audio").rmdir()
+    table = urbansound8k / "metadata" / "UrbanSound8K.csv"
+    table.rename(urbansound8k / table.name)
+    table.parent.rmdir()
+    flat = open_source(urbansound8k)
+    assert flat.name == "urbansound8k" and flat.classes == whole.classes
+    assert [replace(clip, path=f"audio/{clip.path}") for clip in flat.clips] == list(whole.clips)
+    (urbansound8k / table.name).unlink()
+    assert "name the folder that has metadata/, too" in line(urbansound8k)
 
 
 def test_bad_subsets(urbansound8k, esc50):

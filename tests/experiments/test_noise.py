@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from scipy.stats import ttest_1samp
 
 from experiments import noise, table
 from scratchnet import train
+from scratchnet.sound import SoundSettings
 
 
 @given(
@@ -144,6 +146,31 @@ def test_systems_are_tested_against_the_first_fold_by_fold():
     assert "| B | pink | -10.0 | -10.0 |" in noise.report([models[0], models[6]])
 
 
+def test_systems_that_heard_other_clips_are_not_compared():
+    models = [in_noise("A", 1, 0.5), in_noise("A", 2, 0.5), in_noise("B", 1, 0.25)._replace(clips="fewer")]
+    models += [in_noise("B", 2, 0.25), in_noise("C", 1, 0.25)._replace(clips="fewer")]
+    assert {(row["system"], row["folds"]) for row in noise.against_first(models)} == {("B", 1)}
+    assert noise.report(models).endswith("Tested on other clips than A, so not compared with it: B, C.")
+
+
+def test_a_clip_has_the_same_noise_whatever_else_a_model_drops(monkeypatch):
+    rng, heard = np.random.default_rng(0), []
+    clips = {name: (rng.standard_normal(n), label) for name, n, label in
+             [("a", 30000, 0), *((f"short{i}", 5000, 1) for i in range(9)), ("long", 30000, 1)]}  # fmt: skip
+
+    def listen(model, chosen, disturb):
+        heard.append({name: disturb(name, x) for name, (x, _) in chosen.items()})
+        return {}
+
+    monkeypatch.setattr(noise, "figures", listen)
+    for short in ("drop", "pad"):
+        noise.measure(SimpleNamespace(settings=SoundSettings(short=short)), clips, 3)
+    dropped, padded = heard[: len(heard) // 2], heard[len(heard) // 2 :]
+    for few, all_of_them in zip(dropped, padded, strict=True):
+        assert set(few) == {"a", "long"} and set(all_of_them) == set(clips)
+        assert all(np.array_equal(few[name], all_of_them[name]) for name in few)
+
+
 def test_other_data_is_refused(runs, write_folds, tmp_path, capsys):
     other = write_folds(tmp_path / "other")
     (other / "001 - high").rename(other / "001 - higher")
@@ -180,7 +207,7 @@ def test_runs_of_two_data_sets_are_refused_before_the_first_test(
 
 def test_clips_of_one_class_have_no_background_and_the_other_noises_stand(tmp_path):
     class Deaf:
-        classes = ("a", "b")
+        classes, settings = ("a", "b"), SoundSettings()
 
         def inputs(self, x):
             return np.zeros((1, 1)), np.zeros(1)

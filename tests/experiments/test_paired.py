@@ -127,6 +127,16 @@ def test_other_recordings_of_the_same_names_are_no_pairs(tmp_path, capsys):
     assert paired.main([str(a), str(b)]) == ensemble.main([str(a), str(b)]) == 0
 
 
+def test_models_that_were_validated_on_other_folds_are_no_pairs(tmp_path, capsys):
+    a, b = (folder(tmp_path / name, 0, {1: [1, 1], 2: [1, 0]}) for name in "ab")
+    result = RunFolder(b / "fold2").finished()
+    RunFolder(b / "fold2").save_result({**result, "valid_fold": 1})
+    for main in (paired.main, table.main):
+        assert main([str(a), str(b)]) == 2
+        assert f"{a / 'fold2'} on fold 3, {b / 'fold2'} on fold 1; keep them apart" in capsys.readouterr().err
+    assert table.main([str(b)]) == 0
+
+
 def test_what_cannot_be_paired_is_named(tmp_path, capsys):
     a = folder(tmp_path / "a", 0, {1: [1, 1]})
     for name, seed, folds, words in [
