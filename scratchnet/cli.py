@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "test a trained network again",
     "predict": "say what sounds in audio files",
     "gradcheck": "check every gradient against finite differences",
+    "onnx_export": "write a trained network as an ONNX file",
 }
 PLAIN = "\0"  # no argument of a command can have it
 P = ParamSpec("P")

@@ -46,4 +46,6 @@ def check_utf8(names: Iterable[str], where: str | Path) -> None:
             name.encode()
         except UnicodeEncodeError:
             shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-            raise InputError(f"{where}: the name {shown} is not UTF-8; rename it") from None
+            known = sys.getfilesystemencoding() == "utf-8"  # else it may well be UTF-8, and is taken for something else
+            way_out = "rename it" if known else "rename it, or set PYTHONUTF8=1: this locale has no UTF-8"
+            raise InputError(f"{where}: the name {shown} is not UTF-8; {way_out}") from None

@@ -131,7 +131,8 @@ class Model:
         else:
             name, x = "waveform", _samples(sound)
             if x.ndim != 1 or len(x) < 2:
-                raise InputError(f"waveform of shape {x.shape}: takes samples (n,), at least two")
+                hint = "; of several channels take the mean" if x.ndim == 2 else ""
+                raise InputError(f"waveform of shape {x.shape}: takes samples (n,), at least two{hint}")
             if not np.isfinite(x).all():
                 raise InputError("waveform: holds values that are not finite")
             if sample_rate is not None and sample_rate != rate:

@@ -22,6 +22,7 @@ from scratchnet.sound.segments import segment_clip
 from scratchnet.sound.settings import SoundSettings
 from scratchnet.sound.workers import blas_single_threaded, ordered_map
 
+TOO_SHORT = "is shorter than a segment"
 Progress = Callable[[int, int], Any]
 Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -111,7 +112,7 @@ def _cut_all(
             return "", error
         if len(cuts[0][1]) == 0:
             seconds = settings.segment_length / settings.sample_rate
-            return "", InputError(f"{path} is shorter than a segment of {seconds:.2f} s: take --short pad")
+            return "", InputError(f"{path} {TOO_SHORT} of {seconds:.2f} s: take --short pad")
         if augmentation is not None:
             name, rate, length = source.classes[clip.label], settings.sample_rate, settings.segment_length
             for number in range(1, augmentation.variants + 1):

@@ -14,6 +14,7 @@ from scratchnet.errors import InputError
 
 SYSTEM = 2  # libsndfile's error where reading failed
 UNKNOWN = (1, 7)  # libsndfile's errors where it knows no format of the content, and where an .mp3 is none
+SLOWEST = 100  # hertz
 BLOCK = 1 << 20  # frames decoded at a time, so that an hour of 8-channel sound is never held with all its channels
 
 
@@ -22,8 +23,8 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
 
     Reads what libsndfile reads: WAV of every sort, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, ...; out of a pipe too, such as
     /dev/stdin. The values are `librosa.load`'s. Raises `InputError` naming the file where it is missing, cannot be
-    read or decoded, holds fewer than two samples, or holds a NaN or infinite sample; and for a `sample_rate` that is no
-    number of hertz.
+    read or decoded, holds fewer than two samples, less than 100 of them a second, or a NaN or infinite one; and for a
+    `sample_rate` that is no number of hertz.
     """
     import soundfile  # here, so that a machine that trains from a prepared cache needs neither library
     import soxr
@@ -41,6 +42,8 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
                     raise InputError(f"{path} is empty, 0 bytes: fetch it again, or remove it")
         with soundfile.SoundFile(path if kind == stat.S_IFREG else BytesIO(path.read_bytes())) as file:
             rate = file.samplerate
+            if rate < SLOWEST:  # a minute of it would become days
+                raise InputError(f"{path} is said to have {rate} samples a second, no rate of a sound: export it again")
             blocks: list[np.ndarray] = []
             while not blocks or len(blocks[-1]) == BLOCK:  # a shorter block is the last one
                 blocks.append(_mean_of_channels(file.read(BLOCK, dtype="float32", always_2d=True)))
@@ -71,7 +74,8 @@ def _kind(path: Path) -> int:
     try:
         return stat.S_IFMT(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{path} does not exist: name a sound file") from error
+        hint = ", or /dev/stdin for what comes out of a pipe" if str(path) == "-" else ""
+        raise InputError(f"{path} does not exist: name a sound file{hint}") from error
     except OSError as error:
         raise cannot_be_read(path, error) from error
     except ValueError:  # a NUL

@@ -30,6 +30,7 @@ def open_data(config: Config, screen: Screen) -> Source:
 def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
     """The segments of a source, made now or found in the cache; bad files are named."""
     from scratchnet.data import prepare
+    from scratchnet.data.cut import TOO_SHORT
 
     progress, workers = _Progress(screen, "preparing segments"), _workers(config)
     sound, augmentation = config.sound(), config.augmentation()
@@ -37,8 +38,12 @@ def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
         segments = prepare(source, sound, augmentation, strict=config.strict, workers=workers, progress=progress)
     finally:
         screen.close()
+    short = [path for path, reason in segments.skipped if TOO_SHORT in reason]
     for path, reason in segments.skipped:
-        screen.say(f"skipped: {reason if str(path) in reason else f'{path}: {reason}'}")
+        if path not in short or len(short) < 4:
+            screen.say(f"skipped: {reason if str(path) in reason else f'{path}: {reason}'}")
+    if len(short) > 3:
+        screen.say(f"skipped: {len(short)} clips shorter than a segment, as {short[0]}; --short pad keeps them")
     if segments.skipped:
         screen.say(f"{len(segments.skipped)} of {len(segments.skipped) + len(segments.clips)} files skipped")
     return segments
@@ -80,6 +85,12 @@ def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
             raise InputError(f"--test-fold {test}: the data has folds {', '.join(map(str, folds))}")
         pairs.append((test, fold_before(test, folds) if config.valid_fold is None else config.valid_fold))
     return pairs
+
+
+def without(segments: Segments, fold: int) -> list[str]:
+    """The classes that a fold has no clip of."""
+    there = set(segments.clip_label[segments.clip_fold == fold].tolist())
+    return [name for label, name in enumerate(segments.classes) if label not in there]
 
 
 def untrained(segments: Segments, splits: list[tuple[int, int]]) -> list[str]:

@@ -45,7 +45,10 @@ class Stop:
 
 @contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """A `Stop` that Ctrl-C (or SIGTERM) sets; the second Ctrl-C stops at once. Only the main thread gets signals."""
+    """A `Stop` that Ctrl-C (or SIGTERM, or a terminal that is closed) sets; the second Ctrl-C stops at once.
+
+    Only the main thread gets signals.
+    """
     stop = Stop()
     before: dict[signal.Signals, Any] = {}
 
@@ -58,7 +61,8 @@ def stop_on_signal() -> Iterator[Stop]:
             signal.signal(number, handler)
 
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        closed = getattr(signal, "SIGHUP", None)  # not there on Windows; under nohup it is ignored, and stays so
+        for number in (signal.SIGINT, signal.SIGTERM, *([closed] if closed and _is_default(closed) else [])):
             if signal.getsignal(number) is not None:  # else a program around Python has a handler of its own there
                 before[number] = signal.signal(number, request)
     except ValueError:  # not the main thread
@@ -67,6 +71,10 @@ def stop_on_signal() -> Iterator[Stop]:
         yield stop
     finally:
         restore()
+
+
+def _is_default(number: signal.Signals) -> bool:
+    return signal.getsignal(number) == signal.SIG_DFL
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scratchnet.errors import listed, quoted
 from scratchnet.nets import NET_OF
 from scratchnet.training.config import Config
-from scratchnet.training.dataset import untrained
+from scratchnet.training.dataset import untrained, without
 from scratchnet.training.phases import phases_for
 from scratchnet.training.runfolder import READINGS, RunFolder
 from scratchnet.training.screen import Screen
@@ -36,6 +36,11 @@ def announce(
     if names := untrained(segments, splits):
         where = "training on some fold" if config.cv else "training"
         screen.say(f"classes  without a clip in {where}: {', '.join(names)}; to be learned, they need more recordings")
+    for what, fold in zip(("test", "validation"), splits[0]) if not config.cv else ():
+        if names := without(segments, fold):
+            screen.say(
+                f"classes  without a clip in the {what} fold: {listed(names)}; its figures are those of the others"
+            )
     screen.say(f"network  {title(config)}, {'random' if config.is_back_end else config.init} initialisation, on {used}")
     if config.phase0 is not None:
         screen.say(f"phase 0  from {config.phase0}")

@@ -15,10 +15,12 @@ checkpoint/         best weights of every phase (only those it trained, see `Run
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import platform
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -108,7 +110,8 @@ class RunFolder:
     def open(cls, path: Path) -> tuple[RunFolder, Config]:
         """An existing run's folder and its settings. Raises `InputError` where there is none, or they are damaged."""
         if not (path / CONFIG).is_file():
-            raise InputError(f"{path}: no run folder (it has no {CONFIG})")
+            hint = f"; name the folder that it is in, {path.parent}" if path.is_file() else ""
+            raise InputError(f"{path}: no run folder (it has no {CONFIG}){hint}")
         table = read_json(path / CONFIG, _is_config)
         settings = {k: v for k, v in table.items() if k not in ABOUT}
         return cls(path), configuration.from_dict(settings, where=str(path / CONFIG))
@@ -119,7 +122,7 @@ class RunFolder:
         trained = metrics.exists() and metrics.stat().st_size > 0
         if any(self.checkpoint.glob("*")) or trained or any(self.path.glob("fold*")):
             return
-        files = [self.path / CONFIG, self.path / READINGS, metrics]
+        files = [self.path / CONFIG, self.path / READINGS, self.path / RECORDINGS, metrics]
         removals = [*(file.unlink for file in files), self.checkpoint.rmdir, *(made.rmdir for made in self._made)]
         for remove in removals:
             with suppress(OSError):
@@ -165,6 +168,12 @@ class RunFolder:
             return known == segments.digest
         known = self.about("fingerprint")  # of a run whose version knew no contents
         return known is None or known == segments.fingerprint or self.about("layout") == segments.layout
+
+    def check_room(self, wanted: int) -> None:
+        """Raise `OSError` where the disk has less than `wanted` bytes left: training would be for nothing."""
+        if (left := shutil.disk_usage(self.path).free) < wanted:
+            words = f"{wanted / 1e6:.0f} MB are needed for the weights, and {left / 1e6:.0f} MB are left"
+            raise OSError(errno.ENOSPC, words, str(self.path))
 
     # -- metrics.jsonl
 

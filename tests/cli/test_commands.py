@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scratchnet import cli, train
-from scratchnet.errors import InputError, quoted
+from scratchnet.errors import InputError, check_utf8, quoted
 from scratchnet.training.screen import Screen
 from tests.cli.conftest import fails
 
@@ -121,3 +121,11 @@ def test_paths_are_quoted_as_the_systems_shell_takes_them(monkeypatch):
     for platform, plain, blank in (("linux", "'runs\\x'", "'my runs'"), ("win32", "runs\\x", '"my runs"')):
         monkeypatch.setattr(sys, "platform", platform)
         assert (quoted("runs\\x"), quoted(Path("my runs"))) == (plain, blank)
+
+
+def test_a_name_that_this_locale_cannot_tell_may_be_right(monkeypatch):
+    with pytest.raises(InputError, match="is not UTF-8; rename it$"):
+        check_utf8(["\udcf6"], "x")
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    with pytest.raises(InputError, match="rename it, or set PYTHONUTF8=1"):
+        check_utf8(["\udcf6"], "x")

@@ -4,9 +4,11 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -94,6 +96,36 @@ def test_a_full_disk_is_named_and_the_run_can_be_gone_on_with(tree, tmp_path, ca
     assert resumed.returncode == 0, resumed.stderr
     first, *rest = (json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines())
     assert first == lines[0] | {"phase": 0} and [row["epoch"] for row in rest] == [2]
+
+
+def test_a_disk_without_room_for_the_weights_is_told_before_they_are_trained(tree, tmp_path, capsys, monkeypatch):
+    usage, out = SimpleNamespace(free=300_000_000), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda path: usage)
+        given = [*QUICK, "--data", tree, "--out", out, "--quiet"]
+        fails(
+            capsys,
+            train.main,
+            given,
+            f"{out}: 631 MB are needed for the weights, and 300 MB are left",
+            f"--resume {out}",
+        )
+        assert not (out / "metrics.jsonl").exists()
+        usage.free = 700_000_000
+        assert train.main(["--resume", str(out), "--quiet"]) == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a system without SIGHUP")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_is_closed_stops_it_as_ctrl_c_does_unless_nohup_says_otherwise(ignored):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with loop.stop_on_signal() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.requested is not ignored
+        assert signal.getsignal(signal.SIGHUP) == (signal.SIG_IGN if ignored else signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_disk_that_is_full_before_an_epoch_is_over_costs_no_folder(tree, tmp_path, capsys, monkeypatch):

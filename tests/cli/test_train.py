@@ -98,8 +98,8 @@ def test_classes_that_cannot_be_learned_are_named_before(tmp_path, capsys):
     """One recording a class, each in a fold of its own: the third fold tests, the second validates."""
     data = write_tree(tmp_path / "data", 1)
     assert train.main([*QUICK, "--epochs", "1", "--data", str(data), "--out", str(tmp_path / "run")]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("classes  ")]
-    assert "without a clip in training: " in line and "more recordings" in line
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "without a clip in training: " in line]
+    assert line.startswith("classes  ") and "more recordings" in line
     trained = {"high", "low", "middle"} - set(line.partition(": ")[2].partition(";")[0].split(", "))
     assert trained == {path.split("/")[0] for path, fold in folds_of(data).items() if fold == 1} and len(trained) == 1
     segments = SimpleNamespace(classes=("a", "b"), clip_label=np.array([0, 0, 1, 1]), clip_fold=np.array([1, 2, 1, 3]))
@@ -108,6 +108,31 @@ def test_classes_that_cannot_be_learned_are_named_before(tmp_path, capsys):
 
 def folds_of(data):
     return {clip.path: clip.fold for clip in open_source(data).clips}
+
+
+def test_classes_that_a_fold_has_no_clip_of_are_named(tmp_path, capsys):
+    """Its figures say nothing of them."""
+    data = write_tree(tmp_path / "data", 5)
+    for path in (data / "high").glob("*-[b-e].wav"):
+        path.unlink()
+    assert train.main([*QUICK, "--epochs", "1", "--data", str(data), "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "run" / "recordings.csv").read_text().splitlines()))
+    for use, words in (("test", "test"), ("valid", "validation")):
+        lacking = not any(row["use"] == use and row["label"] == "high" for row in rows)
+        assert (f"classes  without a clip in the {words} fold: high; its figures" in said) is lacking
+    assert "classes  without a clip in the" in said
+
+
+def test_short_clips_that_are_dropped_are_one_line(tmp_path, capsys):
+    data = write_tree(tmp_path / "data", 3)
+    for i in range(4):
+        soundfile.write(data / "high" / f"short{i}.wav", tone("high", 0)[:9000], RATE)
+    given = [*QUICK, "--epochs", "1", "--data", str(data), "--short", "drop", "--out", str(tmp_path / "run")]
+    assert train.main(given) == 0
+    said = capsys.readouterr().out
+    assert "skipped: 4 clips shorter than a segment, as high/short0.wav; --short pad keeps them\n4 of 13 files" in said
+    assert said.count("skipped") == 2
 
 
 def test_all_classes_are_learned_and_no_word_is_lost_on_it(trained):

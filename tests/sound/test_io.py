@@ -221,3 +221,19 @@ def test_a_rate_that_is_none_is_refused_in_one_line(tmp_path, rate):
     soundfile.write(path, np.ones(100), 8000)
     with pytest.raises(InputError, match="^sample_rate .*takes hertz"):
         load(path, rate)
+
+
+def test_a_rate_that_no_sound_has_is_refused(tmp_path):
+    """Of a wrong header: a minute of it would become days."""
+    for rate, good in ((1, False), (99, False), (100, True)):
+        soundfile.write(tmp_path / "x.wav", tone(), rate)
+        if good:
+            assert len(load(tmp_path / "x.wav")) > len(tone())
+        else:
+            with pytest.raises(InputError, match=rf"x.wav is said to have {rate} samples a second"):
+                load(tmp_path / "x.wav")
+
+
+def test_what_a_dash_would_mean_elsewhere_is_told():
+    with pytest.raises(InputError, match="- does not exist: name a sound file, or /dev/stdin"):
+        load("-")
