@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -104,20 +104,30 @@ class Segments:
 
     def statistics(self, indices: np.ndarray | Sequence[int]) -> dict[str, float]:
         """`mean`, `std`, `min`, `max` over all log-Mel values of these segments, read piece by piece."""
-        total = squares = 0.0
-        low, high, pieces = np.inf, -np.inf, np.asarray(indices)
-        # Sums of squares about a value near the mean lose nothing to cancellation.
-        about = float(self.logmel[pieces[0]].mean(dtype=np.float64))
-        for i in range(0, len(pieces), 1024):
-            values = self.logmel[pieces[i : i + 1024]]
-            low, high = min(low, float(values.min())), max(high, float(values.max()))
-            values = values.astype(np.float64) - about
-            total += float(values.sum())
-            squares += float(np.vdot(values, values))
-        count = len(pieces) * self.logmel[0].size
-        mean = total / count
-        variance = max(0.0, squares / count - mean * mean)
-        return {"mean": about + mean, "std": float(np.sqrt(variance)), "min": low, "max": high}
+        numbers = np.asarray(indices)
+        return moments(self.logmel[numbers[i : i + 1024]] for i in range(0, len(numbers), 1024))
+
+
+def moments(pieces: Iterable[np.ndarray]) -> dict[str, float]:
+    """`mean`, `std`, `min`, `max` over all numbers of arrays (n, …), none of them empty, in float64."""
+    count, about, total, squares, low, high = 0, 0.0, 0.0, 0.0, np.inf, -np.inf
+    for values in pieces:
+        if not count:  # sums of squares about a value near the mean lose nothing to cancellation
+            about = float(values[0].mean(dtype=np.float64))
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+        values = values.astype(np.float64) - about
+        count, total, squares = (
+            count + values.size,
+            total + float(values.sum()),
+            squares + float(np.vdot(values, values)),
+        )
+    mean = total / count
+    return {
+        "mean": about + mean,
+        "std": float(np.sqrt(max(0.0, squares / count - mean * mean))),
+        "min": low,
+        "max": high,
+    }
 
 
 def standardised(x: np.ndarray, mean: float, std: float, deltas: str | None) -> np.ndarray:

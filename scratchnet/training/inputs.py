@@ -36,21 +36,19 @@ def normalisation(config: Config, segments: Segments, train: np.ndarray) -> Norm
 
 
 def magnitude_statistics(config: Config, segments: Segments, train: np.ndarray) -> dict[str, float]:
-    """`mean`, `std` in dB of the Mel-spectrograms of magnitudes that MelNet's front end starts with where `mel_power`
+    """`moments` in dB of the Mel-spectrograms of magnitudes that MelNet's front end starts with where `mel_power`
     is 1: the stored spectrograms are those of powers."""
+    from scratchnet.data.segments import moments
     from scratchnet.sound import melspectrogram, power_to_db
 
-    count, total, squares = 0, 0.0, 0.0
-    for i in range(0, len(train), 256):
-        x, how = segments.waveforms(train[i : i + 256])[:, 0], {"window": config.window, "n_frames": config.n_frames}
+    def decibels(indices: np.ndarray) -> np.ndarray:
+        x, how = segments.waveforms(indices)[:, 0], {"window": config.window, "n_frames": config.n_frames}
         mel = melspectrogram(x, power=1.0, **how)  # type: ignore[arg-type]
         # 20 log10 of a magnitude is twice 10 log10: so its floors are √amin and, before it is doubled, top_db / 2.
         half = None if config.top_db is None else config.top_db / 2
-        decibels = 2 * power_to_db(mel, amin=config.amin**0.5, top_db=half, axis=(-2, -1)).astype(np.float64)
-        count, total = count + decibels.size, total + float(decibels.sum())
-        squares += float(np.vdot(decibels, decibels))
-    mean = total / count
-    return {"mean": mean, "std": float(np.sqrt(max(0.0, squares / count - mean**2)))}
+        return 2 * power_to_db(mel, amin=config.amin**0.5, top_db=half, axis=(-2, -1))
+
+    return moments(decibels(train[i : i + 256]) for i in range(0, len(train), 256))
 
 
 def normalisation_inside(config: Config, segments: Segments, train: np.ndarray) -> Normalisation:
