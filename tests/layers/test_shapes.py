@@ -120,4 +120,7 @@ def test_a_layer_prints_all_that_it_was_made_with():
 
 
 def test_complex_numbers_have_an_absolute_value():
-    assert layers.Abs().forward(np.array([[3 + 4j]])).item() == 5
+    layer = layers.Abs()
+    assert layer.forward(np.array([[3 + 4j]])).item() == 5
+    with pytest.raises(ValueError, match="no gradient of complex numbers"):
+        layer.backward(np.ones((1, 1)))

@@ -24,6 +24,10 @@ GEOMETRIES = {
     # What no paper asks for.
     "one of everything": Geometry((1, 1, 1, 1), 1, (1, 1)),
     "many channels": Geometry((1, 3, 5, 4), 131, (2, 2)),
+    "two tiles of channels, four at a time": Geometry((1, 2, 5, 6), 136, (2, 2)),
+    "two tiles of channels behind a pool": Geometry((1, 2, 5, 6), 136, (2, 2), pool=((2, 2), (2, 1))),
+    "80 channels": Geometry((1, 2, 5, 6), 80, (2, 2), pool=((2, 2), (1, 1))),
+    "padding at the right of an upright image": Geometry((2, 3, 14, 5), 5, (2, 3), padding=((0, 0), (0, 2))),
     "stride beyond the kernel": Geometry((2, 3, 11, 13), 5, (2, 3), (4, 5)),
     "one kernel, stride beyond it": Geometry((2, 1, 6, 11), 1, (2, 2), (3, 4)),
     "odd strides": Geometry((2, 3, 13, 17), 7, (3, 5), (2, 3), ((1, 2), (3, 0)), ((2, 3), (3, 2))),

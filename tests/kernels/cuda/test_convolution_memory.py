@@ -136,3 +136,19 @@ def test_lists_are_as_good_as_tuples(host):
         results.append((y, *cuda.conv_block_backward(y, saved, x, weight, stride, padding, True, True)))
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("period, beginning", [(240, 60), (272, 68)])
+def test_a_gradient_that_begins_beside_a_multiple_of_16_bytes(period, beginning, host):
+    """Of four channels, which are brought together where they are aligned; it begins at one of 15, or of 17."""
+    geometry = GEOMETRIES["mstnet conv2"]._replace(out=4)
+    x, weight, bias, rng = draw(geometry)
+    saved = check_forward(geometry, x, weight, bias, host)
+    memory = np.empty(saved.y.size + period // 4, np.float32)
+    first = next(i for i in range(period // 4) if (memory.ctypes.data + 4 * i) % period == beginning)
+    n, channels, *size = saved.y.shape
+    dy = memory[first : first + saved.y.size].reshape(n, *size, channels).transpose(0, 3, 1, 2)
+    dy[...] = rng.standard_normal(dy.shape)
+    dx = cuda.conv2d_backward_input(dy, weight, x.shape[2:], geometry.stride, geometry.padding)
+    aligned = cuda.conv2d_backward_input(dy.copy(), weight, x.shape[2:], geometry.stride, geometry.padding)
+    np.testing.assert_array_equal(dx, aligned)

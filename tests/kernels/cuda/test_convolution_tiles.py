@@ -107,3 +107,17 @@ def test_a_warp_with_the_widest_piece(tensor_cores, build_dir, monkeypatch):
         defines = host.launches[-1][2]
         host.close()
     assert (defines["TILE_M"], defines["WARPS_M"], defines["TILE_N"] // defines["WARPS_N"]) == (64, 2, 64)
+
+
+@pytest.mark.parametrize("tensor_cores", [False, True])
+def test_a_warp_with_the_widest_piece_of_a_gradient(tensor_cores, build_dir, monkeypatch):
+    """Four warps over 64 channels and 160 taps of a window: each has 80 of them."""
+    monkeypatch.setattr(conv_weight_gradient_plan, "tile_widths", lambda *_: [160])
+    geometry = Geometry((1, 1, 1, 400), 64, (1, 160), (1, 2), pool=((1, 9), (1, 3)))
+    x, weight, bias, rng = draw(geometry)
+    with device.using(HostDevice(build_dir, tensor_cores=tensor_cores)) as host:
+        saved = check_forward(geometry, x, weight, bias, host)
+        check_backward(geometry, x, weight, saved, rng.standard_normal(saved.argmax.shape).astype(x.dtype), host)
+        defines = next(d for _, kernel, d in host.launches if kernel == "conv_weight_gradient")
+        host.close()
+    assert (defines["WINDOW"], defines["TILE_K"] // defines["WARPS_K"]) == (1, 80)
