@@ -1,4 +1,4 @@
-"""Where what is made of recordings is kept."""
+"""Where what is made of recordings, and of kernels, is kept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cache_folder() -> Path:
             return Path.home() / "Library" / "Caches" / "scratchnet"
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scratchnet"
     except RuntimeError as error:
-        raise InputError(f"{error} name a folder for prepared data in SCRATCHNET_CACHE") from error
+        raise InputError(f"{error} name a folder for prepared data and kernels in SCRATCHNET_CACHE") from error
 
 
 def remove_stale(target: Path) -> None:

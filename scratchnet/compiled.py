@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,19 +12,22 @@ from scratchnet import __version__
 from scratchnet.cache_folder import cache_folder
 from scratchnet.errors import InputError
 
+_lock = threading.Lock()
+
 
 def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """`function` as machine code, which lets other threads of Python run and is kept for the next process.
 
-    It is kept where NUMBA_CACHE_DIR says, else in the user's cache folder: what lies beside the sources stays behind
-    where pip takes them away, and Python takes the rest for the package.
+    It is kept where NUMBA_CACHE_DIR says, else in the user's cache folder: files beside the sources would survive
+    `pip uninstall`, and Python would take the folder that is left for the package.
     """
-    before = config.CACHE_DIR  # type: ignore[attr-defined]
-    config.CACHE_DIR = before or _kept_in()  # type: ignore[attr-defined]
-    try:
-        return njit(nogil=True, cache=True, **options)(function)
-    finally:
-        config.CACHE_DIR = before  # type: ignore[attr-defined]  # other packages have places of their own
+    with _lock:
+        before = config.CACHE_DIR  # type: ignore[attr-defined]
+        config.CACHE_DIR = before or _kept_in()  # type: ignore[attr-defined]
+        try:
+            return njit(nogil=True, cache=True, **options)(function)
+        finally:
+            config.CACHE_DIR = before  # type: ignore[attr-defined]  # other packages have places of their own
 
 
 def _kept_in() -> str:

@@ -87,7 +87,7 @@ def _learned(folder: RunFolder, config: Config, trained: Config, segments: Any) 
     """
     record = folder.learned()
     paths = [one.data and os.path.realpath(one.data) for one in (config, trained)]
-    in_place = paths[0] == paths[1] and config.subset == trained.subset
+    in_place = paths[0] == paths[1]
     if record is None and in_place:
         raise InputError(
             f"{config.data or 'the synthetic sounds'}: changed since {folder.path} was trained, and part of it was "
@@ -123,6 +123,8 @@ def _figures_of_others(
 ) -> dict[str, Any]:
     """On all clips of other data than the run's but those that it has learned."""
     what, left = "all of it, it is not the data of the run", len(learned) - int(learned.sum())
+    if folder.learned() is None:
+        what += " (which keeps no record of what it learned)"
     if left == 0:
         raise InputError(f"{folder.path} was trained or validated on every clip there; name others with --data")
     if left < len(learned):

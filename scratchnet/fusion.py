@@ -260,7 +260,8 @@ def _normalises(conv: Conv1D | Conv2D, layer: Layer) -> bool:
     """One of another shape runs by itself, and complains; so does one of another type, whose numbers are its own."""
     kind = BatchNorm1D if isinstance(conv, Conv1D) else BatchNorm2D
     alike = type(layer) is kind and layer.num_features == conv.out_channels
-    return alike and layer.params["weight"].dtype == conv.params["weight"].dtype
+    types = {getattr(one.params.get("weight"), "dtype", None) for one in (conv, layer)}
+    return alike and len(types) == 1
 
 
 def _fits(layer: Layer) -> bool:

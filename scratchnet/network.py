@@ -176,7 +176,7 @@ class Network:
 
     def _run(self, groups: list[str], x: Array, training: bool) -> Array:
         if x.dtype != self.dtype:
-            x = x.astype(self.dtype) if self.params else as_float(x)
+            x = backend.as_type(x, self.dtype) if self.params else as_float(x)
         if len(x) == 0:
             raise ValueError("a batch of no samples: give the network one at least")
         steps = [step for group in groups for step in self._steps[group]]
@@ -194,7 +194,7 @@ class Network:
             if _has_state(layer) and (name == group or name.startswith(f"{group}."))
         }
         if not layers and (group in self.groups or group in self.layers):
-            raise ValueError(f"{group} has nothing that trains; this network has {', '.join(self._parts())}")
+            raise ValueError(f"{group} has no parameters or buffers; this network has {', '.join(self._parts())}")
         if not layers:
             raise ValueError(f"no part of this network is called {group!r}: it has {', '.join(self._parts())}")
         for layer in layers.values():

@@ -1,6 +1,7 @@
 """What all tests share: the backends, and how hypothesis draws."""
 
 import os
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -11,7 +12,9 @@ from scratchnet.cache_folder import cache_folder
 from scratchnet.errors import InputError
 
 # Tests keep data in folders of their own, and the compiled kernels where they always are.
-os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / f"kernels-{__version__}"))
+if "NUMBA_CACHE_DIR" not in os.environ:
+    with suppress(InputError):  # no home
+        os.environ["NUMBA_CACHE_DIR"] = str(cache_folder() / f"kernels-{__version__}")
 
 # The same examples every time, so that a failure is everyone's failure; HYPOTHESIS_PROFILE=explore draws new ones.
 # A backend holds for all examples of a test alike, so the fixture may stand beside @given.

@@ -7,12 +7,26 @@ from pathlib import Path
 
 from scratchnet import __version__, compiled
 
+ROOT = Path(__file__).resolve().parents[1]
+
 SAME = """
 import numba, numpy as np
 from scratchnet.kernels.cpu.kept import _same
 a = np.zeros(3, np.uint32)
 assert _same(a, a) and numba.config.CACHE_DIR == ""
 print(sum(_same.stats.cache_hits.values()))
+"""
+
+
+MINE = """
+from pathlib import Path
+def home():
+    raise RuntimeError("no home.")
+Path.home = home
+from scratchnet.compiled import compiled
+def positive(x):
+    return -x if x < 0 else x
+print(compiled(positive)(-3))
 """
 
 
@@ -29,14 +43,12 @@ def test_kernels_are_kept_apart_from_the_package(tmp_path):
     assert sorted(beside.glob("*.nb?")) == before
 
 
-def test_without_a_home_numba_finds_a_place(monkeypatch):
-    monkeypatch.delenv("SCRATCHNET_CACHE", raising=False)
-    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home.")))
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    assert compiled._kept_in() == ""
-    assert compiled.compiled(abs_of)(-3) == 3
-
-
-def abs_of(x):
-    return -x if x < 0 else x
+def test_without_a_home_numba_finds_a_place(tmp_path):
+    """Beside the sources, as it always does where nobody says otherwise."""
+    (tmp_path / "mine.py").write_text(MINE)
+    known = {"SCRATCHNET_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_") and k not in known}
+    environment |= {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "3", done.stderr
+    assert len(list((tmp_path / "__pycache__").glob("*.nbi"))) == 1

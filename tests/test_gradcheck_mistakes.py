@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from scratchnet.gradcheck import gradcheck
+from scratchnet.fusion import ConvBlock
+from scratchnet.gradcheck import gradcheck, suite
 from scratchnet.layers import Dense, Layer
 from scratchnet.losses import SoftmaxCrossEntropy
 
@@ -28,6 +29,8 @@ def made(**methods):
     (made(forward=lambda self, x: 2 * x), "Mine.forward takes no `training`"),
     (made(backward=lambda self, dy: (dy, dy)), "Mine.backward gives a tuple as the gradient of input"),
     (made(params=[np.ones(3)]), "Mine.params is a list: make it a dictionary"),
+    (made(buffers=None), "Mine.buffers is a NoneType: make it a dictionary"),
+    (made(buffers={"count": 3}), "buffer count is no array but 3: make it one"),
     (SoftmaxCrossEntropy(), r"a loss is checked with its target, gradcheck\(loss, x, target\)"),
 ], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_mistakes_are_told(layer, words):
@@ -64,6 +67,18 @@ def test_every_pass_begins_with_the_same_buffers():
 def test_a_state_beside_the_buffers_is_told():
     with pytest.raises(ValueError, match="what it keeps from pass to pass belongs in `buffers`"):
         gradcheck(Center("elsewhere"), X, training=True)
+
+
+def test_a_network_whose_fused_gradients_are_no_numbers_is_wrong(monkeypatch, capsys):
+    back = ConvBlock._back
+
+    def without(block, dy):
+        dx = back(block, dy)
+        block._conv.grads["bias"] = np.full_like(block._conv.grads["bias"], np.nan)
+        return dx
+
+    monkeypatch.setattr(ConvBlock, "_back", without)
+    assert not suite.beside_its_layers("sbcnn") < suite.ROUNDING
 
 
 def test_a_layer_takes_any_number_of_other_arguments():

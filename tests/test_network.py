@@ -141,7 +141,7 @@ def test_unknown_parts_are_refused():
     for name in ("fron", "front.conv3", ""):
         with pytest.raises(ValueError, match="no part of this network is called"):
             small().freeze(name)
-    with pytest.raises(ValueError, match="front.relu1 has nothing that trains; this network has back, "):
+    with pytest.raises(ValueError, match="front.relu1 has no parameters or buffers; this network has back, "):
         small().freeze("front.relu1")
 
 

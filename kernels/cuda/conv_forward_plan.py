@@ -138,7 +138,7 @@ def _cost(tiling: Tiling, channels: int, tile_m: int) -> float:
 
 
 class Room(NamedTuple):
-    """What is made of shared memory."""
+    """How a block uses its shared memory."""
 
     stages: int
     round: int  # channels of a warp that are stored at once

@@ -172,8 +172,8 @@ def _tiles(
 
 
 def _warps(tile_m: int, tile_k: int, warps_m: int) -> tuple[int, int]:
-    """(warps, blocks that share a multiprocessor): eight warps where each has 32 columns of
-    the depth, else four, three blocks of which find registers where their sums are few."""
+    """(warps, blocks that share a multiprocessor): eight warps where each has 32 columns of the depth, else four, three
+    blocks of which find registers where their sums are few."""
     if tile_k * warps_m % 256 == 0:
         return 8, 2
     return 4, 3 if tile_m * tile_k <= 100 * 32 * 4 else 2
@@ -200,11 +200,10 @@ def shared_memory(
 
 
 def _batch(warps: int, tile_p: int, stages: int) -> int:
-    """For how many tiles tables are made at once: so many as keep half of its threads busy."""
+    """For how many tiles tables are made at once: so many as keep half of a block's threads busy."""
     return max(16 * warps // tile_p, stages)
 
 
 def splits(blocks: int, tiles: int, together: int) -> int:
-    """Into how many shares the tiles are cut, if each takes so many blocks and `together` blocks
-    share a multiprocessor."""
+    """Into how many shares the tiles are cut; each takes so many blocks, `together` of which share a multiprocessor."""
     return max(1, min(conv_tiling.MULTIPROCESSORS * together // blocks, tiles))

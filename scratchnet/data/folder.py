@@ -113,7 +113,7 @@ def read(root: Path, folds: int = FOLDS) -> Source:
             raise InputError(f"{folder} is a class without {what}, or remove the folder")
         unusable += [(name, unreadable(name)) for name in local if Path(name).suffix.lower() in FOREIGN]
     if all(re.fullmatch(r"fold[ _-]?\d+", name, re.IGNORECASE) for name in names):
-        whole = root.parent if (root.parent / "metadata").is_dir() else "the folder that has metadata/, too"
+        whole = root.parent if (root.parent / "metadata").is_dir() else "the folder that has UrbanSound8K.csv, too"
         raise InputError(
             f"{root} has folds, and no classes: of UrbanSound8K, name {whole}; else sort the sounds by class"
         )

@@ -16,16 +16,16 @@ TABLE = "UrbanSound8K.csv"
 
 def recognise(root: Path) -> bool:
     """Whether `root` is laid out like this data set."""
-    return (root / "metadata" / TABLE).is_file() or _is_flat(root)
+    return _is_original(root) or ((root / TABLE).is_file() and (root / "fold1").is_dir())
 
 
-def _is_flat(root: Path) -> bool:
-    return (root / TABLE).is_file() and (root / "fold1").is_dir()
+def _is_original(root: Path) -> bool:
+    return (root / "metadata" / TABLE).is_file()
 
 
 def read(root: Path, name: str = "urbansound8k") -> Source:
     """Read the metadata table. Raises `InputError` as `make_source`, or for a table that is not in order."""
-    flat = _is_flat(root)
+    flat = not _is_original(root)
     path = root / TABLE if flat else root / "metadata" / TABLE
     rows = read_table(path, ("slice_file_name", "fsID", "fold", "classID", "class"))
     numbers, folds = ([whole_number(row, column, path) for row in rows] for column in ("classID", "fold"))

@@ -179,16 +179,21 @@ class _Buffers:
             buffers[name] = array
 
 
+def _dictionary(layer: Any, name: str) -> Mapping[str, Any]:
+    found = getattr(layer, name, {})
+    if not isinstance(found, Mapping):
+        kind = type(found).__name__
+        raise ValueError(f"{type(layer).__name__}.{name} is a {kind}: make it a dictionary, name → array")
+    return found
+
+
 def _ready(layer: Any) -> Any:
     """The layer itself if its parameters are float64 and lie where the backend in use computes, else such a copy."""
-    params, buffers = getattr(layer, "params", {}), getattr(layer, "buffers", {})
-    if not isinstance(params, Mapping):
-        raise ValueError(
-            f"{type(layer).__name__}.params is a {type(params).__name__}: make it a dictionary, name → array"
-        )
-    for name, value in params.items():
-        if not (hasattr(value, "__setitem__") and hasattr(value, "dtype")):
-            raise ValueError(f"parameter {name} is no array but {value!r}: make it one, of shape () if need be")
+    params, buffers = (_dictionary(layer, name) for name in ("params", "buffers"))
+    for kind, those in (("parameter", params), ("buffer", buffers)):
+        for name, value in those.items():
+            if not (hasattr(value, "__setitem__") and hasattr(value, "dtype")):
+                raise ValueError(f"{kind} {name} is no array but {value!r}: make it one, of shape () if need be")
     library = backend.xp(backend.asarray(0.0))
     there = all(backend.xp(value) is library for value in (*params.values(), *buffers.values()))
     if there and all(value.dtype == np.float64 for value in params.values()):

@@ -55,6 +55,10 @@ class BatchNorm1D(Layer):
     def running(self) -> tuple[Array, Array]:
         """The running mean and variance, in the weights' type."""
         dtype = self.params["weight"].dtype
+        shape = (self.num_features,)
+        for name, array in self.buffers.items():
+            if array.shape != shape:
+                raise ValueError(f"{self!r} takes a {name} of shape {shape}, and has one of {array.shape}")
         return self.buffers["running_mean"].astype(dtype), self.buffers["running_var"].astype(dtype)
 
     def forward(self, x: Array, training: bool = False) -> Array:

@@ -67,11 +67,11 @@ def check_shape(layer: Layer, x: Array, ndim: int, channels: int | None = None, 
 def check_params(layer: Layer, **shapes: tuple[int, ...]) -> None:
     """Raise a ValueError where someone put in a parameter that `layer` does not take: a kernel would read past it."""
     for name, shape in shapes.items():
-        array = layer.params.get(name)
+        array: Any = layer.params.get(name)
         if array is None and name == "bias":
             continue
-        if array is None or array.shape != shape:
-            found = "none" if array is None else f"one of {tuple(array.shape)}"
+        if getattr(array, "shape", None) != shape:
+            found = f"one of {array.shape}" if hasattr(array, "shape") else "none" if array is None else "no array"
             raise ValueError(f"{layer!r} takes a {name} of shape {shape}, and has {found}")
         if array.dtype not in ("float32", "float64") or array.dtype != layer.params["weight"].dtype:
             raise ValueError(

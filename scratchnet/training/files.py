@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,26 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    """A CSV file of rows, the first the names of its columns."""
+    # A carriage return in a name would end the row, were it not quoted, which Python before 3.13 does not see to.
+    bare = any("\r" in str(value) for row in rows for value in row)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL).writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[list[str]]:
+    """The rows of a CSV file with these columns. Raises `InputError` where it is damaged."""
+    try:
+        head, *rows = csv.reader(io.StringIO(path.read_bytes().decode(), newline=""))
+    except (ValueError, csv.Error):
+        raise damaged(path) from None
+    if head != list(columns) or not all(len(row) == len(columns) for row in rows):
+        raise damaged(path)
+    return rows
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:

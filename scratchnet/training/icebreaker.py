@@ -203,8 +203,8 @@ class IceBreaker:
         unfinished = self.folder.load_state(name)
         if unfinished is not None:
             trainer.restore(*unfinished)
-        # The state to go on from, weights, momentum and best weights, is there twice while a new one takes its place.
-        self.folder.check_room(6 * sum(a.nbytes for a in whole.params.values()))
+        sizes = {name: a.nbytes for name, a in {**whole.params, **whole.buffers}.items()}
+        self.folder.check_room(sum(sizes[name] for name in trainer.trained), sum(sizes.values()))
         self.folder.cut_metrics(name, trainer.state.epoch - 1)
         self.screen.begin(phase.title, epochs, task.steps, trainer.state)
         try:

@@ -14,9 +14,7 @@ checkpoint/         best weights of every phase (only those it trained, see `Run
 
 from __future__ import annotations
 
-import csv
 import errno
-import io
 import json
 import os
 import platform
@@ -40,8 +38,10 @@ from scratchnet.training.files import (
     json_page,
     read_arrays,
     read_json,
+    read_table,
     write_arrays,
     write_json,
+    write_table,
     write_text,
 )
 from scratchnet.training.host import commit, installed, processor
@@ -81,6 +81,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoint = path / CHECKPOINT
+        self._state = self.checkpoint / "state.safetensors"
         self._made: list[Path] = []  # folders that `discard` may take away
 
     @classmethod
@@ -169,10 +170,20 @@ class RunFolder:
         known = self.about("fingerprint")  # of a run whose version knew no contents
         return known is None or known == segments.fingerprint or self.about("layout") == segments.layout
 
-    def check_room(self, wanted: int) -> None:
-        """Raise `OSError` where the disk has less than `wanted` bytes left: training would be for nothing."""
-        if (left := shutil.disk_usage(self.path).free) < wanted:
-            words = f"{wanted / 1e6:.0f} MB are needed for the weights, and {left / 1e6:.0f} MB are left"
+    def check_room(self, trained: int, whole: int) -> None:
+        """Raise `OSError` where the disk has no room for a phase that trains so many bytes of a network of `whole`.
+
+        Its state to go on from, weights, momentum and best weights, is there twice while a new one takes its place; and
+        at the end with the best weights and the model.
+        """
+        try:
+            usage = shutil.disk_usage(self.path)
+        except OSError:
+            return
+        there = self._state.stat().st_size if self._state.is_file() else 0
+        wanted = max(6 * trained, 4 * trained + whole) - there
+        if usage.total and usage.free < wanted:  # some file systems count nothing
+            words = f"{wanted / 1e6:.0f} MB are needed to train and to go on, and {usage.free / 1e6:.0f} MB are left"
             raise OSError(errno.ENOSPC, words, str(self.path))
 
     # -- metrics.jsonl
@@ -215,7 +226,7 @@ class RunFolder:
     def save_best(self, phase: PhaseName, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
         """The best weights of a finished phase; its unfinished state goes."""
         write_arrays(self._weights(phase), arrays, about)
-        (self.checkpoint / "state.safetensors").unlink(missing_ok=True)
+        self._state.unlink(missing_ok=True)
 
     def load_best(self, phase: PhaseName) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """What `save_best` stored, or None."""
@@ -252,11 +263,11 @@ class RunFolder:
 
     def save_state(self, phase: PhaseName, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
         """Where an unfinished phase stands."""
-        write_arrays(self.checkpoint / "state.safetensors", arrays, {"phase": phase, "state": state})
+        write_arrays(self._state, arrays, {"phase": phase, "state": state})
 
     def load_state(self, phase: PhaseName) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """What `save_state` stored of this phase, or None."""
-        path = self.checkpoint / "state.safetensors"
+        path = self._state
         if not path.is_file():
             return None
         arrays, metadata = read_arrays(path)
@@ -279,14 +290,14 @@ class RunFolder:
 
     def save_predictions(self, classes: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """predictions.csv: rows (clip, true class, its class by majority, by mean probability, the probabilities)."""
-        _write_table(self.path / PREDICTIONS, [[*COLUMNS, *(f"p({name})" for name in classes)], *rows])
+        write_table(self.path / PREDICTIONS, [[*COLUMNS, *(f"p({name})" for name in classes)], *rows])
 
     def save_recordings(self, segments: Segments, test: int, valid: int) -> None:
         """recordings.csv: what each clip of the data is for, with these folds as test and validation set."""
         use = {test: "test", valid: "valid"}
         clips = zip(segments.clips, segments.clip_label, segments.clip_fold.tolist(), segments.contents, strict=True)
         rows = [[clip, segments.classes[k], fold, use.get(fold, "train"), digest] for clip, k, fold, digest in clips]
-        _write_table(self.path / RECORDINGS, [USES, *rows])
+        write_table(self.path / RECORDINGS, [USES, *rows])
 
     def learned(self) -> tuple[set[str], set[str]] | None:
         """Names and digests of the clips that the run was trained or validated on; None where it keeps no record.
@@ -296,12 +307,7 @@ class RunFolder:
         path = self.path / RECORDINGS
         if not path.is_file():
             return None
-        try:
-            head, *rows = csv.reader(io.StringIO(path.read_bytes().decode(), newline=""))
-            if tuple(head) != USES or not all(len(row) == len(USES) for row in rows):
-                raise damaged(path)
-        except (ValueError, csv.Error):
-            raise damaged(path) from None
+        rows = read_table(path, USES)
         kept = [row for row in rows if row[3] != "test"]
         return {row[0] for row in kept}, {row[4] for row in kept}
 
@@ -323,14 +329,6 @@ class RunFolder:
     def fold(self, number: int) -> Path:
         """The folder of one fold of a cross-validation."""
         return self.path / f"fold{number}"
-
-
-def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    # A carriage return in a name would end the row, were it not quoted, which Python before 3.13 does not see to.
-    bare = any("\r" in str(value) for row in rows for value in row)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL).writerows(rows)
-    write_text(path, text.getvalue())
 
 
 def _is_config(value: Any) -> bool:

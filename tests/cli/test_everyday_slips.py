@@ -62,6 +62,8 @@ def test_data_that_changed_is_tested_without_what_was_learned(moved, tmp_path, m
         fails(capsys, evaluate.main, [moved / "run", "--data", tmp_path / "copy"], "trained or validated on every clip")
         (moved / "run" / "recordings.csv").rename(moved / "run" / "kept")  # as an older version left it
         fails(capsys, evaluate.main, [moved / "run", "--data=~/data"], "data: changed since", "--data")
+        assert evaluate.main([str(moved / "run"), "--data", str(tmp_path / "copy")]) == 0
+        assert "which keeps no record of what it learned" in capsys.readouterr().out
         (moved / "run" / "recordings.csv").write_text("clip,label\n")
         fails(capsys, evaluate.main, [moved / "run", "--data=~/data"], "recordings.csv")
     finally:

@@ -99,7 +99,7 @@ def test_a_full_disk_is_named_and_the_run_can_be_gone_on_with(tree, tmp_path, ca
 
 
 def test_a_disk_without_room_for_the_weights_is_told_before_they_are_trained(tree, tmp_path, capsys, monkeypatch):
-    usage, out = SimpleNamespace(free=300_000_000), tmp_path / "run"
+    usage, out = SimpleNamespace(free=300_000_000, total=10**12), tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda path: usage)
         given = [*QUICK, "--data", tree, "--out", out, "--quiet"]
@@ -107,11 +107,21 @@ def test_a_disk_without_room_for_the_weights_is_told_before_they_are_trained(tre
             capsys,
             train.main,
             given,
-            f"{out}: 631 MB are needed for the weights, and 300 MB are left",
+            f"{out}: 631 MB are needed to train and to go on, and 300 MB are left",
             f"--resume {out}",
         )
         assert not (out / "metrics.jsonl").exists()
-        usage.free = 700_000_000
+        (out / "checkpoint").mkdir(exist_ok=True)
+        (out / "checkpoint" / "state.safetensors").write_bytes(bytes(300_000_000))  # it may take the place of this one
+        folder, weights = runfolder.RunFolder(out), 105_000_000
+        with pytest.raises(OSError, match="330 MB are needed"):
+            folder.check_room(weights, weights)
+        usage.free = 330_000_000
+        folder.check_room(weights, weights)
+        folder.check_room(300_000, weights)  # a phase that trains little
+        usage.free = usage.total = 0  # a file system that counts nothing
+        folder.check_room(weights, weights)
+        (out / "checkpoint" / "state.safetensors").unlink()
         assert train.main(["--resume", str(out), "--quiet"]) == 0
 
 

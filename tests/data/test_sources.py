@@ -269,7 +269,7 @@ def test_urbansound8k_with_its_table_beside_the_folds(urbansound8k):
     assert flat.name == "urbansound8k" and flat.classes == whole.classes
     assert [replace(clip, path=f"audio/{clip.path}") for clip in flat.clips] == list(whole.clips)
     (urbansound8k / table.name).unlink()
-    assert "name the folder that has metadata/, too" in line(urbansound8k)
+    assert "name the folder that has UrbanSound8K.csv, too" in line(urbansound8k)
 
 
 def test_bad_subsets(urbansound8k, esc50):

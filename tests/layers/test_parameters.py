@@ -56,6 +56,30 @@ def test_of_another_type(backend, name, key, dtype):
     refused(backend, name, key, LAYERS[name][0].params[key].astype(dtype), f"not a {key} of {dtype}")
 
 
+@pytest.mark.parametrize("name", ["batchnorm1d", "batchnorm2d"])
+@pytest.mark.parametrize("key", ["running_mean", "running_var"])
+@pytest.mark.parametrize("shape", [(1,), (2,), (3, 1), ()])
+def test_running_statistics_of_another_shape(backend, name, key, shape):
+    if backend == "cuda":
+        pytest.skip("the arrays here are NumPy's")
+    kind, x = type(LAYERS[name][0]), np.ones(LAYERS[name][1], "float32")
+    layer = kind(3)
+    layer.buffers[key] = np.ones(shape, "float32")
+    with pytest.raises(ValueError, match=f"takes a {key} of shape"):
+        layer.forward(x)
+
+
+def test_what_is_no_array_is_told(backend):
+    layer, norm = Conv1D(2, 4, 3), BatchNorm1D(4)
+    del norm.params["weight"]
+    net = Network([("all", [("conv", layer), ("norm", norm)])])
+    with pytest.raises(ValueError, match="takes a weight of shape .*, and has none"):
+        net.forward(np.ones((1, 2, 50), "float32"))
+    layer.params["weight"] = [1.0]
+    with pytest.raises(ValueError, match="takes a weight of shape .*, and has no array"):
+        layer.forward(np.ones((1, 2, 50), "float32"))
+
+
 def test_a_bias_may_be_left_out_and_a_weight_not(backend):
     layer = Dense(3, 5)
     del layer.params["bias"]
@@ -75,5 +99,6 @@ def test_a_normalisation_of_a_type_that_no_layer_computes_in_is_refused(kind, dt
 @pytest.mark.parametrize("layer, shape", [*LAYERS.values(), (ReLU(), (2, 2))], ids=[*LAYERS, "relu"])
 def test_complex_numbers_are_refused(layer, shape):
     """Their imaginary part would be lost."""
-    with pytest.raises(ValueError, match="takes real numbers, not complex64"):
-        layer.forward(np.ones(shape, "complex64"))
+    for run in (layer, Network([("all", [("one", layer)])])):
+        with pytest.raises(ValueError, match="takes real numbers, not complex64"):
+            run.forward(np.ones(shape, "complex64"))

@@ -46,6 +46,7 @@ def test_another_thread_may_set_their_number_meanwhile(threads, monkeypatch):
     done = []
     parallel.run(done.append, 9)
     assert sorted(done) == list(range(9))
+    parallel._pool = None  # of one thread
 
 
 def test_all_threads_work_for_a_new_thread(threads):

@@ -27,6 +27,8 @@ GEOMETRIES = {
     "two tiles of channels, four at a time": Geometry((1, 2, 5, 6), 136, (2, 2)),
     "two tiles of channels behind a pool": Geometry((1, 2, 5, 6), 136, (2, 2), pool=((2, 2), (2, 1))),
     "80 channels": Geometry((1, 2, 5, 6), 80, (2, 2), pool=((2, 2), (1, 1))),
+    "a depth that fills its tile": Geometry((3, 2, 9, 9), 16, (4, 4)),
+    "padding at the bottom of a wide image": Geometry((2, 3, 5, 14), 5, (3, 2), padding=((0, 2), (0, 0))),
     "padding at the right of an upright image": Geometry((2, 3, 14, 5), 5, (2, 3), padding=((0, 0), (0, 2))),
     "stride beyond the kernel": Geometry((2, 3, 11, 13), 5, (2, 3), (4, 5)),
     "one kernel, stride beyond it": Geometry((2, 1, 6, 11), 1, (2, 2), (3, 4)),
