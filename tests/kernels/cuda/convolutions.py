@@ -37,6 +37,7 @@ GEOMETRIES = {
     "overlapping pool in two directions": Geometry((2, 2, 9, 12), 5, (2, 3), pool=((3, 3), (1, 2))),
     "a maximum of nine windows": Geometry((2, 1, 1, 60), 16, (1, 3), pool=((1, 9), (1, 1))),
     "a pool of one value": Geometry((2, 2, 1, 20), 5, (1, 3), pool=((1, 1), (1, 2))),
+    "a pool down the rows": Geometry((2, 2, 14, 6), 5, (3, 2), pool=((3, 1), (2, 1))),
     "a pool beyond a tile": Geometry((1, 2, 20, 30), 3, (2, 2), pool=((15, 20), (2, 4))),
     "tiles over both sides of the weights": Geometry((2, 33, 5, 6), 131, (2, 2), pool=((2, 2), (2, 1))),
     "stride beyond the map": Geometry((2, 2, 3, 2), 3, (2, 2), (4, 5)),

@@ -23,15 +23,17 @@ def test_block_on_a_small_gpu(name, size, devices):
 
 
 @pytest.mark.parametrize("tensor_cores", [False, True])
-def test_a_result_leaves_in_rounds(tensor_cores, build_dir):
-    """Where shared memory does not hold all 48 channels of a warp at once: 32, then 16; in any order of the threads."""
-    geometry = Geometry((1, 2, 20, 24), 96, (2, 2), pool=((2, 2), (1, 1)))
-    with device.using(HostDevice(build_dir, tensor_cores=tensor_cores, shared_limit=24 * 1024)) as host:
+@pytest.mark.parametrize("channels, shared", [(96, 24), (128, 28)])
+def test_a_result_leaves_in_rounds(channels, shared, tensor_cores, build_dir):
+    """Where shared memory does not hold all 48 (64) channels of a warp at once: 32, then the rest; in any order of the
+    threads."""
+    geometry = Geometry((1, 2, 20, 24), channels, (2, 2), pool=((2, 2), (1, 1)))
+    with device.using(HostDevice(build_dir, tensor_cores=tensor_cores, shared_limit=shared * 1024)) as host:
         for host.order in (0, 1, 2):
             check_forward(geometry, *draw(geometry)[:3], host)
         defines = host.launches[-1][2]
         host.close()
-    assert (defines["TILE_M"], defines["WARPS_M"], defines["ROUND"]) == (96, 2, 32)
+    assert (defines["TILE_M"], defines["WARPS_M"], defines["ROUND"]) == (channels, 2, 32)
 
 
 @pytest.mark.parametrize("tile, size", [((2, 3), 64), ((2, 3), 128), ((1, 4), 64), ((5, 2), 64)], ids=str)
