@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiments import mutants, mutants_cuda, mutation
+from experiments.mutation_survivors import ENTRY, PAGE, _short, explained
 from experiments.mutation_targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,3 +121,12 @@ def test_what_names_no_file_is_refused(only, said, capsys):
     with pytest.raises(SystemExit) as left:
         mutation.main(["--list", "--only", only])
     assert left.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_the_survivors_that_are_explained_are_lines_that_stand():
+    """Else they explain nothing; and each once."""
+    entries = [match for line in PAGE.read_text(encoding="utf-8").splitlines() if (match := ENTRY.fullmatch(line))]
+    assert len(entries) == len(explained()) > 300
+    for entry in entries:
+        lines = (ROOT / entry["file"]).read_text(encoding="utf-8").splitlines()
+        assert entry["code"] in {_short(line) for line in lines}, entry[0]

@@ -46,6 +46,7 @@ GEOMETRIES = {
     "windows over the padding": Geometry((3, 1, 1, 200), 6, (1, 41), (1, 3), ((0, 0), (20, 17)), ((1, 4), (1, 4))),
     "windows in two directions": Geometry((2, 1, 30, 40), 5, (7, 6), (2, 1), ((3, 2), (1, 4)), ((2, 3), (3, 2))),
     "windows whose columns lie apart": Geometry((1, 1, 1, 700), 64, (1, 99), (1, 10), pool=((1, 9), (1, 3))),
+    "windows of an odd number": Geometry((3, 1, 1, 200), 6, (1, 41), (1, 2), pool=((1, 5), (1, 1))),
     "a gradient of one channel": Geometry((2, 3, 10, 12), 1, (5, 6), (1, 1), ((2, 2), (2, 2))),
     "a gradient of one channel, upright": Geometry((2, 3, 40, 6), 1, (15, 1), (1, 1), ((7, 7), (0, 0))),
     "a gradient of one channel, across": Geometry((2, 3, 6, 40), 1, (1, 15), (1, 1), ((0, 0), (7, 7))),

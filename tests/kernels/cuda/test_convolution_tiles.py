@@ -100,15 +100,18 @@ def test_a_gpu_with_room_for_just_so_much(pool, short, build_dir, monkeypatch):
 
 
 @pytest.mark.parametrize("tensor_cores", [False, True])
-def test_a_warp_with_the_widest_piece(tensor_cores, build_dir, monkeypatch):
-    """64 channels in a tile of 256 positions: each warp has 32 × 64 of them."""
+@pytest.mark.parametrize("window", [0, 1])
+def test_a_warp_with_the_widest_piece(window, tensor_cores, build_dir, monkeypatch):
+    """64 channels in a tile of 256 positions: each warp has 32 × 64 of them; with patches, and with a window."""
     monkeypatch.setattr(conv_forward_plan, "WIDTHS", (256,))
-    geometry = Geometry((1, 2, 18, 19), 64, (2, 2), pool=((2, 2), (1, 1)))
+    patches = Geometry((1, 2, 18, 19), 64, (2, 2), pool=((2, 2), (1, 1)))
+    geometry = Geometry((1, 1, 1, 2700), 64, (1, 99), (1, 10), pool=((1, 9), (1, 3))) if window else patches
     with device.using(HostDevice(build_dir, tensor_cores=tensor_cores)) as host:
         check_forward(geometry, *draw(geometry)[:3], host)
         defines = host.launches[-1][2]
         host.close()
     assert (defines["TILE_M"], defines["WARPS_M"], defines["TILE_N"] // defines["WARPS_N"]) == (64, 2, 64)
+    assert defines["WINDOW"] == window
 
 
 @pytest.mark.parametrize("tensor_cores", [False, True])
