@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -35,6 +36,12 @@ def test_all_threads_work_at_once(threads):
     meeting = threading.Barrier(threads, timeout=5)
     parallel.run(lambda piece: (meeting.wait(), seen.add(threading.current_thread().name)), threads)
     assert len(seen) == threads
+
+
+def test_no_more_threads_than_asked_for(threads):
+    seen = set()
+    parallel.run(lambda piece: (time.sleep(0.001), seen.add(threading.current_thread().name)), 40)
+    assert len(seen) <= threads
 
 
 def test_another_thread_may_set_their_number_meanwhile(threads, monkeypatch):
