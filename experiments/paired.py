@@ -8,8 +8,6 @@ the folds' accuracies. With several seeds, the folds' means over the seeds are t
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ import numpy as np
 from experiments.table import SCORES, TITLES, find, markdown, percent, row_of, same_recordings, same_splits
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
-from scratchnet.training.files import damaged
+from scratchnet.training.files import damaged, read_table
 from scratchnet.training.runfolder import COLUMNS, PREDICTIONS, RunFolder
 
 VOTES = {"clip_accuracy_majority": "majority", "clip_accuracy_probability": "probability"}
@@ -76,12 +74,13 @@ def predictions(path: Path) -> list[dict[str, str]]:
     classes = test["classes"]
     columns = [*COLUMNS, *(f"p({name})" for name in classes)]
     try:
-        text = file.read_bytes().decode()
-        head, *rows = csv.reader(io.StringIO(text, newline=""))
-        whole = text.endswith("\n") and head == columns and all(_whole(row, classes) for row in rows)
+        rows = read_table(file, columns)
+        whole = all(_whole(row, classes) for row in rows)
     except OSError:
         raise InputError(f"{path}: keeps no {PREDICTIONS}; train it again") from None
-    except (ValueError, csv.Error):  # no text, no table, or a probability that is no number
+    except InputError:
+        raise
+    except ValueError:  # a probability that is no number
         whole = False
     if not whole or not len(rows) == len({row[0] for row in rows}) == test["clips"]:
         raise damaged(file)

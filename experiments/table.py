@@ -6,8 +6,6 @@ trained model a row), systems.csv and systems.md.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +19,7 @@ from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.training import config as configuration
 from scratchnet.training.config import Config
-from scratchnet.training.files import damaged, read_json, write_text
+from scratchnet.training.files import damaged, read_json, write_table, write_text
 from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder
 
 SCORES = ("segment_accuracy", "segment_balanced_accuracy", "clip_accuracy_majority", "clip_accuracy_probability")
@@ -216,11 +214,7 @@ def output_folder(name: str | None) -> Path | None:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """`rows` as a CSV file with the first row's names as heads; None is left empty."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_text(path, text.getvalue())
+    write_table(path, [list(rows[0]), *([row[name] for name in rows[0]] for row in rows)])
 
 
 def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

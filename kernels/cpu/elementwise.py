@@ -1,4 +1,4 @@
-"""What happens to each number by itself: dropout, and the block that joins them behind a dense layer."""
+"""What happens to each number by itself: dropout; and bias, ReLU and dropout in one pass behind a dense layer."""
 
 from __future__ import annotations
 

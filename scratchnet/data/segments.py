@@ -116,18 +116,12 @@ def moments(pieces: Iterable[np.ndarray]) -> dict[str, float]:
             about = float(values[0].mean(dtype=np.float64))
         low, high = min(low, float(values.min())), max(high, float(values.max()))
         values = values.astype(np.float64) - about
-        count, total, squares = (
-            count + values.size,
-            total + float(values.sum()),
-            squares + float(np.vdot(values, values)),
-        )
+        count += values.size
+        total += float(values.sum())
+        squares += float(np.vdot(values, values))
     mean = total / count
-    return {
-        "mean": about + mean,
-        "std": float(np.sqrt(max(0.0, squares / count - mean * mean))),
-        "min": low,
-        "max": high,
-    }
+    std = float(np.sqrt(max(0.0, squares / count - mean * mean)))
+    return {"mean": about + mean, "std": std, "min": low, "max": high}
 
 
 def standardised(x: np.ndarray, mean: float, std: float, deltas: str | None) -> np.ndarray:

@@ -120,12 +120,14 @@ def write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[list[str]]:
-    """The rows of a CSV file with these columns. Raises `InputError` where it is damaged."""
+    """The rows of a CSV file with these columns. Raises `InputError` where it is damaged, `OSError` where it is not
+    given out."""
     try:
-        head, *rows = csv.reader(io.StringIO(path.read_bytes().decode(), newline=""))
+        text = path.read_bytes().decode()
+        head, *rows = csv.reader(io.StringIO(text, newline=""))
     except (ValueError, csv.Error):
         raise damaged(path) from None
-    if head != list(columns) or not all(len(row) == len(columns) for row in rows):
+    if not text.endswith("\n") or head != list(columns) or not all(len(row) == len(columns) for row in rows):
         raise damaged(path)
     return rows
 

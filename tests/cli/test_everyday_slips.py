@@ -64,6 +64,10 @@ def test_data_that_changed_is_tested_without_what_was_learned(moved, tmp_path, m
         fails(capsys, evaluate.main, [moved / "run", "--data=~/data"], "data: changed since", "--data")
         assert evaluate.main([str(moved / "run"), "--data", str(tmp_path / "copy")]) == 0
         assert "which keeps no record of what it learned" in capsys.readouterr().out
+        (moved / "run" / "recordings.csv").write_bytes(
+            (moved / "run" / "kept").read_bytes()[:-3]
+        )  # cut off in a digest
+        fails(capsys, evaluate.main, [moved / "run", "--data=~/data"], "recordings.csv")
         (moved / "run" / "recordings.csv").write_text("clip,label\n")
         fails(capsys, evaluate.main, [moved / "run", "--data=~/data"], "recordings.csv")
     finally:
