@@ -99,7 +99,7 @@ class Reproduction:
         every = jobs(STUDIES, options.scale, options.seeds, changes)
         self.back_ends = [job for job in every if job.config.is_back_end]
         self.screen, self.count, self.noise = Screen(options.quiet), options.jobs, not options.no_noise
-        self.used = run.choose_backend(plan[0].config)
+        self.used = backend.use(plan[0].config.backend, plan[0].config.threads)
         self.source = dataset.open_data(plan[0].config, self.screen)
         self.out = Path(options.out or default_out(self.source.name, options.scale, plan[0].config.split))
         self.command = command(options)

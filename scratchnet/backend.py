@@ -21,8 +21,10 @@ _of_numpy: ModuleType | None = None  # the kernels of NumPy arrays, once they we
 _of_cupy: ModuleType | None = None  # those of CuPy's
 
 
-def use(name: str) -> str:
+def use(name: str, n_threads: int | None = None) -> str:
     """Choose the backend; `auto` takes the GPU if there is one, else the CPU. Returns the one taken.
+
+    `cpu` computes with so many threads from now on; None leaves their number as it is.
 
     Raises InputError for an unknown name, where `cuda` is asked for and there is no GPU that CuPy can use, or for a
     SCRATCHNET_THREADS in the environment that is no number.
@@ -40,6 +42,8 @@ def use(name: str) -> str:
         raise InputError(f"SCRATCHNET_THREADS is {told!r}: name a whole number of threads, 1 or more, or unset it")
     _current = name
     _of_numpy = None
+    if name == "cpu" and n_threads is not None:
+        threads(n_threads)
     return name
 
 

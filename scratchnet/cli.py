@@ -83,6 +83,11 @@ def add_backend(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--backend", default="auto", metavar="auto|cuda|cpu|reference", help="where to compute")
 
 
+def add_threads(parser: argparse._ActionsContainer) -> None:
+    """The option `--threads`, which `config.convert` checks."""
+    parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
+
+
 def _plain(value: Any) -> Any:
     """A value without the mark of what stood behind --."""
     if isinstance(value, list):

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.cli import Parser, add_backend, guard
-from scratchnet.data.source import codes
+from scratchnet import backend
+from scratchnet.cli import Parser, add_backend, add_threads, guard
 from scratchnet.errors import InputError, listed, say
 from scratchnet.model import Model, load, warn_if_unfinished
 from scratchnet.training import metrics, run
 from scratchnet.training.config import Config, convert
 from scratchnet.training.dataset import folds_of, open_data, prepare_data
-from scratchnet.training.report import line, title
+from scratchnet.training.report import confusion_text, line, title
 from scratchnet.training.runfolder import RESULT, RunFolder, resume_command
 from scratchnet.training.screen import Screen
 
@@ -32,13 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", metavar="FOLDER", help="other recordings of the same classes, or the data moved")
     parser.add_argument("--subset", metavar="esc10|none", help="part of the data set (default: the run's)")
     add_backend(parser)
+    add_threads(parser)
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     options = parser.parse(argv)
     folder, config = RunFolder.open(Path(options.run))
-    given = {name: convert(name, told) for name in ("data", "subset") if (told := getattr(options, name)) is not None}
+    own = ("data", "subset", "threads")
+    given = {name: convert(name, told) for name in own if (told := getattr(options, name)) is not None}
     trained, config = config, config.with_(backend=options.backend, augment=0, **given)
     screen = Screen(quiet=options.json)
-    run.choose_backend(config)
+    backend.use(config.backend, config.threads)
     if options.data is None:
         run.check_data(folder, config)
     source = open_data(config, screen)
@@ -64,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         unfinished = "" if (folder.path / RESULT).is_file() else " (not finished)"
         print(f"{title(config)}{unfinished}: {line(figures)}")
-        print(confusion_text(figures, codes(figures["classes"])))
+        print(confusion_text(figures))
     return 0
 
 
@@ -153,16 +155,6 @@ def _figures(model: Model, segments: Any, chosen: np.ndarray, screen: Screen, wh
 def _composed(name: str) -> str:
     """Accents with their letters, whichever way a file system keeps them."""
     return unicodedata.normalize("NFC", name)
-
-
-def confusion_text(figures: dict[str, Any], codes: Sequence[str]) -> str:
-    """The confusion matrix of segments as text, rows true."""
-    confusion = np.array(figures["confusion"])
-    width = max(4, len(str(confusion.max())) + 1, *(len(code) + 1 for code in codes))
-    lines = ["true \\ predicted", " " * width + "".join(f"{code:>{width}}" for code in codes)]
-    for code, name, row in zip(codes, figures["classes"], confusion):
-        lines.append(f"{code:>{width}}" + "".join(f"{n:>{width}}" for n in row) + f"   {name}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from scratchnet import backend
-from scratchnet.cli import Parser, add_backend, fail, guard
+from scratchnet.cli import Parser, add_backend, add_threads, fail, guard
 from scratchnet.errors import InputError, say
 from scratchnet.model import Model, Prediction, load, warn_if_unfinished
+from scratchnet.training.config import convert
 
 
 @guard
@@ -24,8 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="one JSON array for machines")
     add_backend(parser)
+    add_threads(parser)
     options = parser.parse(argv)
-    backend.use(options.backend)
+    backend.use(options.backend, convert("threads", options.threads))
     model = load(options.run)
     warn_if_unfinished(options.run, model)
     answers: list[dict[str, Any]] = []

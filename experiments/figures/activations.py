@@ -27,7 +27,6 @@ from scratchnet.network import Network
 from scratchnet.sound import load_clip, segment_clip
 from scratchnet.training import config as configuration
 from scratchnet.training import dataset
-from scratchnet.training import run as training
 from scratchnet.training.screen import Screen
 
 
@@ -115,7 +114,7 @@ def _draw(arguments: Namespace) -> None:
         raise InputError(f"{run.path}: {run.system} has no front end; name a run of HeuriNet, MSTNet or MelNet")
     data = run.config.data if arguments.data is None else configuration.convert("data", arguments.data)
     config = run.config.with_(backend=arguments.backend, data=data, augment=0)
-    training.choose_backend(config)
+    backend.use(config.backend, config.threads)
     screen = Screen(quiet=True)
     source = dataset.open_data(config, screen)
     segments = dataset.prepare_data(config, source, screen)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from scratchnet.data.source import codes
 from scratchnet.errors import listed, quoted
 from scratchnet.nets import NET_OF
 from scratchnet.training.config import Config
@@ -15,6 +18,8 @@ from scratchnet.training.screen import Screen
 
 if TYPE_CHECKING:
     from scratchnet.data import Segments
+
+WIDEST = 20  # classes that a confusion matrix shows as numbers
 
 
 def announce(
@@ -74,6 +79,31 @@ def line(test: dict[str, Any]) -> str:
         f"balanced accuracy of segments {score('segment_balanced_accuracy')} (plain {score('segment_accuracy')}), "
         f"of clips by majority {score('clip_accuracy_majority')}, by probability {score('clip_accuracy_probability')}"
     )
+
+
+def confusion_text(test: dict[str, Any]) -> str:
+    """The confusion matrix of segments, rows true; of so many classes that it would be too wide, a line for each."""
+    confusion, names = np.array(test["confusion"]), test["classes"]
+    if len(names) > WIDEST:
+        return _confusion_list(confusion, names)
+    short = codes(names)
+    width = max(4, len(str(confusion.max())) + 1, *(len(code) + 1 for code in short))
+    lines = ["true \\ predicted", " " * width + "".join(f"{code:>{width}}" for code in short)]
+    for code, name, row in zip(short, names, confusion):
+        lines.append(f"{code:>{width}}" + "".join(f"{n:>{width}}" for n in row) + f"   {name}")
+    return "\n".join(lines)
+
+
+def _confusion_list(confusion: np.ndarray, names: list[str]) -> str:
+    """Of each class how many segments were right, and what the others were most often taken for."""
+    width = max(map(len, names))
+    lines = [f"{'true':<{width}}  right      most often taken for"]
+    for k, (name, row) in enumerate(zip(names, confusion)):
+        wrong = np.where(np.arange(len(row)) == k, 0, row)
+        worst = sorted(np.flatnonzero(wrong), key=lambda other: -wrong[other])[:3]
+        others = ", ".join(f"{names[other]} {wrong[other]}" for other in worst)
+        lines.append(f"{name:<{width}}  {f'{row[k]} of {row.sum()}':<9}  {others}".rstrip())
+    return "\n".join(lines)
 
 
 def report(config: Config, folder: RunFolder, result: dict[str, Any], screen: Screen) -> None:

@@ -30,7 +30,7 @@ def start(config: Config) -> dict[str, Any]:
     Raises `InputError` for bad input, `KeyboardInterrupt` when stopped (`resume` goes on with the run folder).
     """
     screen = Screen(config.quiet)
-    used = choose_backend(config)
+    used = backend.use(config.backend, config.threads)
     # The synthetic set takes a while to make, and Ctrl-C meanwhile must find a run folder; a bad --data must not.
     source = None
     if config.data is not None:
@@ -82,7 +82,7 @@ def resume(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
         screen.say(f"{path} is finished already")
         report(config, folder, result, screen)
         return result
-    return _run(config, folder, None, screen, choose_backend(config))
+    return _run(config, folder, None, screen, backend.use(config.backend, config.threads))
 
 
 def check_data(folder: RunFolder, config: Config) -> None:
@@ -99,14 +99,6 @@ def _from_anywhere(config: Config) -> Config:
 
 # Another backend rounds differently, and is written down; the others change no bit of the result.
 MAY_CHANGE = ("data", "phase0", "backend", "threads", "strict", "quiet")
-
-
-def choose_backend(config: Config) -> str:
-    """Make the backend (and threads) of the settings the current one; returns its name."""
-    used = backend.use(config.backend)
-    if config.threads is not None and used == "cpu":
-        backend.threads(config.threads)
-    return used
 
 
 def _run(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:

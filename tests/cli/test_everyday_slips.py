@@ -224,7 +224,7 @@ def test_no_threads_are_too_few(threads, monkeypatch, capsys, tree):
 
 
 def test_a_hint_is_like_what_was_written(capsys):
-    assert predict.main(["RUN", "FILE", "--threads", "1"]) == 2
+    assert predict.main(["RUN", "FILE", "--epochs", "1"]) == 2
     assert "did you mean" not in capsys.readouterr().err
     assert predict.main(["RUN", "FILE", "--jsn"]) == 2
     assert "did you mean --json?" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from scratchnet import evaluate, predict
 from scratchnet.model import Model
 from scratchnet.model import load as model_of
 from scratchnet.training.files import read_arrays, write_arrays
+from scratchnet.training.report import confusion_text
 from tests.cli.conftest import RATE, fails, write_tree
 
 
@@ -27,6 +28,26 @@ def test_evaluate_gives_the_figures_of_the_result(trained, capsys):
     said = capsys.readouterr().out
     assert f"{test['segment_balanced_accuracy']:.3f}" in said
     assert "test fold" in said
+
+
+def test_more_classes_than_a_matrix_has_room_for_are_listed():
+    names = [f"class {k}" for k in range(21)]
+    confusion = np.diag(np.arange(21))
+    confusion[3, 20], confusion[3, 1] = 7, 2
+    said = confusion_text({"confusion": confusion.tolist(), "classes": names}).splitlines()
+    assert len(said) == 22 and max(map(len, said)) < 80
+    assert said[4] == "class 3   3 of 12    class 20 7, class 1 2"
+    assert said[1] == "class 0   0 of 0"
+
+
+@pytest.mark.parametrize("command", [evaluate, predict])
+def test_they_take_as_many_threads_as_told(command, trained, tree, monkeypatch, capsys):
+    told = []
+    monkeypatch.setattr("scratchnet.kernels.cpu.parallel.threads", lambda n=None: told.append(n) or 1)
+    files = [str(tree / "low" / "low-a.wav")] if command is predict else []
+    assert command.main([str(trained), *files, "--backend", "cpu", "--threads", "3"]) == 0
+    assert told.count(3) == 1
+    fails(capsys, command.main, [trained, *files, "--threads", "0"], "--threads", "above 0")
 
 
 def test_evaluate_on_a_copy_takes_the_test_fold_and_on_other_recordings_everything(trained, tree, tmp_path, capsys):
