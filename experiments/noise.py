@@ -32,11 +32,11 @@ from scratchnet.data.synthesis import noise as coloured
 from scratchnet.errors import InputError
 from scratchnet.model import Model, load
 from scratchnet.sound import SoundSettings, load_clip
-from scratchnet.training import config as configuration
 from scratchnet.training import dataset, metrics
 from scratchnet.training.config import Config
 from scratchnet.training.evaluation import BATCH
 from scratchnet.training.files import read_json, write_json, write_text
+from scratchnet.training.resolve import convert
 from scratchnet.training.runfolder import MODEL, RunFolder
 from scratchnet.training.screen import Screen
 
@@ -355,14 +355,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", default=0, metavar="N", help="seed of the noise (default 0)")
     add_backend(parser)
     options = parser.parse(argv)
-    seed = configuration.convert("seed", options.seed)
+    seed = convert("seed", options.seed)
     out = output_folder(options.out)
     backend.use(options.backend)
     screen = Screen()
     systems = by_system(Run(*RunFolder.open(folder)) for folder in find(options.runs))
     config = next(iter(systems.values()))[0].config
     if options.data is not None:
-        config = config.with_(data=configuration.convert("data", options.data))
+        config = config.with_(data=convert("data", options.data))
     recordings = Recordings(dataset.open_data(config, screen), config, screen)
     for one in (one for runs in systems.values() for one in runs):
         recordings.check(one.path)  # before the first test

@@ -27,12 +27,12 @@ from scratchnet.data.source import names_digest
 from scratchnet.data.split import check_folds
 from scratchnet.errors import InputError
 from scratchnet.sound import SoundSettings
-from scratchnet.training import config as configuration
 from scratchnet.training import dataset, run
-from scratchnet.training.config import Config
+from scratchnet.training.config import Config, default, option
 from scratchnet.training.files import read_json, write_json
 from scratchnet.training.phase0 import stands_for
 from scratchnet.training.report import line
+from scratchnet.training.resolve import convert
 from scratchnet.training.runfolder import CONFIG, RunFolder
 from scratchnet.training.screen import Screen
 
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     studies = choose(options.only)
     asked = {name: getattr(options, name) for name in ("subset", "split", "backend", "threads")}
     changes = {name: value for name, value in asked.items() if value is not None}
-    if options.data is not None and (data := configuration.convert("data", options.data)) is not None:
+    if options.data is not None and (data := convert("data", options.data)) is not None:
         changes["data"] = str(Path(data).resolve())
     plan = list(jobs(studies, options.scale, options.seeds, changes))
     try:
@@ -158,7 +158,7 @@ class Reproduction:
         ours, theirs = (settings(config) for config in (job.config, there))
         other = [name for name in ours if ours[name] != theirs[name]]
         if other:
-            raise InputError(f"{path}: holds a run with another {configuration.option(other[0])}; move it away")
+            raise InputError(f"{path}: holds a run with another {option(other[0])}; move it away")
         return folder.result() is not None
 
     def trained(self) -> set[str]:
@@ -202,7 +202,7 @@ class Reproduction:
 
 def default_out(data: str, scale: str, split: str) -> str:
     """Where a reproduction goes unasked; with another split than the scale's it is another one."""
-    usual = SCALES[scale].settings.get("split", configuration.default("split"))
+    usual = SCALES[scale].settings.get("split", default("split"))
     return f"runs/reproduce-{data}-{scale}" + ("" if split == usual else f"-{split}")
 
 

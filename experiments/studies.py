@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from scratchnet.errors import InputError, nearest
-from scratchnet.training import config as configuration
 from scratchnet.training.config import Config
 from scratchnet.training.presets import PRESETS
+from scratchnet.training.resolve import resolve
 
 
 class Scale(NamedTuple):
@@ -231,8 +231,8 @@ def job(system: System, scale: str, seed: int, changes: Mapping[str, Any] | None
     common = {**SCALES[scale].settings, **(changes or {})}
     settings = {**system.settings}
     times = {name: settings.pop(name) for name in [*settings] if name.endswith(TIMES)}
-    config = configuration.resolve(({**common, **settings, "seed": seed}, None))
-    plain = configuration.resolve(({**common, "net": config.net, "preset": config.preset}, None))
+    config = resolve(({**common, **settings, "seed": seed}, None))
+    plain = resolve(({**common, "net": config.net, "preset": config.preset}, None))
     name = "-".join(_words(config, plain, SCALES[scale].settings["preset"], times))
     for what, factor in times.items():
         names = [name for name in config.to_dict() if name.startswith(what.removesuffix(TIMES))]

@@ -17,9 +17,9 @@ import numpy as np
 
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
-from scratchnet.training import config as configuration
 from scratchnet.training.config import Config
 from scratchnet.training.files import damaged, read_json, write_table, write_text
+from scratchnet.training.resolve import resolve
 from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder
 
 SCORES = ("segment_accuracy", "segment_balanced_accuracy", "clip_accuracy_majority", "clip_accuracy_probability")
@@ -142,7 +142,7 @@ def sha256(path: Path) -> str | None:
 def differences(config: Config) -> str:
     """Where the settings differ from the preset's: `lr=0.01 deltas=savgol`."""
     known = {"net": config.net, "preset": config.preset}
-    plain = configuration.resolve((known, None)).to_dict()
+    plain = resolve((known, None)).to_dict()
     return " ".join(f"{k}={v}" for k, v in config.to_dict().items() if k not in APART and v != plain[k])
 
 

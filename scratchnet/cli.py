@@ -84,7 +84,7 @@ def add_backend(parser: argparse._ActionsContainer) -> None:
 
 
 def add_threads(parser: argparse._ActionsContainer) -> None:
-    """The option `--threads`, which `config.convert` checks."""
+    """The option `--threads`, which `resolve.convert` checks."""
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
 
 

@@ -17,9 +17,10 @@ from scratchnet.cli import Parser, add_backend, add_threads, guard
 from scratchnet.errors import InputError, listed, say
 from scratchnet.model import Model, load, warn_if_unfinished
 from scratchnet.training import metrics, run
-from scratchnet.training.config import Config, convert
+from scratchnet.training.config import Config
 from scratchnet.training.dataset import folds_of, open_data, prepare_data
 from scratchnet.training.report import confusion_text, line, title
+from scratchnet.training.resolve import convert
 from scratchnet.training.runfolder import RESULT, RunFolder, resume_command
 from scratchnet.training.screen import Screen
 

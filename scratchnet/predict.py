@@ -12,7 +12,7 @@ from scratchnet import backend
 from scratchnet.cli import Parser, add_backend, add_threads, fail, guard
 from scratchnet.errors import InputError, say
 from scratchnet.model import Model, Prediction, load, warn_if_unfinished
-from scratchnet.training.config import convert
+from scratchnet.training.resolve import convert
 
 
 @guard

@@ -12,9 +12,9 @@ from typing import Any
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.nets import NETS
-from scratchnet.training import config as configuration
-from scratchnet.training.config import Config, kinds, option
+from scratchnet.training.config import Config, default, kinds, option
 from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
+from scratchnet.training.resolve import convert, from_toml, resolve
 
 MAIN = {"data", "subset", "net", "init", "phase0", "preset", "backend", "epochs", "batch_size", "lr", "seed"}
 MAIN |= {"test_fold", "valid_fold", "out", "strict", "quiet"}
@@ -56,7 +56,7 @@ def _add(group: Any, name: str, meta: Any) -> None:
     if kind is bool:
         group.add_argument(option(name), action=argparse.BooleanOptionalAction, help=words)
         return
-    # Values stay strings here: `config.convert` checks those of the command line, of TOML and of config.json alike.
+    # Values stay strings here: `resolve.convert` checks those of the command line, of TOML and of config.json alike.
     metavar = "|".join(meta["choices"]) or METAVAR.get(name, {int: "N", float: "X", str: "WORD"}[kind])
     group.add_argument(option(name), metavar=metavar, help=words)
 
@@ -69,10 +69,10 @@ def _defaults(name: str) -> str:
             return "on" if value else "off"
         return "none" if value is None else str(value)
 
-    default = configuration.default(name)
-    values = {preset: table.get(name, default) for preset, table in PRESETS.items()}
+    unasked = default(name)
+    values = {preset: table.get(name, unasked) for preset, table in PRESETS.items()}
     if len(set(values.values())) == 1:
-        values = {"default": default}
+        values = {"default": unasked}
     for net in NETS:
         own = {preset: table[name] for (preset, its), table in PRESETS_OF_NET.items() if its == net and name in table}
         alike = len(own) == len(PRESETS) and len(set(own.values())) == 1
@@ -94,8 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     layers: list[tuple[dict[str, Any], str | None]] = [(given, None)]
     if toml is not None:
-        layers.insert(0, (configuration.from_toml(toml), f"--config {toml}"))
-    run.start(configuration.resolve(*layers))
+        layers.insert(0, (from_toml(toml), f"--config {toml}"))
+    run.start(resolve(*layers))
     return 0
 
 
@@ -107,7 +107,7 @@ def _changes(given: dict[str, Any], toml: str | None, folder: str) -> dict[str, 
     fixed = [words.get(name, option(name)) for name in given if name not in MAY_CHANGE] + (["--config"] if toml else [])
     if fixed:
         raise InputError(f"{fixed[0]}: --resume {folder} goes on with the settings it began with; leave the option out")
-    return {name: configuration.convert(name, value) for name, value in given.items()}
+    return {name: convert(name, value) for name, value in given.items()}
 
 
 if __name__ == "__main__":

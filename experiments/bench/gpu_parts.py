@@ -306,17 +306,17 @@ def protocol(cache: str, used: str = "cuda", epochs: int = 0, segments: int = 0)
 
     from experiments.bench.gpu_data import repeat, unpack
     from scratchnet.data import open_cache
-    from scratchnet.training import config as configuration
     from scratchnet.training import dataset, run
+    from scratchnet.training.resolve import resolve
 
     with tempfile.TemporaryDirectory() as folder:
         data = open_cache(cache) if Path(cache).is_dir() else unpack(cache, folder)
         if segments:
             data = repeat(data, -(-segments // len(data)), folder)
-        published = configuration.resolve(({"preset": "paper", "net": "heurinet"}, None))
+        published = resolve(({"preset": "paper", "net": "heurinet"}, None))
         given: dict[str, Any] = {"preset": "paper", "net": "heurinet", "backend": used, "test_fold": 1, "quiet": True}
         given |= {"out": f"{folder}/run"} | ({"epochs": epochs} if epochs else {})
-        settings = configuration.resolve((given, None))
+        settings = resolve((given, None))
         with (
             patch.object(dataset, "open_data", lambda *_: data),
             patch.object(dataset, "prepare_data", lambda *_: data),

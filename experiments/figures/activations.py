@@ -25,8 +25,8 @@ from scratchnet.layers import Conv1D, MaxPool1D, ReflectPad1D
 from scratchnet.layers.geometry import pad_1d
 from scratchnet.network import Network
 from scratchnet.sound import load_clip, segment_clip
-from scratchnet.training import config as configuration
 from scratchnet.training import dataset
+from scratchnet.training.resolve import convert
 from scratchnet.training.screen import Screen
 
 
@@ -108,11 +108,11 @@ def beginning(segments: Segments, source: Source, index: int) -> float:
 
 
 def _draw(arguments: Namespace) -> None:
-    seed = configuration.convert("seed", arguments.seed)
+    seed = convert("seed", arguments.seed)
     run = one(arguments.runs[0])
     if run.config.is_back_end:
         raise InputError(f"{run.path}: {run.system} has no front end; name a run of HeuriNet, MSTNet or MelNet")
-    data = run.config.data if arguments.data is None else configuration.convert("data", arguments.data)
+    data = run.config.data if arguments.data is None else convert("data", arguments.data)
     config = run.config.with_(backend=arguments.backend, data=data, augment=0)
     backend.use(config.backend, config.threads)
     screen = Screen(quiet=True)

@@ -16,8 +16,8 @@ from scratchnet.cli import Parser, add_backend, guard
 from scratchnet.errors import InputError, nearest
 from scratchnet.gradcheck.check import gradcheck
 from scratchnet.gradcheck.report import GradcheckResult
-from scratchnet.training import config as configuration
 from scratchnet.training.mixup import Mixture, MixtureCrossEntropy
+from scratchnet.training.resolve import convert
 
 FLOAT64: dict[str, Any] = {"dtype": "float64"}
 ROUNDING = 1e-9  # of a network's logits and gradients in float64, whatever the order of its sums
@@ -259,7 +259,7 @@ def main(argv: list[str] | None = None) -> int:
     add_backend(parser)
     parser.add_argument("--seed", default=0, metavar="N", help="draws other shapes and numbers (default: 0)")
     options = parser.parse(argv)
-    seed = configuration.convert("seed", options.seed)
+    seed = convert("seed", options.seed)
     names = _names(options.name)
     used = backend.use(options.backend)
     print(f"gradients against central differences, float64, backend {used}; right means a relative error under 1e-6\n")

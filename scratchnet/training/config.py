@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import os
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from scratchnet.errors import InputError, check_utf8, nearest
 from scratchnet.nets import BACK_ENDS, NET_OF, NETS, RIVALS
-from scratchnet.nets.heurinet import frames
-from scratchnet.training.files import read_toml
-from scratchnet.training.phases import FORCED, phases_for
-from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
+from scratchnet.training.phases import FORCED
+from scratchnet.training.presets import PRESETS
 
 Check = tuple[Callable[[Any], bool], str]
 POSITIVE: Check = (lambda v: v > 0, "above 0")
@@ -239,160 +233,8 @@ def kinds() -> dict[str, tuple[type, bool]]:
     return table
 
 
-def convert(name: str, value: Any, *, where: str | None = None) -> Any:
-    """`value` (a string of the command line, or what TOML or JSON gave) as setting `name` wants it, checked.
-
-    Raises `InputError` naming the setting, the value and what would be right.
-    """
-    label = where or option(name)
-    kind, optional = kinds()[name]
-    meta = Config.__dataclass_fields__[name].metadata
-    if optional and (value is None or (isinstance(value, str) and value.lower() == "none")):
-        return None
-    result = _as(kind, value)
-    if result is None:
-        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
-        raise InputError(f"{label}: {value!r} is not {words}" + (" or none" if optional else ""))
-    if kind is str:
-        check_utf8([result], label)
-        result = os.path.expanduser(result) if name in PATHS else result
-    if meta["choices"] and result not in meta["choices"]:
-        hint = nearest(str(result), meta["choices"])
-        raise InputError(f"{label}: unknown value {result!r}{hint} (one of {', '.join(meta['choices'])})")
-    if meta["check"] and not meta["check"][0](result):
-        raise InputError(f"{label}: {value} must be {meta['check'][1]}")
-    if kind is int and result >= (most := 2**63 if name == "seed" else 2**31):
-        raise InputError(f"{label}: {value} must be under {most}")
-    return result
-
-
-def _as(kind: type, value: Any) -> Any:
-    """`value` as `kind`, or None where it is none of that kind."""
-    if kind is bool:
-        return value if isinstance(value, bool) else {"true": True, "false": False}.get(str(value).lower())
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if kind is str:
-        return value if isinstance(value, str) and value and "\0" not in value else None
-    try:
-        number = kind(value)
-    except (ValueError, OverflowError):
-        return None
-    exact = math.isfinite(number) if kind is float else isinstance(value, str) or number == value
-    return number if exact else None
-
-
-def from_toml(path: str | Path) -> dict[str, Any]:
-    """Differences stated by a TOML file, names checked: `net = "mstnet"`, `lr = 0.005`, `top_db = "none"`.
-
-    Raises `InputError` for a missing file, bad TOML, an unknown name.
-    """
-    return check_names(read_toml(path), where=f"--config {path}")
-
-
-def check_names(table: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """Names of `table` as settings (dashes allowed, `cv = true` for `split = "cv"`), or `InputError`."""
-    known = {}
-    for key, value in table.items():
-        name = key.replace("-", "_")
-        if name == "cv":
-            if convert("strict", value, where=f"{where}: cv"):
-                known["split"] = "cv"
-        elif isinstance(value, Mapping):
-            raise InputError(f"{where}: settings stand under no heading: leave out [{key}]")
-        elif name in kinds():
-            known[name] = value
-        else:
-            raise InputError(f"{where}: unknown setting {key!r}{nearest(name, kinds())}")
-    return known
-
-
-def resolve(*differences: tuple[Mapping[str, Any], str | None]) -> Config:
-    """The configuration from layers of `(differences, where they come from)`, later ones winning, upon their preset.
-
-    `where` None stands for the command line. Raises `InputError` for a value that no run could use.
-    """
-    given: dict[str, Any] = {}
-    origin: dict[str, tuple[int, str]] = {}
-    for layer, (table, where) in enumerate(differences):
-        label = {name: f"{where}: {name}" if where else None for name in kinds()}
-        checked = check_names(table, where=where or "command line")
-        given |= {name: convert(name, value, where=label[name]) for name, value in checked.items()}
-        origin |= {name: (layer, label[name] or option(name)) for name in checked}
-    for name in (name for name in OF_A_PHASE if given.get(name) is not None):
-        for one in (one for one in given if one in OF_A_PHASE[name]):
-            if origin[one][0] >= origin[name][0]:  # one of an earlier layer is overridden; this one would be lost
-                words = f"{option(name)} {given[name]} is that of every phase; leave one of the two out"
-                raise InputError(f"{origin[one][1]}: {words}")
-    preset = given.get("preset", default("preset"))
-    net = given.get("net", PRESETS[preset].get("net", default("net")))
-    settings = PRESETS[preset] | PRESETS_OF_NET.get((preset, net), {})
-    if net in RIVALS:
-        settings["back_end"] = net
-    config = Config(**(settings | given))
-    check(config)
-    for phase in phases_for(config) if given.get("lr_final") is not None else ():
-        rate, name = config.lr_of(phase.name), config.lr_setting(phase.name)
-        if phase.name != FORCED and given["lr_final"] > rate:
-            words = f"above the rate it decays from, {option(name)} {rate}; take at most that"
-            raise InputError(f"--lr-final {config.lr_final}: {words}")
-    return config
-
-
 def default(name: str) -> Any:
     """The default of a setting."""
     value = Config.__dataclass_fields__[name].default
     assert value is not MISSING
     return value
-
-
-def check(config: Config) -> None:
-    """Raise `InputError` where settings contradict each other."""
-    if config.net == NET_OF["piczak"] and config.back_end != "piczak":
-        raise InputError(
-            f"--back-end {config.back_end}: --net piczaknet is a back end itself; take --net {config.back_end}"
-        )
-    if config.net in RIVALS and config.back_end != config.net:
-        raise InputError(f"--back-end {config.back_end}: --net {config.net} is a back end itself; leave one out")
-    if config.subset and config.data is None:
-        raise InputError(f"--subset {config.subset}: the synthetic sounds have none; name the data set with --data")
-    if config.init == "forcing" and config.net != "mstnet":
-        raise InputError(f"--init forcing: {config.net} has no front end that is forced; take --net mstnet")
-    if config.deltas and not config.is_back_end:
-        raise InputError(f"--deltas {config.deltas}: a second channel is for --net piczaknet, not {config.net}")
-    if not config.is_back_end and config.segment_length != default("segment_length"):
-        raise InputError(
-            f"--segment-length {config.segment_length}: {config.net} needs 20992; others are for --net piczaknet"
-        )
-    if config.net == "heurinet" and frames(config.conv1_kernel) != 41:
-        widest = next(width for width in range(config.conv1_kernel, 0, -1) if frames(width) == 41)
-        raise InputError(
-            f"--conv1-kernel {config.conv1_kernel}: leaves {max(0, frames(config.conv1_kernel))} frames of a segment, "
-            f"and PiczakNet takes 41; widths from 1 to {widest} fit"
-        )
-    for name in ("sample_rate", "n_fft", "hop_length", "center") if config.net == "melnet" else ():
-        if getattr(config, name) != default(name):
-            raise InputError(
-                f"{written(name, getattr(config, name))}: melnet's front end starts as the transform with "
-                f"{written(name, default(name))}; leave it out"
-            )
-    if (config.n_mels, config.n_frames) != (60, 41):
-        raise InputError(
-            f"--n-mels {config.n_mels} --n-frames {config.n_frames}: PiczakNet takes 60 Mel bins by 41 frames"
-        )
-    if not config.center and config.segment_length < (least := config.n_fft + 40 * config.hop_length):
-        raise InputError(
-            f"--no-center: 41 windows take {least} samples, not {config.segment_length}; they need --net piczaknet "
-            f"--segment-length {least}"
-        )
-    config.sound()  # raises what is wrong with it before there is a run folder
-    if config.cv and (config.test_fold is not None or config.valid_fold is not None):
-        raise InputError("--cv tests every fold in turn: leave out --test-fold and --valid-fold")
-    if config.test_fold is not None and config.test_fold == config.valid_fold:
-        raise InputError(f"--valid-fold {config.valid_fold}: must differ from the test fold")
-
-
-def from_dict(table: Mapping[str, Any], *, where: str = "config.json") -> Config:
-    """The configuration that `to_dict` wrote. Raises `InputError` for names or values of another version."""
-    names = check_names(table, where=where)
-    return Config(**{name: convert(name, value, where=f"{where}: {name}") for name, value in names.items()})

@@ -12,11 +12,12 @@ import numpy as np
 from scratchnet import backend
 from scratchnet.errors import InputError, quoted, say
 from scratchnet.training import dataset, metrics, phase0
-from scratchnet.training.config import Config, convert
+from scratchnet.training.config import Config
 from scratchnet.training.files import read_arrays
 from scratchnet.training.icebreaker import IceBreaker
 from scratchnet.training.phases import phases_for
 from scratchnet.training.report import announce, line, report
+from scratchnet.training.resolve import convert
 from scratchnet.training.runfolder import CONFIG, MODEL, RunFolder, default_path, resume_command
 from scratchnet.training.screen import Screen
 

@@ -29,7 +29,6 @@ import numpy as np
 
 from scratchnet import __version__
 from scratchnet.errors import InputError, quoted
-from scratchnet.training import config as configuration
 from scratchnet.training import metrics, readings
 from scratchnet.training.config import Config
 from scratchnet.training.files import (
@@ -46,6 +45,7 @@ from scratchnet.training.files import (
 )
 from scratchnet.training.host import commit, installed, processor
 from scratchnet.training.phases import FRESH, Phase, PhaseName, source, trains
+from scratchnet.training.resolve import from_dict
 
 if TYPE_CHECKING:
     from scratchnet.data import Segments
@@ -115,7 +115,7 @@ class RunFolder:
             raise InputError(f"{path}: no run folder (it has no {CONFIG}){hint}")
         table = read_json(path / CONFIG, _is_config)
         settings = {k: v for k, v in table.items() if k not in ABOUT}
-        return cls(path), configuration.from_dict(settings, where=str(path / CONFIG))
+        return cls(path), from_dict(settings, where=str(path / CONFIG))
 
     def discard(self) -> None:
         """Take a folder away again that `create` made, unless it holds work already, its own or that of a fold."""

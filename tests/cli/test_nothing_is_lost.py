@@ -14,7 +14,7 @@ import pytest
 
 from scratchnet import evaluate, plots, predict, train
 from scratchnet.training import loop, run, runfolder
-from scratchnet.training.config import resolve
+from scratchnet.training.resolve import resolve
 from tests.cli.conftest import QUICK, fails, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]

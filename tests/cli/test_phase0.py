@@ -8,8 +8,8 @@ import pytest
 
 from scratchnet import train
 from scratchnet.model import load_phase
-from scratchnet.training.config import resolve
 from scratchnet.training.phase0 import stands_for
+from scratchnet.training.resolve import resolve
 from tests.cli.conftest import ALL_PHASES, fails, finished, write_tree
 from tests.cli.test_resume import interrupt_at, numbers, same_run
 

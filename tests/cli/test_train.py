@@ -17,8 +17,8 @@ from scratchnet.data import open_source
 from scratchnet.errors import InputError
 from scratchnet.sound.workers import cores
 from scratchnet.training import dataset
-from scratchnet.training.config import resolve
 from scratchnet.training.files import read_arrays
+from scratchnet.training.resolve import resolve
 from scratchnet.training.screen import Screen
 from tests.cli.conftest import QUICK, RATE, SAID, fails, tone, write_tree
 

@@ -12,7 +12,7 @@ import pytest
 from experiments import beside, noise, reproduce
 from experiments.reproduce import Reproduction
 from scratchnet.data import open_source
-from scratchnet.training.config import resolve
+from scratchnet.training.resolve import resolve
 from scratchnet.training.runfolder import RunFolder
 from scratchnet.training.screen import Screen
 

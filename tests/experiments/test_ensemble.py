@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from experiments import ensemble
-from scratchnet.training import config, metrics
+from scratchnet.training import metrics
+from scratchnet.training.resolve import resolve
 from scratchnet.training.runfolder import RunFolder
 
 LABELS = {"1.wav": "a", "2.wav": "b", "3.wav": "b"}
@@ -13,7 +14,7 @@ LABELS = {"1.wav": "a", "2.wav": "b", "3.wav": "b"}
 def system(path, folds):
     """A run as training leaves it; `folds`: fold -> the probability of class a of each clip."""
     for fold, probabilities in folds.items():
-        settings = config.resolve(({"net": "sbcnn", "test_fold": fold}, None))
+        settings = resolve(({"net": "sbcnn", "test_fold": fold}, None))
         run = RunFolder.create(path / f"fold{fold}", settings)
         run.describe(settings, data_name="tones", used_backend="cpu")
         rows = [[clip, LABELS[clip], "a", "a", p, 1 - p] for clip, p in zip(LABELS, probabilities)]

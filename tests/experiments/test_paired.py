@@ -7,7 +7,8 @@ import pytest
 
 from experiments import ensemble, paired, table
 from scratchnet.errors import InputError
-from scratchnet.training import config, metrics
+from scratchnet.training import metrics
+from scratchnet.training.resolve import resolve
 from scratchnet.training.runfolder import RunFolder
 
 
@@ -51,7 +52,7 @@ def test_folds_that_do_not_differ_or_are_too_few():
 def folder(path, seed, folds, net="piczaknet"):
     """Run folders as training leaves them; `folds`: fold -> which of its clips 0, 1, 2 … were right."""
     for fold, right in folds.items():
-        settings = config.resolve(({"net": net, "seed": seed, "test_fold": fold}, None))
+        settings = resolve(({"net": net, "seed": seed, "test_fold": fold}, None))
         run = RunFolder.create(path / f"fold{fold}", settings)
         run.describe(settings, data_name="tones", used_backend="cpu")
         rows = [[f"{fold}-{i}.wav", "a", "a" if r else "b", "a" if r else "b", 0.5, 0.5] for i, r in enumerate(right)]

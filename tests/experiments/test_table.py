@@ -12,7 +12,7 @@ from experiments import table
 from experiments.figures.runs import Run, by_system, find
 from scratchnet import train
 from scratchnet.errors import InputError
-from scratchnet.training.config import resolve
+from scratchnet.training.resolve import resolve
 from scratchnet.training.runfolder import RunFolder
 
 

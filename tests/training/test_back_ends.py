@@ -11,9 +11,9 @@ import scratchnet
 from scratchnet import evaluate, nets, train
 from scratchnet.errors import InputError
 from scratchnet.model import load_phase
-from scratchnet.training.config import resolve
 from scratchnet.training.inputs import magnitude_statistics
 from scratchnet.training.phases import phases_for
+from scratchnet.training.resolve import resolve
 from tests.cli.conftest import ALL_PHASES, cache, prepared, tree  # noqa: F401 - fixtures
 
 

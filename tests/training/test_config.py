@@ -9,8 +9,10 @@ from scratchnet.nets import NETS, heurinet
 from scratchnet.nets.heurinet import frames
 from scratchnet.sound import Augmentation, SoundSettings
 from scratchnet.training import config
-from scratchnet.training.config import Config, from_dict, from_toml, resolve
+from scratchnet.training import resolve as resolving
+from scratchnet.training.config import Config
 from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
+from scratchnet.training.resolve import from_dict, from_toml, resolve
 
 
 def test_every_preset_and_every_network_gives_a_valid_configuration():
@@ -111,7 +113,7 @@ def test_every_reading_is_a_line_of_toml_and_stands_in_config_json(given, tmp_pa
     made = resolve(({"net": "piczaknet"}, "a preset"), (from_toml(file), "reading.toml"))
     stored = json.loads(json.dumps(made.to_dict()))
     for name, value in given.items():
-        assert stored[name] == config.convert(name, value) != config.default(name)
+        assert stored[name] == resolving.convert(name, value) != config.default(name)
     assert from_dict(stored) == made
 
 
@@ -219,7 +221,7 @@ def test_every_width_of_heurinets_kernels_that_fits_is_taken(width):
 def test_every_setting_has_words_for_help_and_a_checked_default():
     for name, setting in Config.__dataclass_fields__.items():
         assert setting.metadata["help"]
-        assert config.convert(name, config.default(name)) == config.default(name)
+        assert resolving.convert(name, config.default(name)) == config.default(name)
 
 
 @pytest.mark.parametrize("option, said", [
@@ -246,6 +248,18 @@ def test_help_says_what_the_presets_make_of_a_setting(option, said):
 def test_what_contradicts_itself_is_refused(given, words):
     with pytest.raises(InputError, match=f"^{words}"):
         resolve((given, None))
+
+
+def test_what_a_file_contradicts_is_looked_for_in_the_file():
+    bins = r"--n-mels 61 --n-frames 41: PiczakNet takes 60 Mel bins"
+    with pytest.raises(InputError, match=f"^--config a.toml: {bins}"):
+        resolve(({"n_mels": 61}, "--config a.toml"))
+    with pytest.raises(InputError, match=r"^--config a.toml: --no-center: melnet's front end"):
+        resolve(({"center": False}, "--config a.toml"), ({"net": "melnet"}, None))
+    with pytest.raises(InputError, match=r"^--config a.toml: --lr-final 9.0: above the rate"):
+        resolve(({"lr_final": 9}, "--config a.toml"))
+    with pytest.raises(InputError, match=f"^{bins}"):
+        resolve(({"n_mels": 62}, "--config a.toml"), ({"n_mels": 61}, None))
 
 
 def test_the_epochs_of_every_phase_go_over_those_of_a_file_and_not_the_other_way_round():

@@ -12,10 +12,10 @@ from scratchnet.errors import InputError
 from scratchnet.layers import Dense, Dropout, Flatten, ReLU
 from scratchnet.network import Network
 from scratchnet.sound import SoundSettings
-from scratchnet.training.config import resolve
 from scratchnet.training.files import read_json, write_json
 from scratchnet.training.inputs import Normalisation
 from scratchnet.training.loop import Interrupted, Listener, Stop, Trainer, stop_on_signal
+from scratchnet.training.resolve import resolve
 from scratchnet.training.tasks import Classification
 from scratchnet.training.updates import Updates
 

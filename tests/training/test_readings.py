@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from scratchnet import evaluate, train
-from scratchnet.training.config import Config, kinds, option, resolve
+from scratchnet.training.config import Config, kinds, option
 from scratchnet.training.readings import TABLE, readings, readings_markdown
+from scratchnet.training.resolve import resolve
 
 soundfile = pytest.importorskip("soundfile", reason="needs soundfile")
 RATE = 22050
