@@ -13,7 +13,7 @@ from scratchnet.nets import NET_OF
 from scratchnet.training.config import Config
 from scratchnet.training.dataset import untrained, without
 from scratchnet.training.phases import phases_for
-from scratchnet.training.runfolder import READINGS, RunFolder
+from scratchnet.training.runfolder import PAGE, READINGS, RunFolder
 from scratchnet.training.screen import Screen
 
 if TYPE_CHECKING:
@@ -114,5 +114,7 @@ def report(config: Config, folder: RunFolder, result: dict[str, Any], screen: Sc
         screen.say(f"test     {phase} ({net}): {line(figures)}")
     screen.say(f"{title(config)}: {line(result['test'])}", always=True)
     screen.say(f"results, model and pictures: {folder.path}")
+    if (folder.path / PAGE).is_file():  # not of a run of an older version
+        screen.say(f"all of it on one page: {folder.path / PAGE}")
     if not config.cv:
         screen.say(f"try:  python -m scratchnet.predict {quoted(folder.path)} FILE")

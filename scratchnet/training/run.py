@@ -15,10 +15,11 @@ from scratchnet.training import dataset, metrics, phase0
 from scratchnet.training.config import Config
 from scratchnet.training.files import read_arrays
 from scratchnet.training.icebreaker import IceBreaker
+from scratchnet.training.page import write_page
 from scratchnet.training.phases import phases_for
 from scratchnet.training.report import announce, line, report
 from scratchnet.training.resolve import convert
-from scratchnet.training.runfolder import CONFIG, MODEL, RunFolder, default_path, resume_command
+from scratchnet.training.runfolder import CONFIG, MODEL, PAGE, RunFolder, default_path, resume_command
 from scratchnet.training.screen import Screen
 
 if TYPE_CHECKING:
@@ -214,12 +215,13 @@ def _cross_validate(
 
 
 def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments: Segments) -> None:
-    """The run's pictures, then result.json: a run that has it needs nothing more."""
-    try:
-        _draw(config, folder, result, segments)
-    except Exception as error:  # whatever a picture fails by, the result is worth more
-        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        say(f"{folder.path}: a picture could not be drawn: {words}")
+    """The run's pictures and page, then result.json: a run that has it needs nothing more."""
+    for what, make in (("a picture", _draw), (PAGE, write_page)):
+        try:
+            make(config, folder, result, segments)
+        except Exception as error:  # whatever it fails by, the result is worth more
+            words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            say(f"{folder.path}: {what} could not be made: {words}")
     folder.save_result(result)
     if not config.cv and not config.mst_batch_norm:  # which model.safetensors holds folded
         folder.drop_best(phases_for(config)[-1].name)

@@ -8,6 +8,7 @@ recordings.csv      every clip of the data: its class, its fold, what it was for
 predictions.csv     every clip of the test fold: its class, both votes, its probabilities
 result.json         figures on the test fold
 curves.png, confusion.png, kernels.png
+report.html         all of this on one page
 checkpoint/         best weights of every phase (only those it trained, see `RunFolder.weights_of`), state of an
                     unfinished one
 """
@@ -50,7 +51,7 @@ from scratchnet.training.resolve import from_dict
 if TYPE_CHECKING:
     from scratchnet.data import Segments
 
-CONFIG, READINGS, METRICS, MODEL, RECORDINGS, PREDICTIONS, RESULT, CHECKPOINT = (
+CONFIG, READINGS, METRICS, MODEL, RECORDINGS, PREDICTIONS, RESULT, PAGE, CHECKPOINT = (
     "config.json",
     "readings.md",
     "metrics.jsonl",
@@ -58,6 +59,7 @@ CONFIG, READINGS, METRICS, MODEL, RECORDINGS, PREDICTIONS, RESULT, CHECKPOINT = 
     "recordings.csv",
     "predictions.csv",
     "result.json",
+    "report.html",
     "checkpoint",
 )
 RUNS = Path("runs")  # where runs go unasked

@@ -227,7 +227,7 @@ def test_a_picture_that_fails_costs_no_result(tree, tmp_path, capsys, monkeypatc
 
     monkeypatch.setattr(plots, "save_confusions", broken)
     assert train.main([*QUICK, "--epochs", "1", "--data", str(tree), "--out", str(tmp_path / "run")]) == 0
-    assert capsys.readouterr().err.endswith("run: a picture could not be drawn: ValueError: no such colour\n")
+    assert capsys.readouterr().err.endswith("run: a picture could not be made: ValueError: no such colour\n")
     assert (tmp_path / "run" / "result.json").is_file()
 
 

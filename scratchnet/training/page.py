@@ -1,0 +1,147 @@
+"""report.html: what came of a run, on one page for a browser, with its pictures inside."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scratchnet.nets import TITLES
+from scratchnet.training.config import Config
+from scratchnet.training.files import read_table, write_text
+from scratchnet.training.readings import readings
+from scratchnet.training.runfolder import COLUMNS, PAGE, PREDICTIONS, RunFolder
+
+if TYPE_CHECKING:
+    from scratchnet.data import Segments
+
+SCORES = {
+    "segment_balanced_accuracy": "segments, balanced",
+    "segment_accuracy": "segments",
+    "clip_accuracy_majority": "clips, by majority",
+    "clip_accuracy_probability": "clips, by probability",
+}
+MOST = 100  # clips that are listed
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; }
+table { border-collapse: collapse; } th, td { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
+th { border-bottom: 1px solid #999; } td { font-variant-numeric: tabular-nums; }
+img { max-width: 100%; } .note { color: #666; }
+"""
+
+
+def write_page(config: Config, folder: RunFolder, result: dict[str, Any], segments: Segments) -> None:
+    """Write report.html of a run on these segments, whose result.json will be `result`."""
+    title = f"{TITLES[config.net]} on {segments.name}"
+    test, folds = result["test"], result.get("folds", {})
+    sections = {
+        "Accuracy on the test set": _scores(result),
+        "Folds": _folds(test, folds) if folds else "",
+        "Training curves": _picture(folder.path / "curves.png"),
+        "Confusion matrix": _picture(folder.path / "confusion.png"),
+        "Classes": _classes(test),
+        "Mistakes": _mistakes(config, folder, test, folds),
+        "Kernels of the first layer": _picture(folder.path / "kernels.png"),
+        "How this run reads the paper": _table(("question", "reading", "options"), readings([config])),
+    }
+    body = "".join(f"<h2>{heading}</h2>\n{text}\n" for heading, text in sections.items() if text)
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
+    text = f"<h1>{escape(title)}</h1>\n<p>{escape(_summary(config, folder, result))}</p>\n{body}"
+    write_text(
+        folder.path / PAGE, f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{text}</body></html>\n'
+    )
+
+
+def _summary(config: Config, folder: RunFolder, result: dict[str, Any]) -> str:
+    test, folds = result["test"], result.get("folds", {})
+    tested = f"all {len(folds)} folds in turn" if folds else f"fold {result['test_fold']}"
+    version, used = folder.about("versions")["scratchnet"], folder.about("used_backend")
+    return (
+        f"Tested on {tested}: {test['clips']} clips, {test['segments']} segments. Trained in "
+        f"{result['training_seconds']:.0f} s with seed {config.seed} by scratchnet {version} on {used}."
+    )
+
+
+def _picture(path: Path) -> str:
+    """The picture itself, or nothing where there is none: a cross-validation has no curves."""
+    if not path.is_file():
+        return ""
+    return f'<img alt="{path.stem}" src="data:image/png;base64,{b64encode(path.read_bytes()).decode()}">'
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = ["".join(_cell("th", value) for value in head), *("".join(_cell("td", v) for v in row) for row in rows)]
+    return "<table>\n" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "\n</table>"
+
+
+def _cell(kind: str, value: Any) -> str:
+    """Text is escaped, unless it is `Markup`."""
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"<{kind}>{value if isinstance(value, Markup) else escape(text)}</{kind}>"
+
+
+class Markup(str):
+    """HTML already."""
+
+
+def _scores(result: dict[str, Any]) -> str:
+    rows = []
+    for phase, figures in result["phases"].items():
+        name = f"phase {phase}" if phase.isdecimal() else phase
+        rows.append([name, *(_score(figures, score) for score in SCORES)])
+    note = "<p class='note'>± is the standard deviation over the folds.</p>" if "std" in result["test"] else ""
+    return _table(("trained in", *SCORES.values()), rows) + note
+
+
+def _score(figures: dict[str, Any], score: str) -> Any:
+    return f"{figures[score]:.3f} ± {figures['std'][score]:.3f}" if "std" in figures else figures[score]
+
+
+def _folds(test: dict[str, Any], folds: dict[str, str]) -> str:
+    rows = [
+        [Markup(f'<a href="{escape(place)}/{PAGE}">fold {escape(fold)}</a>')]
+        + [test["per_fold"][score][fold] for score in SCORES]
+        for fold, place in folds.items()
+    ]
+    return _table(("tested on", *SCORES.values()), rows)
+
+
+def _classes(test: dict[str, Any]) -> str:
+    """How many clips of each class were right, by mean probability, and what the others were taken for."""
+    confusion, names = np.array(test["confusion_clips"]), test["classes"]
+    rows = []
+    for k, (name, row) in enumerate(zip(names, confusion)):
+        others = sorted((j for j in np.flatnonzero(row) if j != k), key=lambda j: -row[j])
+        taken = ", ".join(f"{names[j]} {row[j]}" for j in others)
+        rows.append([name, int(row.sum()), int(row[k]), int(confusion[:, k].sum()), taken])
+    return _table(("class", "clips", "right", "clips called so", "taken for"), rows)
+
+
+def _mistakes(config: Config, folder: RunFolder, test: dict[str, Any], folds: dict[str, str]) -> str:
+    """The clips that were wrong by mean probability, the surest first; each leads to its file, to be heard."""
+    names = test["classes"]
+    columns = [*COLUMNS, *(f"p({name})" for name in names)]
+    places = [folder.path / place for place in folds.values()] or [folder.path]
+    rows = [row for place in places for row in read_table(place / PREDICTIONS, columns)]
+    wrong: list[list[Any]] = []
+    for clip, true, _, heard, *shares in rows:
+        if heard != true:
+            share = {name: float(p) for name, p in zip(names, shares)}
+            wrong.append([_link(config, clip), true, heard, share[heard], share[true]])
+    wrong.sort(key=lambda row: -row[3])
+    said = f"<p>{len(wrong)} of {len(rows)} clips, by their mean probability"
+    said += f"; the {MOST} surest:</p>" if len(wrong) > MOST else ".</p>"
+    head = ("clip", "class", "taken for", "probability", "of its own class")
+    return said + (_table(head, wrong[:MOST]) if wrong else "")
+
+
+def _link(config: Config, clip: str) -> str:
+    path = Path(config.data, clip) if config.data is not None else None
+    if path is None or not path.is_file():
+        return clip
+    return Markup(f'<a href="{escape(path.resolve().as_uri())}">{escape(clip)}</a>')
