@@ -26,7 +26,14 @@ from tests.cli.conftest import QUICK, RATE, SAID, fails, tone, write_tree
 def test_a_run_folder_holds_what_the_contract_says(trained, tree):
     names = {path.name for path in trained.iterdir()}
     files = {"config.json", "metrics.jsonl", "model.safetensors", "predictions.csv", "result.json", "checkpoint"}
-    assert names == files | {"readings.md", "recordings.csv", "report.html", "curves.png", "confusion.png", "kernels.png"}
+    assert names == files | {
+        "readings.md",
+        "recordings.csv",
+        "report.html",
+        "curves.png",
+        "confusion.png",
+        "kernels.png",
+    }
     config = json.loads((trained / "config.json").read_text())
     assert (config["net"], config["seed"], config["batch_size"], config["data"]) == ("piczaknet", 0, 8, str(tree))
     assert {"numpy", "python", "scratchnet"} <= set(config["versions"])
