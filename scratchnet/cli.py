@@ -61,8 +61,9 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse_empty(self, words: list[str]) -> None:
         """An unset variable in a script: as a path it would be the folder that one is in."""
+        options = words[: words.index("--")] if "--" in words else words
         for before, word in zip(["", *words], words):
-            if word == "" or (word.startswith("--") and word.endswith("=")):
+            if word == "" or (word in options and word.startswith("--") and word.find("=") == len(word) - 1):
                 option = word[:-1] or (before if before.startswith("--") and before != "--" else "an argument")
                 self.error(f"{option} is empty")
 

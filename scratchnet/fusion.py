@@ -143,6 +143,7 @@ class NormBlock(ConvBlock):
 
     def _run(self, image: Any, window: Any, training: bool) -> Array:
         norm, weight, bias = self._norm, self._conv.params["weight"], self._conv.params.get("bias")
+        norm.check_params()
         gamma, beta = norm.params["weight"], norm.params["bias"]
         if training and not norm.frozen:
             z = self._convolve(image, weight, bias, "none", None)
@@ -203,7 +204,7 @@ class DenseBlock:
         self.forget()
 
     def forget(self) -> None:
-        """As above."""
+        """See `ConvBlock.forget`."""
         self._x: Any = None
         self._y: Any = None
 
@@ -240,14 +241,14 @@ def fuse(layers: list[Layer], fused: bool) -> list[Step]:
     steps: list[Step] = []
     rest = list(layers)
 
-    def follows(*kinds: type[Layer]) -> Any:
-        return rest.pop(0) if rest and type(rest[0]) in kinds and _fits(rest[0]) else None
+    def follows(kind: type[Layer]) -> Any:
+        return rest.pop(0) if rest and type(rest[0]) is kind and _fits(rest[0]) else None
 
     while rest:
         layer: Any = rest.pop(0)
         if fused and type(layer) in (Conv1D, Conv2D):
             norm: Any = rest.pop(0) if rest and _normalises(layer, rest[0]) else None
-            rest_of_it = follows(ReLU), follows(MaxPool1D, MaxPool2D)
+            rest_of_it = follows(ReLU), follows(MaxPool1D if type(layer) is Conv1D else MaxPool2D)
             steps.append(NormBlock(layer, norm, *rest_of_it) if norm else ConvBlock(layer, *rest_of_it))
         elif fused and type(layer) is Dense and (relu := follows(ReLU)):
             steps.append(DenseBlock(layer, relu, follows(Dropout)))

@@ -86,16 +86,12 @@ class Model:
         for a file that cannot be read, a waveform that is none (empty, silent, of NaN, not one-dimensional) and a
         `sample_rate` that is no number of hertz.
         """
-        inputs, starts = self.inputs(self._waveform(sound, sample_rate))
+        x = self._waveform(sound, sample_rate)
+        inputs, starts = self.inputs(x)
         probs = self.classify(inputs)
-        begin = starts / self.settings.sample_rate
-        return Prediction(
-            self.classes,
-            probs.mean(axis=0),
-            begin,
-            begin + self.settings.segment_length / self.settings.sample_rate,
-            probs,
-        )
+        ends = np.minimum(starts + self.settings.segment_length, len(x))  # a short sound is padded
+        rate = self.settings.sample_rate
+        return Prediction(self.classes, probs.mean(axis=0), starts / rate, ends / rate, probs)
 
     def inputs(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The segments of a waveform (n,) as the network takes them, (k, 1, 20992) or (k, channels, 60, 41), and their

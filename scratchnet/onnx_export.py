@@ -9,6 +9,7 @@ Needs the `onnx` extra: pip install onnx.
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -18,8 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet import layers
-from scratchnet.backend import to_numpy
+from scratchnet import backend, layers
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.layers.layer import Layer
@@ -39,6 +39,8 @@ class _Graph:
         self.constants: dict[str, Any] = {}
         self.value = INPUT
         self.prefix = ""
+        self.x_shape: tuple[int, ...] = ()  # of the layer's input and output, for a batch of one
+        self.y_shape: tuple[int, ...] = ()
 
     def add(self, operation: str, *inputs: str, outputs: int = 1, **attributes: Any) -> list[str]:
         """One node; the names of its outputs, of which the first becomes `value`."""
@@ -50,7 +52,7 @@ class _Graph:
 
     def constant(self, name: str, value: Any) -> str:
         """An array that goes into the file: float32, or whole numbers as int64."""
-        array = np.asarray(to_numpy(value))
+        array = np.asarray(backend.to_numpy(value))
         array = np.ascontiguousarray(array, np.int64 if array.dtype.kind == "i" else np.float32)
         self.constants[f"{self.prefix}.{name}"] = self.onnx.numpy_helper.from_array(array, f"{self.prefix}.{name}")
         return f"{self.prefix}.{name}"
@@ -82,9 +84,14 @@ def _conv(graph: _Graph, layer: Any) -> None:
 
 
 def _maxpool(graph: _Graph, layer: Any) -> None:
-    kernel = _each(layer.kernel_size)
-    how = {"strides": _each(layer.stride), "ceil_mode": int(layer.ceil_mode), **_padding(layer.padding, len(kernel))}
-    graph.add("MaxPool", graph.value, kernel_shape=kernel, **how)
+    """With its padding in numbers: ONNX has other windows than PyTorch and we where a padded pool has `ceil_mode`."""
+    kernel, stride, size = _each(layer.kernel_size), _each(layer.stride), graph.x_shape[2:]
+    sides = [layer.padding_of(size[0])] if len(size) == 1 else layer.padding_of(size)
+    counts = graph.y_shape[2:]
+    needed = [(count - 1) * step + width for count, step, width in zip(counts, stride, kernel)]
+    left = [side[0] for side in sides]
+    right = [max(side[1], end - n - side[0]) for side, end, n in zip(sides, needed, size)]
+    graph.add("MaxPool", graph.value, kernel_shape=kernel, strides=stride, pads=left + right)
 
 
 def _batchnorm(graph: _Graph, layer: Any) -> None:
@@ -126,9 +133,11 @@ def _decibel(graph: _Graph, layer: Any) -> None:
     graph.add("Log", graph.value)
     decibel = graph.add("Mul", graph.value, graph.constant("multiplier", layer.multiplier / np.log(10)))[0]
     if layer.top_db is not None:
-        graph.add("ReduceMax", decibel, graph.constant("axes", [1, 2]), keepdims=1)
+        shape, flat = graph.add("Shape", decibel)[0], graph.add("Flatten", decibel)[0]
+        graph.add("ReduceMax", flat, graph.constant("axis", [1]), keepdims=1)
         graph.add("Sub", graph.value, graph.constant("top_db", layer.top_db))
-        graph.add("Max", decibel, graph.value)
+        graph.add("Max", flat, graph.value)
+        graph.add("Reshape", graph.value, shape)
 
 
 def _standardize(graph: _Graph, layer: Any) -> None:
@@ -177,10 +186,13 @@ def export_onnx(
     if shape is None:
         shape = (1, 20992) if "deepfourier" in network.groups else (network.spec.get("in_channels", 1), 60, 41)
     graph = _Graph(onnx)
-    for name, layer in network.layers.items():
+    x = backend.asarray(np.zeros((1, *shape), network.dtype))
+    for name, layer in copy.deepcopy(network).layers.items():  # whose backward may be still to come
         graph.prefix = name
         if type(layer) not in RULES:
             raise ValueError(f"{name}: {layer!r} cannot be exported to ONNX")
+        graph.x_shape, x = x.shape, layer.forward(x)
+        graph.y_shape = x.shape
         RULES[type(layer)](graph, layer)
     graph.nodes.append(onnx.helper.make_node("Softmax", [graph.value], [OUTPUT], OUTPUT, axis=1))
     float32, describe = onnx.TensorProto.FLOAT, onnx.helper.make_tensor_value_info

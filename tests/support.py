@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from scratchnet import backend, layers
-from scratchnet.kernels.cpu import parallel
+from scratchnet.kernels.cpu import memory
 
 UNIT = {np.dtype("float32"): 2.0**-24, np.dtype("float64"): 2.0**-53}  # unit roundoff: half a step in the last place
 
@@ -268,8 +268,8 @@ class poisoned:  # noqa: N801 - used as a function
 
     def __enter__(self):
         self.empty, self.empty_like = np.empty, np.empty_like
-        parallel._rooms.clear()
-        parallel._inside = threading.local()
+        memory._rooms.clear()
+        memory._own = threading.local()
 
         def poison(array):
             array.reshape(-1).view(np.uint8)[:] = 0xFF if array.dtype.kind in "fcu" else 0x81

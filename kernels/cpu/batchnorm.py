@@ -11,9 +11,9 @@ import math
 import numpy as np
 
 from scratchnet.compiled import compiled
-from scratchnet.kernels.cpu import parallel
+from scratchnet.kernels.cpu import memory, parallel
 from scratchnet.kernels.cpu.conv_forward import pool_maps, pool_shape, pool_window
-from scratchnet.kernels.cpu.parallel import scratch
+from scratchnet.kernels.cpu.memory import scratch
 from scratchnet.kernels.cpu.vectors import lanes_of
 
 PIECE = 1 << 15  # numbers per piece of work, or a sample
@@ -48,8 +48,8 @@ def norm_block_forward(x, weight, bias, mean, var, eps, activation, pool):
     maps, relu = _maps(x), activation == "relu"
     n, positions, channels = maps.shape
     size = pool_shape(x.shape[2:], pool)
-    y = parallel.empty((n, *size, channels), x.dtype)
-    argmax = parallel.empty(y.shape if pool else (0, *y.shape[1:]), np.int32)
+    y = memory.empty((n, *size, channels), x.dtype)
+    argmax = memory.empty(y.shape if pool else (0, *y.shape[1:]), np.int32)
     rows = y.reshape(n, math.prod(size), channels)
     constants = mean, weight / np.sqrt(var + x.dtype.type(eps)), bias
     width = -(-channels // lanes_of(x.dtype)) * lanes_of(x.dtype)
@@ -86,7 +86,7 @@ def norm_block_backward(dy, saved, x, weight, mean, var, eps, from_batch, need_d
         sums = _sums_of(maps, lambda part, sums: _products(before(part), maps[part], mean, sums))
         sums[1] *= inverse
     if need_dx:
-        dx = parallel.empty((len(x), *x.shape[2:], x.shape[1]), x.dtype)
+        dx = memory.empty((len(x), *x.shape[2:], x.shape[1]), x.dtype)
         rows = dx.reshape(maps.shape)
         plain, slope = (sums[0] / count, inverse * sums[1] / count) if from_batch else np.zeros_like(sums)
         constants = [a.astype(x.dtype) for a in (mean, weight * inverse, plain, slope)]
@@ -104,7 +104,7 @@ def global_avgpool2d_forward(x):
 
 def global_avgpool2d_backward(dy, size):
     """See `reference.global_avgpool2d_backward`."""
-    dx = parallel.empty((len(dy), *size, dy.shape[1]), dy.dtype)
+    dx = memory.empty((len(dy), *size, dy.shape[1]), dy.dtype)
     dx[...] = (dy * dy.dtype.type(1 / (size[0] * size[1])))[:, None, None]
     return dx.transpose(0, 3, 1, 2)
 

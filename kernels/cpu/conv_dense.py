@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratchnet.kernels.cpu import conv_forward, conv_sparse, lowering, parallel
-from scratchnet.kernels.cpu.parallel import scratch
+from scratchnet.kernels.cpu import conv_forward, conv_sparse, lowering, memory, parallel
+from scratchnet.kernels.cpu.memory import scratch
 
 FEW = 16  # input channels under one step, up to which a panel of the forward kernel would be mostly idle
 
@@ -43,7 +43,7 @@ def _input_of_few_channels(dy, weight, size, stride, padding, y):
     n, out_channels, channels = len(dy), *weight.shape[:2]
     geometry = lowering.lower(channels, tuple(size), weight.shape[2:], stride, padding)
     starts, _, kernels = conv_sparse.in_chunks(geometry, weight)
-    dx = parallel.empty((n, *size, channels), dy.dtype).transpose(0, 3, 1, 2)
+    dx = memory.empty((n, *size, channels), dy.dtype).transpose(0, 3, 1, 2)
     samples = geometry.piece(n)
 
     def piece(i: int) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.compiled import compiled
-from scratchnet.kernels.cpu import kept, lowering, parallel, winograd
+from scratchnet.kernels.cpu import kept, lowering, memory, parallel, winograd
+from scratchnet.kernels.cpu.memory import scratch
 from scratchnet.kernels.cpu.panels import Panels
-from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.processor import BYTES
 from scratchnet.kernels.cpu.vectors import exceeds, lanes_of, load, splat_int, store, where
 
@@ -39,8 +39,8 @@ def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=Non
 
     panels = kept.of([weight, bias], (pairs, stride, len(shares)), made) if keep else made()
     to_maps = [way(geometry, samples, of_share, stride) for of_share in panels]
-    ys = [parallel.empty((*size, share.stop - share.start), x.dtype) for share in shares]
-    argmaxes = [parallel.empty(y.shape if pool else (0, *y.shape[1:]), place_type) for y in ys]
+    ys = [memory.empty((*size, share.stop - share.start), x.dtype) for share in shares]
+    argmaxes = [memory.empty(y.shape if pool else (0, *y.shape[1:]), place_type) for y in ys]
 
     def piece(i: int) -> None:
         part, share = pieces[i // len(shares)], i % len(shares)

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.compiled import compiled
-from scratchnet.kernels.cpu import lowering, parallel
-from scratchnet.kernels.cpu.parallel import scratch
+from scratchnet.kernels.cpu import lowering, memory, parallel
+from scratchnet.kernels.cpu.memory import scratch
 from scratchnet.kernels.cpu.processor import BYTES
 from scratchnet.kernels.cpu.vectors import (
     add,
@@ -45,8 +45,8 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
     geometry = lowering.lower(channels, tuple(size), weight.shape[2:], stride, padding)
     dy, argmax = _at_least(lanes_of(x.dtype), dy, 0), _at_least(lanes_of(x.dtype), argmax, -1)
     starts, taps, kernels = in_chunks(geometry, weight)
-    dx = parallel.empty((n, *size, channels), x.dtype).transpose(0, 3, 1, 2) if need_dx else None
-    dkernels = parallel.empty((parallel.PARTS, *kernels.shape), x.dtype)
+    dx = memory.empty((n, *size, channels), x.dtype).transpose(0, 3, 1, 2) if need_dx else None
+    dkernels = memory.empty((parallel.PARTS, *kernels.shape), x.dtype)
     dbiases = np.zeros((parallel.PARTS, dy.shape[2]), x.dtype)
     rooms = np.arange(dy.shape[2], dtype=np.int32) * (1 + dy.shape[1])  # where each channel's list begins
     samples = geometry.piece(n)
@@ -83,7 +83,7 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
 def in_chunks(geometry, weight):
     """`lowering.chunks`, and the weights in their order: (O, all chunks), 0 where a chunk goes beyond the window."""
     starts, taps = lowering.chunks(geometry, len(ROW) * lanes_of(weight.dtype))
-    kernels = parallel.zeros((len(weight), len(taps)), weight.dtype)
+    kernels = memory.zeros((len(weight), len(taps)), weight.dtype)
     kernels[:, taps >= 0] = lowering.rows_of(weight)[:, taps[taps >= 0]]
     return starts, taps, kernels
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.compiled import compiled
-from scratchnet.kernels.cpu import lowering, outer, parallel, winograd, winograd_weight
+from scratchnet.kernels.cpu import lowering, memory, outer, parallel, winograd, winograd_weight
+from scratchnet.kernels.cpu.memory import scratch
 from scratchnet.kernels.cpu.outer import STRETCH, add_outer
-from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.vectors import element, lanes_of, row, store
 
 IDLE = 2  # how many times as many products vectors of windows take as those of channels, from which these are better
@@ -29,7 +29,7 @@ def backward_weight(x, dy, kernel_size, stride, padding, y=None):
     geometry = lowering.lower(channels, tuple(size), tuple(kernel_size), stride, padding)
     samples = geometry.piece(n)
     layout = _layout(geometry, n, out_channels, stride, samples, x.dtype)
-    sums = parallel.empty((parallel.PARTS, *layout.shape), x.dtype)
+    sums = memory.empty((parallel.PARTS, *layout.shape), x.dtype)
     dbiases = np.zeros((parallel.PARTS, out_channels), x.dtype)
 
     def part(i: int) -> None:

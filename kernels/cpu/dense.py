@@ -11,8 +11,8 @@ import math
 import numpy as np
 
 from scratchnet.compiled import compiled
-from scratchnet.kernels.cpu import parallel
-from scratchnet.kernels.cpu.parallel import scratch
+from scratchnet.kernels.cpu import memory, parallel
+from scratchnet.kernels.cpu.memory import scratch
 from scratchnet.kernels.cpu.turning import copy_turned
 from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, prefetch, row, splat, store, vectors_in
 
@@ -57,7 +57,7 @@ def product(a, b, behind=_leave):
     A zero that is skipped hides the NaN or infinity that it would have met. `behind(out, rows, columns)` is called for
     each part of the result while it is still in the cache; they are slices.
     """
-    out = parallel.empty((len(a), b.shape[1]), a.dtype)
+    out = memory.empty((len(a), b.shape[1]), a.dtype)
     if _skips_zeros(a, b):
         sparse_product(a, b, out, behind)
         return out
@@ -90,7 +90,7 @@ def sparse_product(a, b, out, behind=_leave):
     # What is copied of b in one go goes along its memory: several stretches of a tile, or several tiles of a stretch.
     tiles = 1 if turned else max(1, min(SLAB, HEIGHT // height))
     depths, across = -(-k // DEPTH), -(-n // (tiles * width))
-    index, value = (parallel.empty((depths, m * DEPTH), kind) for kind in (np.int32, a.dtype))
+    index, value = (memory.empty((depths, m * DEPTH), kind) for kind in (np.int32, a.dtype))
     firsts = np.empty((depths, m + 1), np.int64)
 
     def compress(d: int) -> None:
@@ -184,7 +184,7 @@ def _copy(factor, columns, first, size, left, blocks, like):
 
 
 def _prefetch_row(factor, first, width):
-    for j in range(0, width, parallel.LINE // factor.itemsize):
+    for j in range(0, width, memory.LINE // factor.itemsize):
         prefetch(factor, first + j)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.compiled import compiled
-from scratchnet.kernels.cpu import parallel
+from scratchnet.kernels.cpu import memory, parallel
 from scratchnet.kernels.cpu.dense import dense_backward_input, product
 
 PIECE = 1 << 14  # numbers per piece of work, which fit the first-level cache; a multiple of Philox's 4
@@ -13,7 +13,7 @@ PIECE = 1 << 14  # numbers per piece of work, which fit the first-level cache; a
 
 def dropout_forward(x, p, seed, offset):
     """See `reference.dropout_forward`."""
-    y = parallel.empty(x.shape, x.dtype)
+    y = memory.empty(x.shape, x.dtype)
     y[...] = x
     flat, mask = y.reshape(-1), _mask(p, seed, offset, x.dtype)
     _in_pieces(y.size, lambda begin, end: _drop(begin, flat[begin:end], *mask))
@@ -37,7 +37,7 @@ def dense_block_forward(x, weight, bias, p, seed, offset):
 
 def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight):
     """See `reference.dense_block_backward`."""
-    dz = parallel.empty(y.shape, y.dtype)
+    dz = memory.empty(y.shape, y.dtype)
     scale = y.dtype.type(1 / (1 - p))
     flat_dy, flat_y, flat_dz = np.ascontiguousarray(dy).reshape(-1), y.reshape(-1), dz.reshape(-1)
     _in_pieces(y.size, lambda b, e: _where_positive(flat_dy[b:e], flat_y[b:e], scale, flat_dz[b:e]))

@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 
 from scratchnet.compiled import compiled
-from scratchnet.kernels.cpu import parallel
-from scratchnet.kernels.cpu.parallel import scratch
+from scratchnet.kernels.cpu import memory, parallel
+from scratchnet.kernels.cpu.memory import scratch
 
 SLACK = 128  # numbers after the last sample: a row of vectors may read, and write, up to 79 past a window's end
 PIECE_BYTES = 384 * 1024  # of input per piece: fits the second-level cache beside the weights
@@ -143,7 +143,7 @@ def weight_gradient(parts: np.ndarray, taps: np.ndarray, shape) -> np.ndarray:
     channels, kh, kw = shape[1:]
     order = np.arange(channels * kh * kw).reshape(channels, kh, kw).transpose(1, 2, 0).reshape(-1)  # tap → place
     places = np.where(taps < 0, -1, order[taps])
-    dweight = parallel.empty((shape[0], len(order)), parts.dtype)
+    dweight = memory.empty((shape[0], len(order)), parts.dtype)
     parallel.run(lambda i: _sum(parts, places, dweight, *parallel.part(i, shape[0])), parallel.PARTS)
     return dweight.reshape(shape)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.compiled import compiled
-from scratchnet.kernels.cpu import parallel
+from scratchnet.kernels.cpu import memory, parallel
 from scratchnet.kernels.cpu.processor import REGISTERS
 from scratchnet.kernels.cpu.turning import copy_turned
 from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, row, splat, store
@@ -45,7 +45,7 @@ def _pack(rows, bias, width):
     """Panels of `width` channels: (panels, 1 + K, width), the bias first."""
     out_channels, taps = rows.shape
     count = -(-out_channels // width)
-    packed = parallel.zeros((count, 1 + taps, width), rows.dtype)
+    packed = memory.zeros((count, 1 + taps, width), rows.dtype)
 
     def fill(i: int) -> None:
         part = slice(i * width, min((i + 1) * width, out_channels))

@@ -20,8 +20,8 @@ import numpy as np
 
 from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import lowering
+from scratchnet.kernels.cpu.memory import scratch
 from scratchnet.kernels.cpu.panels import Panels
-from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.processor import BYTES
 from scratchnet.kernels.cpu.vectors import add, fma, load, splat, store
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import lowering, outer
+from scratchnet.kernels.cpu.memory import scratch
 from scratchnet.kernels.cpu.outer import STRETCH, add_outer
-from scratchnet.kernels.cpu.parallel import scratch
 from scratchnet.kernels.cpu.processor import BYTES
 from scratchnet.kernels.cpu.vectors import fma, lanes_of, load, row, splat, store, zeros
 

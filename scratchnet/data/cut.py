@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from scratchnet.blas import one_blas_thread
 from scratchnet.data.segments import ARRAYS, INDEX, LOGMEL, VARIANT, WAVEFORM
 from scratchnet.data.source import Clip, Source
 from scratchnet.errors import InputError
@@ -20,7 +21,7 @@ from scratchnet.sound.augmentation import Augmentation, make_variant
 from scratchnet.sound.io import cannot_be_read, load_clip, may_pass
 from scratchnet.sound.segments import segment_clip
 from scratchnet.sound.settings import SoundSettings
-from scratchnet.sound.workers import blas_single_threaded, ordered_map
+from scratchnet.sound.workers import ordered_map
 
 TOO_SHORT = "is shorter than a segment"
 Progress = Callable[[int, int], Any]
@@ -124,7 +125,7 @@ def _cut_all(
         except OSError as error:  # a moment ago it could be read
             return "", cannot_be_read(path, error)
 
-    with blas_single_threaded(), closing(ordered_map(cut, source.clips, workers)) as results:
+    with one_blas_thread(), closing(ordered_map(cut, source.clips, workers)) as results:
         for done, (clip, (content, result)) in enumerate(zip(source.clips, results), 1):
             yield clip, content, result
             if progress is not None:
@@ -138,4 +139,5 @@ def _check_classes(source: Source, clips: list[Clip], skipped: list[tuple[str, s
     for label, name in enumerate(source.classes):
         if label not in left:
             reasons = [reason for path, reason in skipped if path in {c.path for c in source.clips if c.label == label}]
-            raise InputError(f"no sound file of class {name!r} can be used; the first: {reasons[0]}")
+            why = f"can be used; the first: {reasons[0]}" if reasons else "is there"
+            raise InputError(f"no sound file of class {name!r} {why}")

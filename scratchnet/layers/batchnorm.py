@@ -18,7 +18,8 @@ class BatchNorm1D(Layer):
     PyTorch. Otherwise they are the running ones. A **frozen** layer takes the running ones in training too, and leaves
     them as they are: what is frozen computes one fixed function, whatever the rest of the network learns.
     params: weight (C,), ones, and bias (C,), zeros; buffers: running_mean (C,), zeros, and running_var (C,), ones.
-    Raises ValueError for a wrong option, an x of another shape, or a training batch of less than two values a channel.
+    Raises ValueError for a wrong option, an x of another shape, or a training batch with fewer than two values a
+    channel.
     """
 
     dimensions: tuple[int, ...] = (2, 3)
@@ -39,14 +40,18 @@ class BatchNorm1D(Layer):
         if x.ndim not in self.dimensions or x.shape[1] != self.num_features:
             shape = self.shape.format(self.num_features)
             raise ValueError(f"{self!r} takes x of shape {shape}, not {tuple(x.shape)}")
-        check_params(self, weight=(self.num_features,), bias=(self.num_features,))
+        self.check_params()
         return as_type(x, self.params["weight"].dtype)
+
+    def check_params(self) -> None:
+        """Raise a ValueError where someone put in a weight or bias of another shape."""
+        check_params(self, weight=(self.num_features,), bias=(self.num_features,))
 
     def from_batch(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of a batch that `take` let pass; the running ones follow them."""
         count = x.size // self.num_features
         if count < 2:
-            raise ValueError(f"{self!r} cannot train on less than two values a channel: {tuple(x.shape)}")
+            raise ValueError(f"{self!r} cannot train on fewer than two values per channel: {tuple(x.shape)}")
         mean, var = kernels_of(x).batchnorm_statistics(x)
         self._follow("running_mean", mean)
         self._follow("running_var", var * var.dtype.type(count / (count - 1)))

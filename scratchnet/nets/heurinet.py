@@ -11,13 +11,6 @@ from scratchnet.nets.back_ends import back_end_group
 from scratchnet.network import Group, Network
 
 
-def frames(conv1_kernel: int, length: int = 20992) -> int:
-    """Positions that the front end makes of `length` samples; what follows it takes 41."""
-    for kernel, stride in ((conv1_kernel, 10), (9, 3), (15, 4), (9, 4)):
-        length = (length - kernel) // stride + 1
-    return length
-
-
 def heurinet(
     n_classes: int = 10,
     conv1_channels: int = 80,

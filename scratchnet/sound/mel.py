@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from scratchnet.blas import one_blas_thread
 from scratchnet.sound.settings import SoundSettings
 from scratchnet.sound.stft import Window, fft_window, frame_count, pad
-from scratchnet.sound.workers import blas_single_threaded, cores, ordered_map
+from scratchnet.sound.workers import cores, ordered_map
 
 Band = tuple[slice, slice, np.ndarray]
 
@@ -159,7 +160,7 @@ def melspectrogram(
         fill(slice(0, len(rows)))
     else:
         size = max(1, -(-len(rows) // (4 * workers)))
-        with blas_single_threaded():
+        with one_blas_thread():
             list(ordered_map(fill, [slice(i, i + size) for i in range(0, len(rows), size)], workers))
     return out.reshape(*x.shape[:-1], n_mels, n_frames)
 

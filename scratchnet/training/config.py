@@ -15,6 +15,7 @@ from scratchnet.training.presets import PRESETS
 Check = tuple[Callable[[Any], bool], str]
 POSITIVE: Check = (lambda v: v > 0, "above 0")
 NOT_NEGATIVE: Check = (lambda v: v >= 0, "0 or more")
+LEAVES_41: Check = (lambda v: 1 <= v <= 332, "from 1 to 332: others do not leave the 41 frames that PiczakNet takes")
 FRACTION: Check = (lambda v: 0 <= v < 1, "at least 0 and below 1")
 
 
@@ -117,7 +118,7 @@ class Config:
     pool_ceil: bool = _setting(False, "PiczakNet's pools keep the last, incomplete window")
     weight_init: str = _setting("xavier", "PiczakNet's initial weights", choices=("xavier", "piczak2015"))
     conv1_channels: int = _setting(80, "kernels of HeuriNet's first layer", check=POSITIVE)
-    conv1_kernel: int = _setting(155, "their width in samples", check=POSITIVE)
+    conv1_kernel: int = _setting(155, "width in samples of HeuriNet's first kernels", check=LEAVES_41)
     mel_power: int = _setting(
         2, "MelNet's modulus: 2 its square as in eq. 1, 1 itself", check=(lambda v: v in (1, 2), "1 or 2")
     )

@@ -2,53 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from scratchnet.errors import InputError
 from scratchnet.nets import NET_OF, RIVALS
-from scratchnet.nets.heurinet import frames
-from scratchnet.training.config import Config, default, written
+from scratchnet.training.config import Config, default, option, written
+from scratchnet.training.phases import FORCED, phases_for
+
+OWN = {  # settings of one network alone
+    "heurinet": ("conv1_channels", "conv1_kernel"),
+    "mstnet": ("mst_batch_norm", "mst_padding"),
+    "melnet": ("mel_power",),
+}
+FRAMES = ("hop_length", "segment_length", "n_fft")  # what decides how many frames a segment has
 
 
-def check(config: Config) -> None:
-    """Raise `InputError` where settings contradict each other."""
-    if config.net == NET_OF["piczak"] and config.back_end != "piczak":
-        raise InputError(
-            f"--back-end {config.back_end}: --net piczaknet is a back end itself; take --net {config.back_end}"
-        )
-    if config.net in RIVALS and config.back_end != config.net:
-        raise InputError(f"--back-end {config.back_end}: --net {config.net} is a back end itself; leave one out")
+def conflicts(config: Config, given: set[str]) -> Iterator[tuple[str, str]]:
+    """(setting, what is wrong with it) for settings that contradict each other; `given` were not the preset's."""
+    yield from _of_networks(config, given)
+    yield from _of_sound(config, given)
     if config.subset and config.data is None:
-        raise InputError(f"--subset {config.subset}: the synthetic sounds have none; name the data set with --data")
-    if config.init == "forcing" and config.net != "mstnet":
-        raise InputError(f"--init forcing: {config.net} has no front end that is forced; take --net mstnet")
-    if config.deltas and not config.is_back_end:
-        raise InputError(f"--deltas {config.deltas}: a second channel is for --net piczaknet, not {config.net}")
-    if not config.is_back_end and config.segment_length != default("segment_length"):
-        raise InputError(
-            f"--segment-length {config.segment_length}: {config.net} needs 20992; others are for --net piczaknet"
-        )
-    if config.net == "heurinet" and frames(config.conv1_kernel) != 41:
-        widest = next(width for width in range(config.conv1_kernel, 0, -1) if frames(width) == 41)
-        raise InputError(
-            f"--conv1-kernel {config.conv1_kernel}: leaves {max(0, frames(config.conv1_kernel))} frames of a segment, "
-            f"and PiczakNet takes 41; widths from 1 to {widest} fit"
-        )
-    for name in ("sample_rate", "n_fft", "hop_length", "center") if config.net == "melnet" else ():
-        if getattr(config, name) != default(name):
-            raise InputError(
-                f"{written(name, getattr(config, name))}: melnet's front end starts as the transform with "
-                f"{written(name, default(name))}; leave it out"
-            )
-    if (config.n_mels, config.n_frames) != (60, 41):
-        raise InputError(
-            f"--n-mels {config.n_mels} --n-frames {config.n_frames}: PiczakNet takes 60 Mel bins by 41 frames"
-        )
-    if not config.center and config.segment_length < (least := config.n_fft + 40 * config.hop_length):
-        raise InputError(
-            f"--no-center: 41 windows take {least} samples, not {config.segment_length}; they need --net piczaknet "
-            f"--segment-length {least}"
-        )
-    config.sound()  # raises what is wrong with it before there is a run folder
+        yield "subset", f"--subset {config.subset}: the synthetic sounds have none; name the data set with --data"
     if config.cv and (config.test_fold is not None or config.valid_fold is not None):
-        raise InputError("--cv tests every fold in turn: leave out --test-fold and --valid-fold")
+        yield "split", "--cv tests every fold in turn: leave out --test-fold and --valid-fold"
     if config.test_fold is not None and config.test_fold == config.valid_fold:
-        raise InputError(f"--valid-fold {config.valid_fold}: must differ from the test fold")
+        yield "valid_fold", f"--valid-fold {config.valid_fold}: must differ from the test fold"
+    final = config.lr_final if "lr_final" in given else None
+    for phase in phases_for(config) if final is not None else ():
+        rate, name = config.lr_of(phase.name), config.lr_setting(phase.name)
+        if phase.name != FORCED and final is not None and final > rate:
+            words = f"above the rate it decays from, {option(name)} {rate}; take at most that"
+            yield "lr_final", f"--lr-final {final}: {words}"
+
+
+def _of_networks(config: Config, given: set[str]) -> Iterator[tuple[str, str]]:
+    if config.net == NET_OF["piczak"] and config.back_end != "piczak":
+        words = f"--net piczaknet is a back end itself; take --net {config.back_end}"
+        yield "back_end", f"--back-end {config.back_end}: {words}"
+    if config.net in RIVALS and config.back_end != config.net:
+        yield "back_end", f"--back-end {config.back_end}: --net {config.net} is a back end itself; leave one out"
+    if config.init == "forcing" and config.net != "mstnet":
+        yield "init", f"--init forcing: {config.net} has no front end that is forced; take --net mstnet"
+    if config.deltas and not config.is_back_end:
+        yield "deltas", f"--deltas {config.deltas}: a second channel is for --net piczaknet, not {config.net}"
+    for net, names in OWN.items():
+        for name in names:
+            value = getattr(config, name)
+            if config.net != net and name in given and value != default(name):
+                yield name, f"{written(name, value)}: is of --net {net}, not {config.net}; leave it out"
+
+
+def _of_sound(config: Config, given: set[str]) -> Iterator[tuple[str, str]]:
+    if not config.is_back_end and config.segment_length != default("segment_length"):
+        words = f"{config.net} needs 20992; others are for --net piczaknet"
+        yield "segment_length", f"--segment-length {config.segment_length}: {words}"
+    for name in ("sample_rate", "n_fft", "hop_length", "center") if config.net == "melnet" else ():
+        if (value := getattr(config, name)) != (unasked := default(name)):
+            words = f"melnet's front end starts as the transform with {written(name, unasked)}; leave it out"
+            yield name, f"{written(name, value)}: {words}"
+    for name, needed in {"n_mels": 60, "n_frames": 41}.items():
+        if (value := getattr(config, name)) != needed:
+            yield name, f"{written(name, value)}: PiczakNet takes 60 Mel bins by 41 frames"
+    if not config.center and config.segment_length < (least := config.n_fft + 40 * config.hop_length):
+        words = f"41 windows take {least} samples, not {config.segment_length}"
+        yield "center", f"--no-center: {words}; they need --net piczaknet --segment-length {least}"
+    try:
+        config.sound()
+    except InputError as error:  # which begins with a setting, and it may be another that is too large for it
+        yield next(name for name in (*FRAMES, str(error).split()[0]) if name in given), str(error)

@@ -10,10 +10,9 @@ from typing import Any
 
 from scratchnet.errors import InputError, check_utf8, nearest
 from scratchnet.nets import RIVALS
-from scratchnet.training import conflicts
 from scratchnet.training.config import OF_A_PHASE, PATHS, Config, default, kinds, option
+from scratchnet.training.conflicts import conflicts
 from scratchnet.training.files import read_toml
-from scratchnet.training.phases import FORCED, phases_for
 from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
 
 
@@ -70,9 +69,11 @@ def from_toml(path: str | Path) -> dict[str, Any]:
 
 def check_names(table: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     """Names of `table` as settings (dashes allowed, `cv = true` for `split = "cv"`), or `InputError`."""
-    known = {}
+    known: dict[str, Any] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
+        if (name if name != "cv" else "split") in known:
+            raise InputError(f"{where}: {name} is given twice")
         if name == "cv":
             if convert("strict", value, where=f"{where}: cv"):
                 known["split"] = "cv"
@@ -108,23 +109,10 @@ def resolve(*differences: tuple[Mapping[str, Any], str | None]) -> Config:
     if net in RIVALS:
         settings["back_end"] = net
     config = Config(**(settings | given))
-    try:
-        conflicts.check(config)
-        if given.get("lr_final") is not None:
-            _check_lr_final(config, given["lr_final"])
-    except InputError as error:  # which begins with an option, also where a file has it
-        name = str(error).split()[0].strip("-:").removeprefix("no-").replace("-", "_")
+    for name, words in conflicts(config, set(given)):
         _, where = origin.get(name, (0, None))
-        raise InputError(f"{where}: {error}" if where else str(error)) from None
+        raise InputError(f"{where}: {words}" if where else words)
     return config
-
-
-def _check_lr_final(config: Config, final: float) -> None:
-    for phase in phases_for(config):
-        rate, name = config.lr_of(phase.name), config.lr_setting(phase.name)
-        if phase.name != FORCED and final > rate:
-            words = f"above the rate it decays from, {option(name)} {rate}; take at most that"
-            raise InputError(f"--lr-final {final}: {words}")
 
 
 def from_dict(table: Mapping[str, Any], *, where: str = "config.json") -> Config:

@@ -105,7 +105,7 @@ def test_what_is_refused(backend):
         BatchNorm1D(3).forward(np.zeros((2, 4), "float32"))
     with pytest.raises(ValueError, match=r"\(N, 3, H, W\), not \(2, 3, 4\)"):
         BatchNorm2D(3).forward(np.zeros((2, 3, 4), "float32"))
-    with pytest.raises(ValueError, match="less than two values a channel"):
+    with pytest.raises(ValueError, match="fewer than two values per channel"):
         BatchNorm1D(3).forward(np.zeros((1, 3), "float32"), training=True)
     with pytest.raises(ValueError, match=r"takes x of shape \(N, C, H, W\)"):
         GlobalAveragePool2D().forward(np.zeros((2, 3, 4), "float32"))

@@ -65,7 +65,7 @@ def test_trained_networks(name, options, tmp_path):
 
 
 @pytest.mark.parametrize("padding", [0, 2, (1, 2), "same", "valid"])
-@pytest.mark.parametrize("length", [17, 18])
+@pytest.mark.parametrize("length", [17, 18, 23])  # 23: at some paddings the last window lies in the padding alone
 def test_one_dimensional_paddings(padding, length, tmp_path):
     rng = np.random.default_rng(0)
     group = [("conv", layers.Conv1D(2, 3, 5, 2, padding, rng=rng)), ("tanh", layers.Tanh()), ("abs", layers.Abs())]
@@ -161,3 +161,35 @@ def test_nothing_but_an_onnx_file_is_written(tmp_path, capsys):
         assert (tmp_path / name).read_bytes() == b"precious"
     export_onnx(nets.sbcnn(), tmp_path / "net.onnx")
     assert {path.name for path in tmp_path.iterdir()} == {"recording.wav", "model.safetensors", "model", "net.onnx"}
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 5), (3, 4, 5)])
+@pytest.mark.parametrize("top_db", [None, 3.0])
+def test_decibels_of_any_shape(shape, top_db, tmp_path):
+    rng = np.random.default_rng(0)
+    net = Network([("a", [("db", layers.Decibel(top_db=top_db)), ("f", layers.Flatten())])])
+    x = rng.uniform(0.1, 2, (3, *shape)).astype("float32")
+    x[1] *= 100  # the floor is each sample's own
+    export_onnx(net, tmp_path / "net.onnx", shape)
+    assert np.abs(run(tmp_path / "net.onnx", x) - softmax(net.forward(x))).max() < PROBABILITY
+
+
+def test_a_pool_whose_last_window_onnx_would_begin_in_the_padding(tmp_path):
+    rng = np.random.default_rng(0)
+    pool = layers.MaxPool1D(3, 4, 1, ceil_mode=True)
+    net = Network([("a", [("pool", pool), ("f", layers.Flatten()), ("out", layers.Dense(2, 3, rng=rng))])])
+    x = rng.standard_normal((4, 1, 6)).astype("float32")
+    export_onnx(net, tmp_path / "net.onnx", (1, 6))
+    assert np.abs(run(tmp_path / "net.onnx", x) - softmax(net.forward(x))).max() < PROBABILITY
+
+
+def test_exporting_leaves_the_network_as_it_was(tmp_path):
+    """Between a forward and its backward."""
+    rng = np.random.default_rng(0)
+    net = Network([("a", [("conv", layers.Conv1D(1, 2, 3, rng=rng)), ("f", layers.Flatten())])])
+    dy = net.forward(rng.standard_normal((4, 1, 6)).astype("float32"))
+    net.backward(dy)
+    expected = net.grads["a.conv.weight"].copy()
+    export_onnx(net, tmp_path / "net.onnx", (1, 6))
+    net.backward(dy)
+    assert (net.grads["a.conv.weight"] == expected).all()

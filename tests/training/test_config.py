@@ -6,7 +6,6 @@ import pytest
 from scratchnet import train
 from scratchnet.errors import InputError
 from scratchnet.nets import NETS, heurinet
-from scratchnet.nets.heurinet import frames
 from scratchnet.sound import Augmentation, SoundSettings
 from scratchnet.training import config
 from scratchnet.training import resolve as resolving
@@ -183,8 +182,13 @@ def test_a_missing_toml_file_is_named(tmp_path):
         ({"lr_final": "0.02", "init": "random"}, ["--lr-final 0.02", "--lr-random 0.01"]),
         ({"out": "caf\udce9"}, ["--out", r"caf\xe9", "not UTF-8"]),
         ({"mel_power": "3"}, ["--mel-power"]),
-        ({"conv1_kernel": "2048"}, ["--conv1-kernel 2048", "37 frames", "from 1 to 332 fit"]),
-        ({"conv1_kernel": "99999"}, ["--conv1-kernel 99999", "0 frames"]),
+        ({"conv1_kernel": "333"}, ["--conv1-kernel", "333", "from 1 to 332", "41 frames"]),
+        (
+            {"net": "mstnet", "conv1_kernel": "99"},
+            ["--conv1-kernel 99", "of --net heurinet, not mstnet"],
+        ),
+        ({"net": "melnet", "mst_padding": "aligned"}, ["--mst-padding aligned", "of --net mstnet, not melnet"]),
+        ({"mel_power": "1"}, ["--mel-power 1", "of --net melnet, not heurinet"]),
         ({"augment": "-1"}, ["--augment", "0 or more"]),
         ({"augment_pitch": "25"}, ["--augment-pitch", "from 0 to 24"]),
         ({"augment_stretch": "0.9"}, ["--augment-stretch", "from 0 to 0.5"]),
@@ -211,11 +215,9 @@ def test_every_width_of_heurinets_kernels_that_fits_is_taken(width):
     x = np.zeros((1, 1, 20992), np.float32)
     for _, layer in front:
         x = layer.forward(x)
-    assert frames(width) == x.shape[-1]
-    assert frames(width) == (41 if width <= 332 else 40)
+    assert x.shape[-1] == (41 if width <= 332 else 40)
     if width <= 332:
         assert resolve(({"conv1_kernel": width}, None)).conv1_kernel == width
-    assert resolve(({"net": "mstnet", "conv1_kernel": 2048}, None))  # which has no such layer
 
 
 def test_every_setting_has_words_for_help_and_a_checked_default():
@@ -251,13 +253,22 @@ def test_what_contradicts_itself_is_refused(given, words):
 
 
 def test_what_a_file_contradicts_is_looked_for_in_the_file():
-    bins = r"--n-mels 61 --n-frames 41: PiczakNet takes 60 Mel bins"
+    bins = r"--n-mels 61: PiczakNet takes 60 Mel bins"
     with pytest.raises(InputError, match=f"^--config a.toml: {bins}"):
         resolve(({"n_mels": 61}, "--config a.toml"))
     with pytest.raises(InputError, match=r"^--config a.toml: --no-center: melnet's front end"):
         resolve(({"center": False}, "--config a.toml"), ({"net": "melnet"}, None))
     with pytest.raises(InputError, match=r"^--config a.toml: --lr-final 9.0: above the rate"):
         resolve(({"lr_final": 9}, "--config a.toml"))
+    with pytest.raises(InputError, match=r"^--config a.toml: --n-frames 40: PiczakNet takes"):
+        resolve(({"n_frames": 40}, "--config a.toml"))
+    with pytest.raises(InputError, match=r"^--config a.toml: n_frames 41 is more than"):
+        resolve(({"net": "piczaknet", "hop_length": 20000}, "--config a.toml"))
+    with pytest.raises(InputError, match=r"^--config a.toml: --cv tests every fold in turn"):
+        resolve(({"cv": True}, "--config a.toml"), ({"test_fold": 3}, None))
+    for twice in ({"batch-size": 5, "batch_size": 6}, {"split": "single", "cv": True}):
+        with pytest.raises(InputError, match=r"^--config a.toml: (batch_size|cv) is given twice"):
+            resolve((twice, "--config a.toml"))
     with pytest.raises(InputError, match=f"^{bins}"):
         resolve(({"n_mels": 62}, "--config a.toml"), ({"n_mels": 61}, None))
 

@@ -1,9 +1,8 @@
 """Memory that is given out again never changes a result that somebody still holds, nor does the number of threads."""
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from scratchnet.kernels.cpu import conv_weight, dense, lowering, parallel, winograd, winograd_weight
+from scratchnet.kernels.cpu import conv_weight, dense, lowering, memory, parallel, winograd, winograd_weight
 from scratchnet.layers import Conv1D, Dense, Dropout, Flatten, MaxPool1D, ReLU
 from scratchnet.network import Network
 
@@ -11,21 +10,21 @@ SHAPE = (1024, 512)  # 2 MB: large enough to be recycled
 
 
 def test_memory_in_use_is_not_given_out_again():
-    held = parallel.empty(SHAPE, np.float32)
+    held = memory.empty(SHAPE, np.float32)
     held[...] = 1
     view = held.T[3:]
     del held
-    other = parallel.empty(SHAPE, np.float32)
+    other = memory.empty(SHAPE, np.float32)
     other[...] = 2
     assert (view == 1).all() and not np.shares_memory(view, other)
 
 
 def test_memory_left_behind_is_used_again(monkeypatch):
-    monkeypatch.setattr(parallel, "_rooms", [])  # none that another test has left
-    first = parallel.empty(SHAPE, np.float64)
+    monkeypatch.setattr(memory, "_rooms", [])  # none that another test has left
+    first = memory.empty(SHAPE, np.float64)
     place = first.ctypes.data
     del first
-    assert parallel.empty(SHAPE, np.float64).ctypes.data == place
+    assert memory.empty(SHAPE, np.float64).ctypes.data == place
 
 
 def test_two_predictions_do_not_share_memory():
@@ -41,14 +40,14 @@ def test_two_predictions_do_not_share_memory():
 
 
 def test_memory_that_nobody_uses_is_given_back(monkeypatch):
-    monkeypatch.setattr(parallel, "_rooms", [])
-    monkeypatch.setattr(parallel, "SPARE", 5 << 20)
-    held = [parallel.empty((k << 18,), np.float64) for k in (1, 2, 1, 1)]  # 2, 4, 2 and 2 MB
+    monkeypatch.setattr(memory, "_rooms", [])
+    monkeypatch.setattr(memory, "SPARE", 5 << 20)
+    held = [memory.empty((k << 18,), np.float64) for k in (1, 2, 1, 1)]  # 2, 4, 2 and 2 MB
     kept = held.pop()
     kept[...] = 7
     held.clear()
-    parallel.empty((3 << 19,), np.float64)  # 12 MB: none fits
-    sizes = [room.nbytes >> 20 for room in parallel._rooms]
+    memory.empty((3 << 19,), np.float64)  # 12 MB: none fits
+    sizes = [room.nbytes >> 20 for room in memory._rooms]
     assert sizes == [2, 2, 12] and (kept == 7).all()  # the oldest two went
 
 
@@ -91,16 +90,3 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
     assert len(skipped) >= 3 and len(one) == 14
     assert layouts == {conv_weight.Windows, conv_weight.Channels, winograd_weight.GradientPairs}
     assert all(np.array_equal(a, b) for other in others for a, b in zip(one, other, strict=True))
-
-
-def test_two_callers_leave_blas_as_it_was():
-    """The first to come may be the first to go: BLAS gets its threads back when the last one has gone."""
-    with threadpool_limits(2, user_api="blas"):
-        first, second = parallel._one_blas_thread(), parallel._one_blas_thread()
-        before = [library["num_threads"] for library in parallel._blas().info()]
-        first.__enter__()
-        second.__enter__()
-        first.__exit__(None, None, None)
-        assert all(library["num_threads"] == 1 for library in parallel._blas().info() if library["user_api"] == "blas")
-        second.__exit__(None, None, None)
-        assert [library["num_threads"] for library in parallel._blas().info()] == before

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from scratchnet.kernels.cpu import parallel
+from scratchnet import blas
+from scratchnet.kernels.cpu import memory, parallel
 
 LINE = 64  # bytes of a cache line
 
@@ -105,7 +106,7 @@ def test_work_within_work_stays_on_its_thread(threads):
 
 
 def blas_threads():
-    return [one["num_threads"] for one in parallel._blas().info() if one["user_api"] == "blas"]
+    return [one["num_threads"] for one in blas._blas().info() if one["user_api"] == "blas"]
 
 
 def test_blas_has_one_thread_within(threads):
@@ -123,8 +124,8 @@ def test_blas_has_one_thread_within(threads):
 def test_blas_gets_its_threads_back_from_the_last_caller():
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
-        with parallel._one_blas_thread():
-            with parallel._one_blas_thread():
+        with blas.one_blas_thread():
+            with blas.one_blas_thread():
                 pass
             assert blas_threads() == [1] * len(before)
         assert blas_threads() == before
@@ -135,7 +136,7 @@ def test_blas_gets_its_threads_back_whichever_thread_comes_and_goes_first():
     within = []
 
     def second(step):
-        with parallel._one_blas_thread():
+        with blas.one_blas_thread():
             within.append(blas_threads())
             step.wait()  # the first has come,
             step.wait()  # and gone
@@ -145,7 +146,7 @@ def test_blas_gets_its_threads_back_whichever_thread_comes_and_goes_first():
         for _ in range(2):
             step = threading.Barrier(2, timeout=5)
             other = threading.Thread(target=second, args=(step,))
-            with parallel._one_blas_thread():
+            with blas.one_blas_thread():
                 other.start()
                 step.wait()
             step.wait()
@@ -163,7 +164,7 @@ def test_blas_obeys_and_is_let_go_whoever_else_sets_its_threads():
     step, within = threading.Barrier(2, timeout=5), []
 
     def another():
-        for library in parallel._blas().lib_controllers:
+        for library in blas._blas().lib_controllers:
             library.set_num_threads(2)
         step.wait()
         step.wait()
@@ -225,76 +226,76 @@ def address(a):
 
 def test_scratch_is_the_same_memory_and_each_threads_own(threads):
     here = f"here {threads}"
-    first = parallel.scratch(here, (5, 3), np.float64)
+    first = memory.scratch(here, (5, 3), np.float64)
     assert first.shape == (5, 3) and first.dtype == np.float64 and address(first) % LINE == 0
-    assert address(parallel.scratch(here, (15,), np.float64)) == address(first)
-    assert address(parallel.scratch(here, (2,), np.float32)) == address(first)
-    assert not np.shares_memory(parallel.scratch("there", (5, 3), np.float64), first)
-    larger = parallel.scratch(here, (16,), np.float64)
+    assert address(memory.scratch(here, (15,), np.float64)) == address(first)
+    assert address(memory.scratch(here, (2,), np.float32)) == address(first)
+    assert not np.shares_memory(memory.scratch("there", (5, 3), np.float64), first)
+    larger = memory.scratch(here, (16,), np.float64)
     assert larger.shape == (16,) and not np.shares_memory(larger, first)
     meeting, rooms = threading.Barrier(threads, timeout=5), []
-    parallel.run(lambda piece: (meeting.wait(), rooms.append(parallel.scratch(here, (4,), np.int32))), threads)
+    parallel.run(lambda piece: (meeting.wait(), rooms.append(memory.scratch(here, (4,), np.int32))), threads)
     assert len({address(room) for room in rooms}) == threads
 
 
-@pytest.mark.parametrize("make", [parallel.empty, parallel.zeros])
+@pytest.mark.parametrize("make", [memory.empty, memory.zeros])
 @pytest.mark.parametrize("shape", [(), (3, 5), (1 << 17,), (1 << 9, 1 << 10)])
 def test_new_arrays(make, shape):
     a = make(shape, np.float64)
     assert a.shape == shape and a.dtype == np.float64 and a.flags.c_contiguous and a.flags.writeable
-    assert make is parallel.empty or not a.any()
-    if make is parallel.zeros or a.nbytes >= parallel.RECYCLED:
+    assert make is memory.empty or not a.any()
+    if make is memory.zeros or a.nbytes >= memory.RECYCLED:
         assert address(a) % LINE == 0
 
 
 def test_which_room_is_taken_again(monkeypatch):
     """The smallest that is large enough, unless it is more than twice too large."""
-    monkeypatch.setattr(parallel, "_rooms", [])
-    held = [parallel.empty((mb << 20,), np.uint8) for mb in (8, 3, 4, 2)]
+    monkeypatch.setattr(memory, "_rooms", [])
+    held = [memory.empty((mb << 20,), np.uint8) for mb in (8, 3, 4, 2)]
     place = {a.nbytes >> 20: address(a) for a in held}
     a = b = c = None
     held.clear()
-    a = parallel.empty((3 << 20,), np.uint8)
-    b = parallel.empty((3 << 20,), np.uint8)
+    a = memory.empty((3 << 20,), np.uint8)
+    b = memory.empty((3 << 20,), np.uint8)
     assert [address(a), address(b)] == [place[3], place[4]]
-    c = parallel.empty((3 << 20,), np.uint8)  # 8 MB would be too large
+    c = memory.empty((3 << 20,), np.uint8)  # 8 MB would be too large
     assert address(c) not in place.values()
-    assert [room.nbytes >> 20 for room in parallel._rooms] == [8, 2, 3, 4, 3]  # the most recently used last
+    assert [room.nbytes >> 20 for room in memory._rooms] == [8, 2, 3, 4, 3]  # the most recently used last
 
 
 def test_so_many_rooms_are_remembered(monkeypatch):
-    monkeypatch.setattr(parallel, "_rooms", [])
-    monkeypatch.setattr(parallel, "ROOMS", 3)
-    held = [parallel.empty((1 << 20,), np.uint8) for _ in range(5)]
-    assert len(parallel._rooms) == 3 and address(parallel._rooms[-1]) <= address(held[-1])
-    assert all(np.shares_memory(room, a) for room, a in zip(parallel._rooms, held[2:]))
+    monkeypatch.setattr(memory, "_rooms", [])
+    monkeypatch.setattr(memory, "ROOMS", 3)
+    held = [memory.empty((1 << 20,), np.uint8) for _ in range(5)]
+    assert len(memory._rooms) == 3 and address(memory._rooms[-1]) <= address(held[-1])
+    assert all(np.shares_memory(room, a) for room, a in zip(memory._rooms, held[2:]))
 
 
 def test_as_much_as_is_spared_is_kept(monkeypatch):
     rooms = [np.empty(size, np.uint8) for size in (3, 5, 4)]
     for spare, kept in ((12, [3, 5, 4]), (11, [5, 4]), (9, [5, 4]), (8, [4]), (0, [])):
-        monkeypatch.setattr(parallel, "_rooms", list(rooms))
-        monkeypatch.setattr(parallel, "SPARE", spare)
-        parallel._give_back(rooms)
-        assert [room.nbytes for room in parallel._rooms] == kept
+        monkeypatch.setattr(memory, "_rooms", list(rooms))
+        monkeypatch.setattr(memory, "SPARE", spare)
+        memory._give_back(rooms)
+        assert [room.nbytes for room in memory._rooms] == kept
 
 
 def test_only_rooms_that_nobody_uses_are_given_back(monkeypatch):
-    monkeypatch.setattr(parallel, "_rooms", [])
-    monkeypatch.setattr(parallel, "SPARE", 0)
-    held, left = parallel.empty((1 << 20,), np.uint8), parallel.empty((3 << 20,), np.uint8)
+    monkeypatch.setattr(memory, "_rooms", [])
+    monkeypatch.setattr(memory, "SPARE", 0)
+    held, left = memory.empty((1 << 20,), np.uint8), memory.empty((3 << 20,), np.uint8)
     del left
-    new = parallel.empty((16 << 20,), np.uint8)
-    assert [room.nbytes >> 20 for room in parallel._rooms] == [1, 16]
-    assert all(np.shares_memory(room, a) for room, a in zip(parallel._rooms, (held, new)))
+    new = memory.empty((16 << 20,), np.uint8)
+    assert [room.nbytes >> 20 for room in memory._rooms] == [1, 16]
+    assert all(np.shares_memory(room, a) for room, a in zip(memory._rooms, (held, new)))
 
 
 def test_small_arrays_are_not_remembered(monkeypatch):
-    monkeypatch.setattr(parallel, "_rooms", [])
-    parallel.empty((parallel.RECYCLED - 1,), np.uint8)
-    assert not parallel._rooms
-    parallel.empty((parallel.RECYCLED,), np.uint8)
-    assert len(parallel._rooms) == 1
+    monkeypatch.setattr(memory, "_rooms", [])
+    memory.empty((memory.RECYCLED - 1,), np.uint8)
+    assert not memory._rooms
+    memory.empty((memory.RECYCLED,), np.uint8)
+    assert len(memory._rooms) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system with fork")
