@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.paired import predictions
-from experiments.table import find, markdown, mean_sd, percent, row_of, same_recordings
+from experiments.table import find, markdown, mean_sd, percent, row_of, same_recordings, same_splits
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 
@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = Parser(prog="python -m experiments.ensemble", description="Test several systems as one.")
     made.add_argument("runs", nargs="+", metavar="RUN", help="a finished run of each system")
     given = made.parse(argv).runs
-    same_recordings(find(given))
+    folders = find(given)
+    same_recordings(folders)
+    same_splits(row_of(folder, hashed=False) for folder in folders)
     systems = {str(Path(path).resolve()): read(path) for path in given}
     if len(systems) < len(given):
         raise InputError(f"{', '.join(given)}: a run that is named twice would have two votes")

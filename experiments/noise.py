@@ -10,7 +10,8 @@ fold by fold, where both were tested on the same clips.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 from experiments.figures.runs import Run, by_system
 from experiments.figures.style import PALETTE
 from experiments.paired import p_value, paired_t, points
-from experiments.table import Row, find, markdown, output_folder, percent, sha256, write_csv
+from experiments.table import Row, find, markdown, output_folder, percent, row_of, same_splits, sha256, write_csv
 from scratchnet import backend, plots
 from scratchnet.cli import Parser, add_backend, guard
 from scratchnet.data import Segments
@@ -253,6 +254,16 @@ def against_first(models: Sequence[Heard]) -> list[Row]:
     return made
 
 
+def check_pairs(systems: Mapping[str, Sequence[Run]]) -> None:
+    """Raise `InputError` where a system has two runs of one fold and seed, or runs learned from different folds."""
+    rows = {name: [row_of(run.path, hashed=False) for run in runs] for name, runs in systems.items()}
+    for name, mine in rows.items():
+        for (fold, seed), count in Counter((row["fold"], row["seed"]) for row in mine).items():
+            if count > 1:
+                raise InputError(f"{name}: more than one run of seed {seed} on fold {fold}; name one of them")
+    same_splits(row for mine in rows.values() for row in mine)
+
+
 def unpaired(models: Sequence[Heard]) -> list[str]:
     """The systems that cannot be compared with the first on some fold, since they heard other clips there."""
     first = {(m.fold, m.seed): m.clips for m in models if m.system == models[0].system}
@@ -360,6 +371,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     backend.use(options.backend)
     screen = Screen()
     systems = by_system(Run(*RunFolder.open(folder)) for folder in find(options.runs))
+    check_pairs(systems)
     config = next(iter(systems.values()))[0].config
     if options.data is not None:
         config = config.with_(data=convert("data", options.data))

@@ -235,7 +235,9 @@ def job(system: System, scale: str, seed: int, changes: Mapping[str, Any] | None
     plain = resolve(({**common, "net": config.net, "preset": config.preset}, None))
     name = "-".join(_words(config, plain, SCALES[scale].settings["preset"], times))
     for what, factor in times.items():
-        names = [name for name in config.to_dict() if name.startswith(what.removesuffix(TIMES))]
+        stem = what.removesuffix(TIMES)
+        names = [name for name in config.to_dict() if name.startswith(stem)]
+        names += ["epochs"] if stem.startswith("epochs_") else []  # which a scale may give all phases at once
         scaled = {name: getattr(config, name) * factor for name in names if getattr(config, name) is not None}
         config = config.with_(**scaled)
     return Job(name, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -31,9 +32,14 @@ def cache_folder() -> Path:
         raise InputError(f"{error} name a folder for prepared data and kernels in SCRATCHNET_CACHE") from error
 
 
+DRAFT = re.compile(r"\.[a-z0-9]+-[0-9a-f]{20}-\w{8}")  # beside what it will be: .esc10-0123456789abcdef0123-x1y2z3a4
+
+
 def remove_stale(target: Path) -> None:
-    """Take drafts of `target` away that killed processes left."""
-    for folder in target.parent.glob(f".{target.name}-*"):
+    """Take drafts away that killed processes left: those of `target`, and of other prepared data beside it."""
+    for folder in target.parent.glob(".*-*"):
+        if not (folder.name.startswith(f".{target.name}-") or DRAFT.fullmatch(folder.name)):
+            continue
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > STALE:
                 shutil.rmtree(folder, ignore_errors=True)

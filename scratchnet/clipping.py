@@ -10,7 +10,7 @@ def clip_by_norm(grads: dict[str, Array], max_norm: float) -> dict[str, Array]:
     """Scale each array in place so that its L2 norm is at most `max_norm`.
 
     Returns the norms before: numbers, or what stands for them on the GPU, since reading one would wait for it.
-    Raises ValueError where max_norm is not positive.
+    Raises ValueError where max_norm is not positive, or a gradient is not of float32 or float64.
     """
     return _clip({name: [grad] for name, grad in grads.items()}, max_norm)
 
@@ -29,5 +29,9 @@ def _clip(groups: dict[str, list[Array]], max_norm: float) -> dict[str, Array]:
         raise ValueError(f"max_norm must be positive, not {max_norm}")
     if not groups:
         return {}
+    for name, group in groups.items():
+        for grad in group:
+            if grad.dtype not in ("float32", "float64"):
+                raise ValueError(f"{name} is of {grad.dtype}: gradients are clipped in float32 or float64")
     arrays = list(groups.values())
     return dict(zip(groups, kernels_of(arrays[0][0]).clip_by_norms(arrays, max_norm)))

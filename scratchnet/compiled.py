@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from numba import config, njit
@@ -25,9 +26,32 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
         before = config.CACHE_DIR  # type: ignore[attr-defined]
         config.CACHE_DIR = before or _kept_in()  # type: ignore[attr-defined]
         try:
-            return njit(nogil=True, cache=True, **options)(function)
+            return _mended(njit(nogil=True, cache=True, **options)(function))
         finally:
             config.CACHE_DIR = before  # type: ignore[attr-defined]  # other packages have places of their own
+
+
+def _mended(kernel: Any) -> Any:
+    """With a cache that costs no command: what is damaged in it is compiled again, what has no room is not kept."""
+    cache = getattr(kernel, "_cache", None)  # none with NUMBA_DISABLE_JIT
+    if cache is None:
+        return kernel
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_overload(*given: Any) -> Any:
+        try:
+            return load(*given)
+        except Exception:  # pickle's, of a file that a power cut left half-written
+            with suppress(OSError):
+                cache.flush()
+            return None
+
+    def save_overload(*given: Any) -> None:
+        with suppress(OSError):
+            save(*given)
+
+    cache.load_overload, cache.save_overload = load_overload, save_overload
+    return kernel
 
 
 def _kept_in() -> str:

@@ -31,7 +31,13 @@ def nearest(word: str, words: Iterable[str]) -> str:
 def listed(names: Sequence[str], most: int = 8) -> str:
     """The first few of them, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    short = (name if len(name) <= 40 else f"{name[:28]}…{name[-11:]}" for name in map(printable, names[:most]))
+    return ", ".join(short) + more
+
+
+def printable(text: str) -> str:
+    """On one line, whatever is in it: a terminal would obey the control characters of a name."""
+    return "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else repr(c)[1:-1] for c in text)
 
 
 def quoted(path: str | Path) -> str:

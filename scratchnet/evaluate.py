@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     own = ("data", "subset", "threads")
     given = {name: convert(name, told) for name in own if (told := getattr(options, name)) is not None}
     trained, config = config, config.with_(backend=options.backend, augment=0, **given)
-    screen = Screen(quiet=options.json)
+    screen = Screen(quiet=options.json, closed=BrokenPipeError)
     backend.use(config.backend, config.threads)
     if options.data is None:
         run.check_data(folder, config)

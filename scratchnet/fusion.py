@@ -22,6 +22,7 @@ class Plain:
         self.need_dx = True
 
     def forward(self, x: Array, training: bool = False) -> Array:
+        self.layers[0].ran_in = self
         return self.layers[0].forward(x, training)
 
     def forget(self) -> None:
@@ -29,6 +30,8 @@ class Plain:
 
     def backward(self, dy: Array) -> Array:
         layer = self.layers[0]
+        if layer.ran_in is not self:
+            raise RuntimeError(f"{layer!r} has run in another network since: forward comes before backward")
         asked, layer.need_dx = layer.need_dx, self.need_dx
         try:
             return layer.backward(dy)

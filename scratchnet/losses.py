@@ -11,7 +11,7 @@ from scratchnet.layers.layer import Array, as_float
 class SoftmaxCrossEntropy:
     """loss = −(1/N) Σ_n log softmax(prediction)[n, target[n]]
 
-    prediction: logits (N, K); target: class indices (N,), whole numbers in 0 … K−1.
+    prediction: logits (N, K); target: class indices (N,), whole numbers in 0 … K−1, to be left as it is until backward.
     Raises ValueError for other shapes, no samples, a target that is no array of whole numbers, or one that is no class
     (checked on the CPU).
     """
@@ -41,6 +41,7 @@ class SoftmaxCrossEntropy:
 class MeanSquaredError:
     """loss = mean of (prediction − target)² over all elements: what spectrogram forcing minimises (§2.3.2).
 
+    Both arrays are to be left as they are until backward.
     Raises ValueError where the two have different shapes, or no elements.
     """
 

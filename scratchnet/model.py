@@ -15,7 +15,7 @@ from scratchnet.network import Network
 from scratchnet.training.evaluation import BATCH, probabilities, softmax
 from scratchnet.training.files import read_arrays
 from scratchnet.training.inputs import Normalisation
-from scratchnet.training.runfolder import MODEL, RESULT, RunFolder, resume_command
+from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder, resume_command
 
 if TYPE_CHECKING:
     from scratchnet.data import Segments
@@ -84,7 +84,7 @@ class Model:
 
         `sample_rate` in hertz of a waveform; None: the model's own, 22050 unless trained otherwise. Raises `InputError`
         for a file that cannot be read, a waveform that is none (empty, silent, of NaN, not one-dimensional) and a
-        `sample_rate` that is no number of hertz.
+        `sample_rate` that is no number of hertz, or given with a file, which says its own.
         """
         x = self._waveform(sound, sample_rate)
         inputs, starts = self.inputs(x)
@@ -123,14 +123,14 @@ class Model:
 
         rate = self.settings.sample_rate
         if isinstance(sound, str | Path):
+            if sample_rate is not None:
+                raise InputError(f"{sound}: a file says its sample rate itself; leave sample_rate out")
             name, x = str(sound), load(sound, rate)
         else:
             name, x = "waveform", _samples(sound)
             if x.ndim != 1 or len(x) < 2:
                 hint = "; of several channels take the mean" if x.ndim == 2 else ""
                 raise InputError(f"waveform of shape {x.shape}: takes samples (n,), at least two{hint}")
-            if not np.isfinite(x).all():
-                raise InputError("waveform: holds values that are not finite")
             if sample_rate is not None and sample_rate != rate:
                 import soxr
 
@@ -138,6 +138,8 @@ class Model:
                 x = soxr.resample(x, sample_rate, rate).astype(np.float32)
                 if len(x) < 2:
                     raise InputError(f"waveform: too short, {len(x)} samples at {rate} Hz")
+            if not np.isfinite(x).all():  # after a filter, which values near float32's greatest pass over
+                raise InputError("waveform: holds values that are not finite, or too large")
         if not x.any():
             raise InputError(f"{name}: silent, nothing to classify")
         return x
@@ -219,7 +221,9 @@ def load(path: str | Path, *, as_trained: bool = False) -> Model:
         if not file.is_file() and folds:
             raise InputError(f"{path}: a cross-validation; name one of its folds, such as {folds[0].parent}")
         if not file.is_file():
-            raise InputError(f"{path}: no trained model in this folder (no {MODEL})")
+            begun = (Path(path) / CONFIG).is_file()
+            hint = f"; its first phase has not ended, go on with {resume_command(path)}" if begun else ""
+            raise InputError(f"{path}: no trained model in this folder (no {MODEL}){hint}")
     if not file.exists():
         raise InputError(f"{path}: no such file or folder")
     arrays, about = read_arrays(file)
@@ -234,5 +238,7 @@ def load(path: str | Path, *, as_trained: bool = False) -> Model:
         network = nets.build(**spec)
         network.load_state_dict(arrays)
         return Model(network.to(backend.current()), about)
+    except InputError:  # of the environment
+        raise
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a whole model of scratchnet ({error})") from None

@@ -65,7 +65,7 @@ class Network:
     def fused(self, fused: bool) -> None:
         self._fused = fused
         self._steps = {group: fuse([layer for _, layer in layers], fused) for group, layers in self.groups.items()}
-        self._ran = False
+        self._ran_on: str | None = None  # the backend of the last forward
 
     @property
     def params(self) -> dict[str, Array]:
@@ -92,7 +92,7 @@ class Network:
     def forward(self, x: Array, training: bool = False) -> Array:
         """The network's output for x (N, …): logits (N, n_classes). Raises ValueError for a batch of no samples."""
         y = self._run(list(self.groups), x, training)
-        self._ran = True
+        self._ran_on = backend.current()
         return y
 
     def features(self, x: Array) -> Array:
@@ -102,17 +102,16 @@ class Network:
     def front(self) -> Network:
         """The first group alone, as a network that shares its layers: what spectrogram forcing trains."""
         name = next(iter(self.groups))
-        self._ran = False  # what the layers remember may soon be another network's
         return Network([(name, self.groups[name])], fused=self.fused)
 
     def backward(self, dlogits: Array, need_dx: bool = False) -> Array | None:
         """Fill `grads`. The gradient runs through frozen layers, and stops below the last layer that trains.
 
         Returns the gradient with respect to the input where `need_dx`, else None. Raises RuntimeError where no forward
-        came before.
+        came before, on this backend, or a layer has run in another network since.
         """
-        if not self._ran:
-            raise RuntimeError("forward comes before backward")
+        if self._ran_on != backend.current():
+            raise RuntimeError("forward comes before backward" + (", on the same backend" if self._ran_on else ""))
         steps = [step for steps in self._steps.values() for step in steps]
         trains = [any(layer.params and not layer.frozen for layer in step.layers) for step in steps]
         lowest = 0 if need_dx else (trains.index(True) if any(trains) else len(steps))
@@ -141,7 +140,8 @@ class Network:
     def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> None:
         """Copy parameters and buffers of these names in. With `strict`, every one must be there, and nothing else.
 
-        Raises KeyError for a missing or unknown name (unknown always), ValueError for a wrong shape.
+        Raises KeyError for a missing or unknown name (unknown always), ValueError for a wrong shape or numbers that are
+        not real; nothing has changed then.
         """
         params = {**self.params, **self.buffers}
         lists = {
@@ -153,6 +153,8 @@ class Network:
         for name, a in state.items():
             if a.shape != params[name].shape:
                 raise ValueError(f"{name} has shape {tuple(params[name].shape)}, not {tuple(a.shape)}")
+            if a.dtype.kind not in "biuf":
+                raise ValueError(f"{name} takes real numbers, not {a.dtype}")
         for name, a in state.items():
             params[name][...] = backend.xp(params[name]).asarray(a)
 
@@ -180,7 +182,7 @@ class Network:
         if len(x) == 0:
             raise ValueError("a batch of no samples: give the network one at least")
         steps = [step for group in groups for step in self._steps[group]]
-        self._ran = False
+        self._ran_on = None
         for step in steps:
             step.forget()
         for step in steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet import backend
-from scratchnet.layers.layer import Array
+from scratchnet.layers.layer import Array, as_float
 
 
 class Optimizer:
@@ -32,10 +32,15 @@ class Optimizer:
         for name, param in moved.items():
             if param.dtype not in ("float32", "float64"):
                 raise ValueError(f"{name} is of {param.dtype}: parameters are of float32 or float64")
+            if not getattr(param.flags, "writeable", True):  # CuPy's always are
+                raise ValueError(f"{name} is read-only")
+        grads = {name: as_float(grad) for name, grad in grads.items()}
         for state in self._state.values():
             for name, param in moved.items():
-                if name not in state:
-                    state[name] = backend.xp(param).zeros_like(param)
+                kept = state.get(name)
+                state[name] = (
+                    backend.xp(param).zeros_like(param) if kept is None else backend.as_type(kept, param.dtype)
+                )
         for kind, arrays in {"gradient": grads, **self._state}.items():
             for name, param in moved.items():
                 if arrays[name].shape != param.shape:
@@ -59,9 +64,13 @@ class Optimizer:
         return {"steps": np.array(self.steps), **fewer, **arrays}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from what `state_dict` gave. Raises `ValueError` for that of another kind of optimizer."""
+        """Go on from what `state_dict` gave. Raises `ValueError` for that of another kind of optimizer,
+        and for one that lacks something."""
         if strange := [k for k in state if k.partition(".")[0] not in ("steps", *self.slots)]:
             raise ValueError(f"{type(self).__name__} keeps no {strange[0]}: this is the state of another optimizer")
+        kept = {slot: {k.partition(".")[2] for k in state if k.partition(".")[0] == slot} for slot in self.slots}
+        if "steps" not in state or len({frozenset(names) for names in kept.values()}) > 1:
+            raise ValueError("a part of this state is missing: steps, or one of " + ", ".join(self.slots))
         for slot in self.slots:
             prefix = f"{slot}."
             self._state[slot] = {

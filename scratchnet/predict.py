@@ -10,7 +10,7 @@ from typing import Any
 
 from scratchnet import backend
 from scratchnet.cli import Parser, add_backend, add_threads, fail, guard
-from scratchnet.errors import InputError, say
+from scratchnet.errors import InputError, printable, say
 from scratchnet.model import Model, Prediction, load, warn_if_unfinished
 from scratchnet.training.resolve import convert
 
@@ -80,10 +80,11 @@ def _sound_files(path: Path) -> Iterator[Path | InputError]:
 
 
 def _text(path: Path, prediction: Prediction) -> str:
-    width = max(map(len, prediction.classes))
-    lines = [f"{path}: {prediction.label} {prediction.probability:.2f}"]
+    width = max(len(printable(name)) for name in prediction.classes)
+    lines = [f"{printable(str(path))}: {printable(prediction.label)} {prediction.probability:.2f}"]
     for s in prediction.segments():
-        lines.append(f"  {s['start']:7.2f} to {s['end']:7.2f} s  {s['class']:<{width}}  {s['probability']:.2f}")
+        name = printable(s["class"])
+        lines.append(f"  {s['start']:7.2f} to {s['end']:7.2f} s  {name:<{width}}  {s['probability']:.2f}")
     return "\n".join(lines)
 
 

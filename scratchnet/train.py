@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -84,7 +85,8 @@ def _defaults(name: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; returns the exit status."""
     given = vars(parser().parse(argv))
-    toml, folder = given.pop("config", None), given.pop("resume", None)
+    paths = given.pop("config", None), given.pop("resume", None)
+    toml, folder = (path and os.path.expanduser(path) for path in paths)
     if given.pop("cv", False):
         given["split"] = "cv"
     from scratchnet.training import run

@@ -90,3 +90,9 @@ def test_strided_arrays_are_clipped_in_place(backend):
 def test_wrong_limits_are_refused(function, max_norm):
     with pytest.raises(ValueError, match="max_norm must be positive"):
         function({"a": np.ones(2)}, max_norm)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float16", "complex64", ">f8", "longdouble"])
+def test_what_cannot_be_scaled_in_place_is_refused(dtype):
+    with pytest.raises(ValueError, match="a is of .*: gradients are clipped in float32 or float64"):
+        clip_by_norm({"a": np.array([30, 40]).astype(dtype)}, 5.0)

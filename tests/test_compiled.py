@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from scratchnet import __version__, compiled
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,3 +54,34 @@ def test_without_a_home_numba_finds_a_place(tmp_path):
     done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == "3", done.stderr
     assert len(list((tmp_path / "__pycache__").glob("*.nbi"))) == 1
+
+
+SCRIPT = """
+import numpy as np
+from scratchnet.kernels import cpu
+x = np.ones((2, 8), np.float32)
+assert (cpu.dropout_forward(x, 0.5, 1, 2) >= 0).all()
+"""
+
+
+@pytest.mark.parametrize("size", [0, 7])
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_a_cache_that_a_power_cut_left_half_written_is_made_anew(tmp_path, kind, size):
+    def run():
+        how = {
+            "cwd": ROOT,
+            "env": {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+            "capture_output": True,
+            "text": True,
+        }
+        return subprocess.run([sys.executable, "-c", SCRIPT], **how)
+
+    assert run().returncode == 0
+    kept = {path: path.stat().st_size for path in tmp_path.rglob(f"*.{kind}")}
+    assert kept
+    for path in kept:
+        os.truncate(path, size)
+    again = run()
+    assert again.returncode == 0 and again.stderr == ""
+    assert all(path.stat().st_size > size for path in tmp_path.rglob(f"*.{kind}"))
+    assert {path.name for path in tmp_path.rglob("*.nbi")}

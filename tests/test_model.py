@@ -193,3 +193,20 @@ def test_what_is_no_model_is_refused(stored, tmp_path):
     write_arrays(other, net.state_dict(), about(net, classes=None))
     with pytest.raises(InputError, match=Path(other).name):
         scratchnet.load(other)
+
+
+def test_rates_that_no_sound_has_are_refused(stored, tmp_path):
+    model = scratchnet.load(stored[0] / "model.safetensors")
+    x = np.random.default_rng(0).normal(size=44100).astype(np.float32)
+    with pytest.raises(InputError, match="sample_rate 44.1: takes hertz, a number of at least 100"):
+        model.predict(x, 44.1)
+    with pytest.raises(InputError, match="a file says its sample rate itself"):
+        model.predict(tmp_path / "file.wav", 44100)
+    with pytest.raises(InputError, match="not finite, or too large"):
+        model.predict(x * np.float32(3e37), 44100)
+
+
+def test_the_time_line_ends_with_the_sound(stored):
+    model = scratchnet.load(stored[0] / "model.safetensors")
+    prediction = model.predict(np.random.default_rng(0).normal(size=4410).astype(np.float32))
+    assert prediction.start.tolist() == [0] and prediction.end.tolist() == [4410 / 22050]

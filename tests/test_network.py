@@ -304,12 +304,46 @@ def test_features_and_front_are_the_first_groups_output(backend):
     assert list(front.params) == NAMES[:4]
 
 
-def test_what_the_front_remembers_is_no_longer_the_networks(backend):
-    net = small()
+@pytest.mark.parametrize("fused", [True, False])
+def test_what_the_front_remembers_is_no_longer_the_networks(backend, fused):
+    """A block keeps by itself what it needs; a layer that runs alone says that it has run elsewhere."""
+    net = small(fused=fused)
     y = net.forward(backends.asarray(X))
+    net.backward(y)
+    expected = {name: np.array(backends.to_numpy(a)) for name, a in net.grads.items()}
     net.front().forward(backends.asarray(X[:1]))
-    with pytest.raises(RuntimeError, match="forward comes before backward"):
+    if fused:
         net.backward(y)
+        assert all(np.array_equal(backends.to_numpy(a), expected[name]) for name, a in net.grads.items())
+    else:
+        with pytest.raises(
+            RuntimeError, match=r"ReLU\(\) has run in another network since: forward comes before backward"
+        ):
+            net.backward(y)
+
+
+def test_forward_and_backward_are_of_one_backend():
+    net = small()
+    before = backends.current()
+    try:
+        backends.use("reference")
+        y = net.forward(X)
+        backends.use("cpu")
+        with pytest.raises(RuntimeError, match="forward comes before backward, on the same backend"):
+            net.backward(y)
+        net.backward(net.forward(X))
+    finally:
+        backends.use(before)
+
+
+def test_a_state_of_what_are_no_real_numbers_changes_nothing():
+    net = small()
+    before = net.state_dict()
+    state = {name: a + 1 for name, a in before.items()}
+    for wrong in (1j * state["back.output.bias"], state["back.output.bias"].astype(str)):
+        with pytest.raises(ValueError, match="back.output.bias takes real numbers"):
+            net.load_state_dict({**state, "back.output.bias": wrong})
+    assert all((a == before[name]).all() for name, a in net.state_dict().items())
 
 
 def test_inputs_take_the_networks_type(backend):

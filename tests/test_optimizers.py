@@ -210,3 +210,41 @@ def test_an_optimizer_that_keeps_nothing_counts_its_steps():
         first.step({"w": np.ones(2)}, {"w": np.ones(2)})
     second.load_state_dict(first.state_dict())
     assert second.steps == first.steps == 3
+
+
+@pytest.mark.parametrize("make", [lambda: NesterovSGD(0.1), lambda: Adam(0.1)])
+def test_a_parameter_that_cannot_be_written_moves_no_other(make):
+    params = {"a": np.ones(3), "b": np.ones(3)}
+    params["b"].flags.writeable = False
+    optimizer = make()
+    with pytest.raises(ValueError, match="b is read-only"):
+        optimizer.step(params, {"a": np.ones(3), "b": np.ones(3)})
+    assert optimizer.steps == 0 and (params["a"] == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", ">f8", "longdouble", "int64"])
+@pytest.mark.parametrize("make", [lambda: NesterovSGD(0.1), lambda: Adam(0.1)])
+def test_gradients_of_any_real_type_are_taken(make, dtype):
+    params, expected = {"a": np.ones(3)}, {"a": np.ones(3)}
+    make().step(params, {"a": np.array([1, 2, -3]).astype(dtype)})
+    make().step(expected, {"a": np.array([1.0, 2, -3])})
+    np.testing.assert_allclose(params["a"], expected["a"], rtol=1e-12)
+    with pytest.raises(ValueError, match="real numbers"):
+        make().step(params, {"a": np.ones(3) * 1j})
+
+
+def test_a_state_that_lacks_something_is_refused():
+    optimizer = Adam(0.1)
+    optimizer.step({"a": np.ones(2), "b": np.ones(2)}, {"a": np.ones(2), "b": np.ones(2)})
+    state = optimizer.state_dict()
+    for name in ("steps", "m.b", "v.a"):
+        with pytest.raises(ValueError, match="a part of this state is missing"):
+            Adam(0.1).load_state_dict({key: a for key, a in state.items() if key != name})
+
+
+def test_what_is_kept_follows_the_parameters_type():
+    optimizer = NesterovSGD(0.1)
+    optimizer.step({"a": np.ones(2, np.float32)}, {"a": np.ones(2, np.float32)})
+    param = np.ones(2)
+    optimizer.step({"a": param}, {"a": np.ones(2)})
+    assert optimizer.state_dict()["velocity.a"].dtype == param.dtype == np.float64

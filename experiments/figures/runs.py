@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.figures import style
-from experiments.table import folders, identity, same_recordings
+from experiments.table import folders, identity, row_of, same_recordings, same_splits
 from scratchnet import plots
 from scratchnet.data.source import codes
 from scratchnet.errors import InputError
@@ -93,7 +93,8 @@ def by_system(runs: Iterable[Run]) -> dict[str, list[Run]]:
     """The runs of each system (as `experiments.table` tells them apart), in the order in which the systems come.
 
     Systems of one name bear in brackets what each has and another has not: `HeuriNet, IceBreaker (lr=0.01)`.
-    Raises `InputError` where runs of one system are of different recordings that have the same names.
+    Raises `InputError` where runs of one system are of different recordings that have the same names, or learned from
+    different folds.
     """
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
@@ -106,6 +107,7 @@ def by_system(runs: Iterable[Run]) -> dict[str, list[Run]]:
         own = [word for word in words[key] if not all(word in other for other in same)]
         systems[f"{name} ({' '.join(own)})" if own else name] = mine
         same_recordings(run.path for run in mine)
+        same_splits(row_of(run.path, hashed=False) for run in mine if run.folder.result() is not None)
     return systems
 
 

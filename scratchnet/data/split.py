@@ -50,5 +50,6 @@ def check_folds(folds: Sequence[int]) -> None:
     """Raise `InputError` for fewer than three folds."""
     if len(folds) < 3:
         raise InputError(
-            f"the data has {len(folds)} folds, and training, validation and test need three: add recordings"
+            f"the data has {len(folds)} folds, and training, validation and test need three: add recordings, or cut "
+            "long ones into several files"
         )

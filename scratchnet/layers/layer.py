@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 Array = Any  # numpy.ndarray, or cupy.ndarray on a GPU
 SMALLEST = 2.0**-126  # of float32's normal numbers: what is less may be 0 there, and its inverse infinite
@@ -24,6 +24,7 @@ class Layer:
         self.buffers: dict[str, Array] = {}
         self.frozen = False
         self.need_dx = True
+        self.ran_in: Any = None  # the step of the network that had its last forward
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """The layer's output for x. `training` matters to layers that behave differently then (dropout)."""
@@ -35,6 +36,12 @@ class Layer:
         Raises ValueError for a dy of another shape than y's.
         """
         raise NotImplementedError
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            hint = ": forward comes before backward" if name.startswith("_") and not name.startswith("__") else ""
+            raise AttributeError(f"{type(self).__name__} has no {name!r}{hint}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError, check_utf8
 
 SYSTEM = 2  # libsndfile's error where reading failed
 UNKNOWN = (1, 7)  # libsndfile's errors where it knows no format of the content, and where an .mp3 is none
@@ -51,6 +51,7 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         if isinstance(error, UnicodeEncodeError):  # the name was none when the file came out of its archive
+            check_utf8([path.name], path.parent)
             raise InputError(f"{path}: the name is not UTF-8; rename it") from error
         if getattr(error, "code", None) in UNKNOWN:
             raise InputError(unreadable(path)) from error
@@ -74,6 +75,8 @@ def _kind(path: Path) -> int:
     try:
         return stat.S_IFMT(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError) as error:
+        if path.is_symlink():
+            raise InputError(f"{path} is a link that leads nowhere: remove it") from error
         hint = ", or /dev/stdin for what comes out of a pipe" if str(path) == "-" else ""
         raise InputError(f"{path} does not exist: name a sound file{hint}") from error
     except OSError as error:
@@ -83,9 +86,9 @@ def _kind(path: Path) -> int:
 
 
 def check_rate(sample_rate: float) -> None:
-    """Raise `InputError` unless this is a positive number: soxr would never come back from NaN."""
-    if not (isinstance(sample_rate, Real) and not isinstance(sample_rate, bool) and 0 < sample_rate < math.inf):
-        raise InputError(f"sample_rate {sample_rate!r}: takes hertz, a number above 0")
+    """Raise `InputError` unless this is a rate of sound: soxr would never come back from NaN, and 44.1 is kilohertz."""
+    if not (isinstance(sample_rate, Real) and not isinstance(sample_rate, bool) and SLOWEST <= sample_rate < math.inf):
+        raise InputError(f"sample_rate {sample_rate!r}: takes hertz, a number of at least {SLOWEST}")
 
 
 def cannot_be_read(path: str | Path, error: OSError) -> InputError:

@@ -133,7 +133,7 @@ class Config:
     )
 
     # -- sound
-    sample_rate: int = _setting(22050, "resample to, in hertz", check=POSITIVE)
+    sample_rate: int = _setting(22050, "resample to, in hertz", check=(lambda v: v >= 100, "at least 100"))
     segment_length: int = _setting(20992, "samples in a segment", check=POSITIVE)
     segment_hop: int = _setting(10496, "samples from segment to segment", check=POSITIVE)
     n_fft: int = _setting(1024, "samples in a window of the STFT", check=POSITIVE)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError, say
 from scratchnet.training.config import Config
 from scratchnet.training.screen import Screen
 
@@ -45,7 +45,10 @@ def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
     if len(short) > 3:
         screen.say(f"skipped: {len(short)} clips shorter than a segment, as {short[0]}; --short pad keeps them")
     if segments.skipped:
-        screen.say(f"{len(segments.skipped)} of {len(segments.skipped) + len(segments.clips)} files skipped")
+        words = f"{len(segments.skipped)} of {len(segments.skipped) + len(segments.clips)} files skipped"
+        screen.say(words)
+        if screen.quiet:
+            say(f"{words}; the first: {segments.skipped[0][1]}")
     return segments
 
 
@@ -83,8 +86,25 @@ def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
     for test in tests:
         if test not in folds:
             raise InputError(f"--test-fold {test}: the data has folds {', '.join(map(str, folds))}")
-        pairs.append((test, fold_before(test, folds) if config.valid_fold is None else config.valid_fold))
+        valid = fold_before(test, folds) if config.valid_fold is None else config.valid_fold
+        if valid not in folds:
+            raise InputError(f"--valid-fold {valid}: the data has folds {', '.join(map(str, folds))}")
+        if len(set(segments.clip_label[~np.isin(segments.clip_fold, (test, valid))].tolist())) < 2:
+            raise InputError(
+                f"without folds {test} and {valid} there is one class alone to train on: add recordings, or cut long "
+                "ones into several files"
+            )
+        pairs.append((test, valid))
     return pairs
+
+
+def copies(segments: Segments) -> int:
+    """How many clips have the contents of one in another fold, or of another class."""
+    places: dict[str, set[tuple[int, int]]] = {}
+    where = list(zip(segments.contents, segments.clip_fold.tolist(), segments.clip_label.tolist(), strict=True))
+    for content, fold, label in where:
+        places.setdefault(content, set()).add((fold, label))
+    return sum(len(places[content]) > 1 for content, _, _ in where)
 
 
 def without(segments: Segments, fold: int) -> list[str]:

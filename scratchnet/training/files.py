@@ -29,7 +29,7 @@ def whole(path: Path) -> Iterator[Path]:
         yield draft
         draft.replace(path)
     except OSError as error:
-        if error.filename == str(draft):  # which nobody knows of
+        if error.filename in (None, str(draft)):  # which nobody knows of
             error.filename = str(path)
         raise
     finally:
@@ -155,6 +155,8 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        with open(path, "rb"):  # of a file that may not be read safetensors says that it is not there
+            pass
         with safe_open(path, framework="numpy") as file:
             entries = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
             metadata = entries.get(METADATA, entries)  # files of before have an entry for each

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from scratchnet import __version__
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -44,3 +47,13 @@ def commit() -> str:
         return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):  # a checkout of somebody else
         return ""
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on, and the processor; in a checkout, its commit too ("-dirty": with changes
+    of its own)."""
+    found = {"scratchnet": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    found["processor"] = processor()
+    found |= installed("numpy", "numba", "scipy", "soundfile", "soxr", "cupy", "cupy-cuda12x", "cupy-cuda13x")
+    return found | ({"commit": name} if (name := commit()) else {})

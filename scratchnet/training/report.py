@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scratchnet.data.source import codes
-from scratchnet.errors import listed, quoted
+from scratchnet.errors import listed, printable, quoted
 from scratchnet.nets import NET_OF
+from scratchnet.training import dataset
 from scratchnet.training.config import Config
 from scratchnet.training.dataset import untrained, without
 from scratchnet.training.phases import phases_for
@@ -40,7 +41,12 @@ def announce(
     screen.say(f"folds    test on {test}, validate on {valid}, train on the others")
     if names := untrained(segments, splits):
         where = "training on some fold" if config.cv else "training"
-        screen.say(f"classes  without a clip in {where}: {', '.join(names)}; to be learned, they need more recordings")
+        screen.say(f"classes  without a clip in {where}: {listed(names)}; to be learned, they need more recordings")
+    if count := dataset.copies(segments):
+        screen.say(
+            f"copies   {count} recordings are the same as one in another fold or class, so that what is tested was "
+            "learned: remove them"
+        )
     for what, fold in zip(("test", "validation"), splits[0]) if not config.cv else ():
         if names := without(segments, fold):
             screen.say(
@@ -83,10 +89,10 @@ def line(test: dict[str, Any]) -> str:
 
 def confusion_text(test: dict[str, Any]) -> str:
     """The confusion matrix of segments, rows true; of so many classes that it would be too wide, a line for each."""
-    confusion, names = np.array(test["confusion"]), test["classes"]
+    confusion, names = np.array(test["confusion"]), [printable(name) for name in test["classes"]]
     if len(names) > WIDEST:
         return _confusion_list(confusion, names)
-    short = codes(names)
+    short = codes(test["classes"])
     width = max(4, len(str(confusion.max())) + 1, *(len(code) + 1 for code in short))
     lines = ["true \\ predicted", " " * width + "".join(f"{code:>{width}}" for code in short)]
     for code, name, row in zip(short, names, confusion):

@@ -76,10 +76,10 @@ def resume(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
     """Go on with the run in `path`; `changes` may hold what leaves it the same training (see `MAY_CHANGE`)."""
     folder, stored = RunFolder.open(path)
     config = _from_anywhere(stored.with_(**changes))
-    if "data" not in changes and folder.result() is None:
+    result = folder.whole_result()
+    if "data" not in changes and result is None:
         check_data(folder, config)
     screen = Screen(config.quiet)
-    result = folder.result()
     if result is not None:
         screen.say(f"{path} is finished already")
         report(config, folder, result, screen)
@@ -119,7 +119,9 @@ def _run(config: Config, folder: RunFolder, source: Source | None, screen: Scree
 def _train(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:
     segments = dataset.prepare_data(config, source or dataset.open_data(config, screen), screen)
     if not folder.trained_on(segments):
-        raise InputError(f"{folder.path}: the data has changed since this run began; start a new one")
+        changed = folder.changed(segments)
+        what = f" ({changed}; put it back)" if changed else ""
+        raise InputError(f"{folder.path}: the data has changed since this run began{what}; or start a new one")
     splits = dataset.folds_of(segments, config)
     begun = {}
     if config.phase0 is not None:

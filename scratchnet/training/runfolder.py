@@ -18,19 +18,16 @@ from __future__ import annotations
 import errno
 import json
 import os
-import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scratchnet import __version__
 from scratchnet.errors import InputError, quoted
-from scratchnet.training import metrics, readings
+from scratchnet.training import readings
 from scratchnet.training.config import Config
 from scratchnet.training.files import (
     damaged,
@@ -44,9 +41,10 @@ from scratchnet.training.files import (
     write_table,
     write_text,
 )
-from scratchnet.training.host import commit, installed, processor
+from scratchnet.training.host import versions
 from scratchnet.training.phases import FRESH, Phase, PhaseName, source, trains
 from scratchnet.training.resolve import from_dict
+from scratchnet.training.whole import are_figures, is_config, is_result
 
 if TYPE_CHECKING:
     from scratchnet.data import Segments
@@ -115,7 +113,7 @@ class RunFolder:
         if not (path / CONFIG).is_file():
             hint = f"; name the folder that it is in, {path.parent}" if path.is_file() else ""
             raise InputError(f"{path}: no run folder (it has no {CONFIG}){hint}")
-        table = read_json(path / CONFIG, _is_config)
+        table = read_json(path / CONFIG, is_config)
         settings = {k: v for k, v in table.items() if k not in ABOUT}
         return cls(path), from_dict(settings, where=str(path / CONFIG))
 
@@ -162,7 +160,7 @@ class RunFolder:
 
     def about(self, name: str) -> Any:
         """An entry of config.json that is no setting, or None. Raises `InputError` where that is damaged."""
-        return read_json(self.path / CONFIG, _is_config).get(name)
+        return read_json(self.path / CONFIG, is_config).get(name)
 
     def trained_on(self, segments: Segments) -> bool:
         """Whether the run's data are these, as they lay or copied elsewhere; of a run that has not begun, any are."""
@@ -272,7 +270,10 @@ class RunFolder:
         path = self._state
         if not path.is_file():
             return None
-        arrays, metadata = read_arrays(path)
+        try:
+            arrays, metadata = read_arrays(path)
+        except InputError as error:
+            raise InputError(f"{error}; remove it, and --resume begins the phase anew") from None
         return (arrays, metadata["state"]) if metadata["phase"] == phase else None
 
     def save_model(self, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
@@ -288,7 +289,7 @@ class RunFolder:
     def load_figures(self, phase: PhaseName) -> dict[str, Any] | None:
         """What `save_figures` stored, or None. Raises `InputError` where it is damaged."""
         path = self.checkpoint / f"phase-{phase}.json"
-        return read_json(path, _are_figures) if path.is_file() else None
+        return read_json(path, are_figures) if path.is_file() else None
 
     def save_predictions(self, classes: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """predictions.csv: rows (clip, true class, its class by majority, by mean probability, the probabilities)."""
@@ -313,13 +314,38 @@ class RunFolder:
         kept = [row for row in rows if row[3] != "test"]
         return {row[0] for row in kept}, {row[4] for row in kept}
 
+    def changed(self, segments: Segments) -> str:
+        """One clip that is not as recordings.csv has it, in words; nothing where there is no record of the data."""
+        place = next((p for p in (self.path, *sorted(self.path.glob("fold*"))) if (p / RECORDINGS).is_file()), None)
+        if place is None:
+            return ""
+        known = {row[0]: row[4] for row in read_table(place / RECORDINGS, USES)}
+        here = dict(zip(segments.clips, segments.contents, strict=True))
+        words = {
+            "is gone": [clip for clip in known if clip not in here],
+            "is new": [clip for clip in here if clip not in known],
+            "is another": [clip for clip in here if known.get(clip, here[clip]) != here[clip]],
+        }
+        said = [
+            f"{clips[0]} {what}" + (f", and {len(clips) - 1} more" if clips[1:] else "")
+            for what, clips in words.items()
+            if clips
+        ]
+        return "; ".join(said)
+
     def save_result(self, result: Mapping[str, Any]) -> None:
         """result.json: the run is finished."""
         write_json(self.path / RESULT, result)
 
     def result(self) -> dict[str, Any] | None:
         """result.json, or None. Raises `InputError` where it is damaged."""
-        return read_json(self.path / RESULT, _is_result) if (self.path / RESULT).is_file() else None
+        return read_json(self.path / RESULT, is_result) if (self.path / RESULT).is_file() else None
+
+    def whole_result(self) -> dict[str, Any] | None:
+        """result.json; None also where a cross-validation has lost one of its folds, which is to be trained again."""
+        result = self.result()
+        places = result.get("folds", {}).values() if result else ()
+        return result if all((self.path / place / RESULT).is_file() for place in places) else None
 
     def finished(self) -> dict[str, Any]:
         """result.json. Raises `InputError` where the run is not finished, or the file damaged."""
@@ -331,33 +357,6 @@ class RunFolder:
     def fold(self, number: int) -> Path:
         """The folder of one fold of a cross-validation."""
         return self.path / f"fold{number}"
-
-
-def _is_config(value: Any) -> bool:
-    """Whether this is what `describe` wrote; in one of an older version other settings may be missing: the defaults."""
-    known = {"scratchnet", "python", "platform"}
-    return {"net", "versions"} <= _keys(value) and known <= _keys(value["versions"])
-
-
-def _is_result(value: Any) -> bool:
-    """Whether this is the result.json of a run on one split, or on all folds in turn."""
-    folds = _keys(value.get("folds")) if _keys(value) else ()
-    split = {"test_fold", "valid_fold"} <= _keys(value) or (folds and all(map(str.isdigit, folds)))
-    if not split or not {"net", "seed", "test", "phases", "training_seconds"} <= value.keys():
-        return False
-    return isinstance(value["phases"], dict) and all(map(_are_figures, [value["test"], *value["phases"].values()]))
-
-
-def _are_figures(value: Any) -> bool:
-    """Whether these are `metrics.figures`, of one fold or gathered."""
-    if not {*metrics.SCORES, "clips", "confusion", "confusion_clips", "classes"} <= _keys(value):
-        return False
-    return all(isinstance(value[score], int | float) for score in metrics.SCORES)
-
-
-def _keys(value: Any) -> set[str]:
-    """Those of a table; none of what is no table."""
-    return set(value) if isinstance(value, dict) else set()
 
 
 def _described(config: Config, **about: Any) -> dict[str, Any]:
@@ -378,13 +377,3 @@ def default_path(net: str, data: str) -> Path:
     stem = f"{net}-{data}-"
     taken = [p.name.removeprefix(stem) for p in RUNS.glob(f"{stem}*")]
     return RUNS / f"{stem}{1 + max((int(n) for n in taken if n.isdecimal()), default=0)}"
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on, and the processor; in a checkout, its commit too ("-dirty": with changes
-    of its own)."""
-    found = {"scratchnet": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    found["processor"] = processor()
-    found |= installed("numpy", "numba", "scipy", "soundfile", "soxr", "cupy", "cupy-cuda12x", "cupy-cuda13x")
-    return found | ({"commit": name} if (name := commit()) else {})

@@ -8,16 +8,21 @@ from typing import Any
 
 from scratchnet.training.loop import Interrupted, State
 
+SHORT = "{desc} {percentage:3.0f}%|{bar}|{elapsed}<{remaining}{postfix}"  # with what is learned, in 80 columns
+
 
 class Screen:
-    """Talks to standard output; the bar, which only a terminal sees, goes to standard error."""
+    """Talks to standard output; the bar, which only a terminal sees, goes to standard error. `closed`: what is raised
+    where nobody listens any more; what has to be stopped in order is interrupted."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, closed: type[BaseException] = Interrupted) -> None:
         self.quiet = quiet
+        self._closed = closed
         streams = sys.stdout, sys.stderr  # None where they were closed from the start
         self.terminal = not quiet and all(stream is not None and stream.isatty() for stream in streams)
         self._bar: Any = None
         self._title, self._epochs, self._steps = "", 0, 0
+        self._last: dict[str, Any] | None = None
 
     def say(self, text: str, *, always: bool = False) -> None:
         """A line, above the bar where there is one; `always`: also when quiet."""
@@ -30,15 +35,16 @@ class Screen:
                 print(text, flush=True)
         except BrokenPipeError:  # `… | head`: nobody listens any more, which is Ctrl-C's other way
             silence()
-            raise Interrupted from None
+            raise self._closed from None
 
-    def progress(self, text: str, total: int, unit: str, done: int = 0) -> None:
+    def progress(self, text: str, total: int, unit: str, done: int = 0, bar_format: str | None = None) -> None:
         """Open a bar of `total` units."""
         self.close()
         if self.terminal:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, initial=done, desc=text, unit=unit, leave=False, dynamic_ncols=True)
+            how: dict[str, Any] = {"leave": False, "dynamic_ncols": True, "bar_format": bar_format}
+            self._bar = tqdm(total=total, initial=done, desc=text, unit=unit, **how)
 
     def advance(self, done: int) -> None:
         """Set the bar to `done`."""
@@ -59,7 +65,7 @@ class Screen:
         done = (state.epoch - 1) * steps + state.batch
         if done:
             self.say(f"{title}: going on at epoch {state.epoch}, mini-batch {state.batch + 1} of {steps}")
-        self.progress(title, epochs * steps, "batch", done)
+        self.progress(title, epochs * steps, "batch", done, SHORT)
 
     def step(self, state: State) -> None:
         """Mini-batches were learned."""
@@ -69,8 +75,6 @@ class Screen:
                 words += f" train {state.correct / state.seen:.1%}"
             self._bar.set_postfix_str(words + self._valid(), refresh=False)
             self.advance((state.epoch - 1) * self._steps + state.batch)
-
-    _last: dict[str, Any] | None = None
 
     def _valid(self) -> str:
         if self._last is None or self._last["valid_balanced_accuracy"] is None:

@@ -1,6 +1,8 @@
 """What happens to users on an ordinary day: slips of the hand, files from Windows, folders that move."""
 
+import errno
 import json
+import os
 import shutil
 import unicodedata
 import warnings
@@ -12,6 +14,8 @@ import soundfile
 
 from scratchnet import evaluate, predict, train
 from scratchnet.data import open_source
+from scratchnet.errors import InputError, listed
+from scratchnet.model import load
 from scratchnet.training.files import read_arrays, write_arrays
 from scratchnet.training.runfolder import RunFolder
 from tests.cli.conftest import QUICK, SAID, fails, write_tree
@@ -228,3 +232,57 @@ def test_a_hint_is_like_what_was_written(capsys):
     assert "did you mean" not in capsys.readouterr().err
     assert predict.main(["RUN", "FILE", "--jsn"]) == 2
     assert "did you mean --json?" in capsys.readouterr().err
+
+
+def test_skipped_files_are_counted_also_when_quiet(tree, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(tree, data)
+    (data / "low" / "broken.wav").write_bytes(b"RIFF no sound")
+    given = [*QUICK, "--epochs", "1", "--data", str(data), "--out", str(tmp_path / "run"), "--quiet"]
+    assert train.main(given) == 0
+    error = capsys.readouterr().err
+    assert "1 of 16 files skipped; the first: " in error and "broken.wav" in error
+
+
+def test_control_characters_in_a_name_stay_on_their_line(trained, tree, tmp_path, capsys):
+    path = tmp_path / "new\nline\x1b[31m.wav"
+    shutil.copy(tree / "low" / "low-a.wav", path)
+    assert predict.main([str(trained), str(path), "--backend", "cpu"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and r"new\nline\x1b[31m.wav: " in lines[0]
+    assert listed(["a" * 100, "b\tc"]) == f"{'a' * 28}…{'a' * 11}, b\\tc"
+
+
+@pytest.mark.parametrize("threads", ["abc", "0"])
+def test_a_wrong_number_of_threads_is_not_the_models_fault(threads, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRATCHNET_THREADS", threads)
+    with pytest.raises(InputError, match="^SCRATCHNET_THREADS"):
+        load(trained)
+
+
+def test_a_model_that_may_not_be_read_is_there(trained, tmp_path, capsys, monkeypatch):
+    def shut(path, *args, **kwargs):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr("scratchnet.training.files.open", shut, raising=False)
+    fails(capsys, predict.main, [trained, "file.wav"], "model.safetensors: Permission denied")
+
+
+def test_a_link_that_leads_nowhere_is_named_so(trained, tmp_path, capsys):
+    (tmp_path / "gone.wav").symlink_to("nowhere.wav")
+    fails(capsys, predict.main, [trained, tmp_path], "gone.wav is a link that leads nowhere")
+
+
+def test_home_is_meant_by_a_tilde_in_every_option(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own.toml").write_text("telepathy = 1")
+    fails(capsys, train.main, ["--config=~/own.toml"], "telepathy")
+    (tmp_path / "run").mkdir()
+    fails(capsys, train.main, ["--resume=~/run"], tmp_path / "run", "no run folder (it has no config.json)")
+
+
+def test_a_name_may_end_with_an_equals_sign(tmp_path, capsys):
+    (tmp_path / "foo=").mkdir()
+    fails(capsys, train.main, [f"--data={tmp_path}/foo="], "foo= is empty: put a data set there")
+    fails(capsys, train.main, ["--data="], "--data is empty")
+    fails(capsys, predict.main, ["RUN", "--", "--a="], "RUN: no such file")

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from scratchnet import evaluate, train
+from scratchnet import evaluate, predict, train
 from scratchnet.data import Segments
 from scratchnet.training import dataset, run
 from scratchnet.training.files import read_arrays
@@ -230,3 +230,34 @@ def test_commands_to_copy_are_quoted(trained, tree, tmp_path, capsys, monkeypatc
     with monkeypatch.context() as patch:
         interrupt_at(patch, 1)
         fails(capsys, train.main, [*QUICK, "--data", tree, "--out", out, "--quiet"], go_on, status=130)
+
+
+def test_what_changed_in_the_data_is_named(tree, tmp_path, capsys):
+    data, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(tree, data)
+    assert train.main([*QUICK, "--epochs", "1", "--data", str(data), "--out", str(out), "--quiet"]) == 0
+    (out / "result.json").unlink()
+    (data / "low" / "low-a.wav").rename(data / "low" / "moved.wav")
+    shutil.copy(data / "high" / "high-a.wav", data / "high" / "high-b.wav")
+    said = "low/low-a.wav is gone", "low/moved.wav is new", "high/high-b.wav is another", "put it back"
+    fails(capsys, train.main, ["--resume", out, "--quiet"], *said)
+
+
+def test_a_fold_that_was_lost_is_trained_again(tree, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert train.main([*QUICK, "--epochs", "1", "--cv", "--data", str(tree), "--out", str(out), "--quiet"]) == 0
+    before = (out / "result.json").read_text()
+    shutil.rmtree(out / "fold2")
+    assert train.main(["--resume", str(out), "--quiet"]) == 0
+    test, again = (json.loads(text)["test"] for text in (before, (out / "result.json").read_text()))
+    assert again == test and (out / "fold2" / "result.json").is_file()
+
+
+def test_a_state_that_is_cut_off_is_named_with_the_way_out(tree, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 4)
+        fails(capsys, train.main, [*QUICK, "--data", tree, "--out", out, "--quiet"], "--resume", status=130)
+    fails(capsys, predict.main, [out, "file.wav"], "no trained model", "has not ended", f"--resume {out}")
+    os.truncate(out / "checkpoint" / "state.safetensors", 100)
+    fails(capsys, train.main, ["--resume", out, "--quiet"], "state.safetensors", "remove it, and --resume begins")

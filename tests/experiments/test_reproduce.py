@@ -15,8 +15,8 @@ from experiments.studies import SCALES, STUDIES, job, jobs
 from scratchnet.errors import InputError
 from scratchnet.training import run
 from scratchnet.training.files import read_arrays
+from scratchnet.training.host import versions
 from scratchnet.training.icebreaker import IceBreaker
-from scratchnet.training.runfolder import versions
 from scratchnet.training.screen import Screen
 
 TINY = ["--scale", "tiny", "--backend", "cpu", "--quiet"]

@@ -2,6 +2,8 @@
 
 import sys
 
+import pytest
+
 from scratchnet.training.loop import State
 from scratchnet.training.screen import Screen
 
@@ -31,14 +33,15 @@ def play(quiet=False):
     screen.end()
 
 
-def test_a_terminal_sees_epoch_loss_accuracies_and_time_left(monkeypatch, capsys):
+@pytest.mark.parametrize("columns", ["80", "150"])
+def test_a_terminal_sees_epoch_loss_accuracies_and_time_left(columns, monkeypatch, capsys):
     for stream in (sys.stdout, sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.setenv("COLUMNS", columns)
     play()
     said = capsys.readouterr()
     assert said.out.split() == ["a", "word"]
-    for words in ("phase 0", "epoch 2/2", "loss 0.500", "train 25.0%", "valid 62.5%", "6/6", "<00:00"):
+    for words in ("phase 0", "epoch 2/2", "loss 0.500", "train 25.0%", "valid 62.5%", "100%", "<00:00"):
         assert words in said.err
 
 
