@@ -155,5 +155,6 @@ TARGETS |= {
         "pooling.py": _cuda(".*", "maxpool or cut"),
         "reduce.cuh": _cuda(".*", SUMS),
     }.items()},
+    "kernels/cpu/memory.py": [Target(".*", THREADS, "cpu", "not two_predictions and not any_number", patience=60)],
     "kernels/cpu/parallel.py": [Target(".*", THREADS, "cpu", "not two_predictions and not any_number", patience=60)],
 }  # fmt: skip

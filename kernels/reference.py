@@ -164,12 +164,12 @@ def dense_backward_input(dy, weight):
 
 def relu_forward(x):
     """y = max(x, 0)"""
-    return np.where(x > 0, x, np.where(np.isnan(x), x, x.dtype.type(0)))
+    return np.where(x <= 0, x.dtype.type(0), x)
 
 
 def relu_backward(dy, y):
-    """dx = dy where y > 0, else 0"""
-    return np.where(y > 0, dy, dy.dtype.type(0))
+    """dx = 0 where y ≤ 0, else dy"""
+    return np.where(y <= 0, dy.dtype.type(0), dy)
 
 
 def tanh_forward(x):
@@ -374,7 +374,9 @@ def norm_block_backward(dy, saved, x, weight, mean, var, eps, from_batch, need_d
 
 def _activate_and_pool(y, activation, pool):
     if pool is None:
-        argmax = np.broadcast_to(np.arange(y[0, 0].size, dtype=np.int32).reshape(y.shape[2:]), y.shape).copy()
+        argmax = np.broadcast_to(
+            np.arange(y.shape[2] * y.shape[3], dtype=np.int32).reshape(y.shape[2:]), y.shape
+        ).copy()
     else:
         y, argmax = maxpool2d_forward(y, *pool, ((0, 0), (0, 0)), ceil_mode=False)
     if activation == "relu":
@@ -394,7 +396,7 @@ def dense_block_forward(x, weight, bias, p, seed, offset):
 
 
 def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight):
-    """The gradients of `dense_block_forward`: y > 0 where ReLU let pass and dropout kept."""
+    """The gradients of `dense_block_forward`: y ≤ 0 where ReLU or dropout cut."""
     dz = relu_backward(dy, y) * dy.dtype.type(1 / (1 - p))
     dx = dense_backward_input(dz, weight) if need_dx else None
     return (dx, *dense_backward_weight(x, dz)) if need_dweight else (dx, None, None)

@@ -139,6 +139,7 @@ def run_part(command: Sequence[str], limit: float, environment: dict[str, str]) 
     if shutil.which(command[0]) is None:
         return {"failed": f"{command[0]} is not installed", "seconds": 0.0}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    environment = {**environment, "SCRATCHNET_PART_STARTED": str(time.time())}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)
     failed = None
     try:
@@ -300,6 +301,15 @@ def note(about: dict[str, Any]) -> str:
     return f"{about['gpu']}, driver {about['driver']}; {versions}; {about['date']}."
 
 
+def earlier(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """The parts measured before, if on this GPU and with these versions: one note stands under all."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if {**found["machine"], "date": None} == {**about, "date": None}:
+        return found["parts"]
+    output.say(f"{path}: of another GPU or other versions, so it is not added to")
+    return {}
+
+
 @guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, write OUT/gpu.json and OUT/gpu.md, print the table."""
@@ -329,8 +339,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     a.out.mkdir(parents=True, exist_ok=True)
     path = a.out / "gpu.json"
     (a.out / "gpu.log").unlink(missing_ok=True)
-    kept = json.loads(path.read_text(encoding="utf-8"))["parts"] if a.only and path.exists() else {}
     about = gpu_parts.describe()
+    kept = earlier(path, about) if a.only and path.exists() else {}
 
     def write(result: dict[str, Any]) -> None:
         logs = {name: part.pop(LOG) for name, part in result["parts"].items() if LOG in part}

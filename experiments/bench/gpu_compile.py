@@ -115,7 +115,7 @@ def measure(name: str, batch: int) -> dict[str, Any]:
         AsyncCompile.wait_pool_ready()  # until then the choices would be compiled in this process
         for _ in range(3):  # the search, and what is recorded of the first steps after it
             step()
-        found = {**search.done, "found_after": time.perf_counter() - gpu_parts.STARTED}
+        found = {**search.done, "found_after": time.time() - gpu_parts.STARTED}
         found["convolutions"] = str(torch.backends.cudnn.fp32_precision)
         print(json.dumps(found), flush=True)
         found["alone"] = alone()

@@ -85,6 +85,7 @@ def measure(
         output.say(f"{name}: batches")
         rows: list[dict[str, Any]] = batches(name, sizes, rounds)
         for row in rows:
+            memory.peak(memory.OURS, name, row["batch"], threads)  # compiles what this size needs
             row["memory"] = memory.peak(memory.OURS, name, row["batch"], threads)
         data = []
         for factor in times:

@@ -54,7 +54,7 @@ def measure(names: Sequence[str], batches: Sequence[int], sides: Sequence[str] =
     for name in names:
         for batch in batches:
             row: dict[str, Any] = {"net": name, "batch": batch}
-            peak(OURS, name, 2, backend.threads())
+            peak(OURS, name, batch, backend.threads())
             for side in sides:
                 output.say(f"{name}, batch {batch}: {side}")
                 try:

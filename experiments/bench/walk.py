@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from experiments.bench import output
 from experiments.bench.timing import interleave
+from scratchnet import backend
 from scratchnet.kernels import cpu, reference
 
 STRIDE, PADDING, POOL = (1, 10), ((0, 0), (0, 0)), ((1, 9), (1, 3))
@@ -63,8 +65,9 @@ def measure(arguments: Any) -> dict[str, Any]:
         # float32 sums of 155 products forward, of some ten thousand backward, each term of order 1
         np.testing.assert_allclose(y, made[LOOPS][0], atol=155 * 2**-23 * 4)
         np.testing.assert_allclose(backward(dy), expected, atol=1e-5 * np.abs(expected).max())
-    forward = interleave(versions, arguments.rounds, always=versions)
-    back = interleave({name: lambda b=b: b(dy) for name, (_, b) in made.items()}, arguments.rounds, always=versions)
+    with threadpool_limits(backend.threads(), user_api="blas"):
+        forward = interleave(versions, arguments.rounds, always=versions)
+        back = interleave({name: lambda b=b: b(dy) for name, (_, b) in made.items()}, arguments.rounds, always=versions)
     rows = [
         {"version": name, "forward": forward[name].median, "backward": back[name].median, "samples": arguments.samples}
         for name in versions

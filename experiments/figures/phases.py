@@ -37,11 +37,10 @@ def accuracies(runs: Sequence[Run], phase: str, measure: str) -> np.ndarray:
     return table
 
 
-def band(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which epochs several runs have, and there their mean less and plus a sample deviation."""
-    several = np.isfinite(table).sum(axis=0) > 1
-    mean, spread = np.nanmean(table[:, several], axis=0), np.nanstd(table[:, several], axis=0, ddof=1)
-    return several, mean - spread, mean + spread
+def mean_and_spread(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sample deviation over the runs, as far as all of them go: beyond that, a mean would be of others."""
+    whole = table[:, np.isfinite(table).all(axis=0)]
+    return whole.mean(axis=0), whole.std(axis=0, ddof=1) if len(whole) > 1 else np.zeros(whole.shape[1])
 
 
 def _draw(arguments: Namespace) -> None:
@@ -76,13 +75,13 @@ def _draw_system(axis, runs: Sequence[Run], phases: Sequence[str], lengths: Sequ
     for phase, length in zip(phases, lengths):
         for measure, line in ((TRAINING, "-"), (VALIDATION, "--")):
             table = accuracies(runs, phase, measure)
-            x = start + np.arange(table.shape[1])
-            if len(x):
-                mean = np.nanmean(table, axis=0)
+            if table.shape[1]:
+                mean, spread = mean_and_spread(table)
+                x = start + np.arange(len(mean))
                 marker = "." if len(x) < 15 else ""
                 axis.plot(x, mean, line, color=colour, linewidth=1.1 if line == "-" else 1.8, marker=marker)
-                several, low, high = band(table)
-                axis.fill_between(x[several], low, high, color=colour, alpha=0.15, linewidth=0)
+                if len(runs) > 1:
+                    axis.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
         start += length
 
 

@@ -78,7 +78,7 @@ def norm_block_backward(dy, saved, x, weight, mean, var, eps, from_batch, need_d
         if saved is None:
             return dy[part]
         gradient = scratch("gradient", maps[part].shape, x.dtype)
-        (_where_positive if saved.dtype.kind == "f" else _spread)(dy[part], saved[part], gradient)
+        (_through_relu if saved.dtype.kind == "f" else _spread)(dy[part], saved[part], gradient)
         return gradient
 
     dx, sums, inverse = None, np.zeros((2, x.shape[1])), 1 / np.sqrt(var.astype(np.float64) + x.dtype.type(eps))
@@ -153,13 +153,13 @@ def _normalise(x, mean, scale, bias, relu, y):
                 y[s, p, c] = zero if relu & (value <= 0) else value
 
 
-def _where_positive(dy, y, gradient):
-    """Before a ReLU: dy where y > 0."""
+def _through_relu(dy, y, gradient):
+    """The gradient of a ReLU: 0 where y ≤ 0, else dy."""
     zero = dy.dtype.type(0)
     for s in range(dy.shape[0]):
         for p in range(dy.shape[1]):
             for c in range(dy.shape[2]):
-                gradient[s, p, c] = dy[s, p, c] if y[s, p, c] > 0 else zero
+                gradient[s, p, c] = zero if y[s, p, c] <= 0 else dy[s, p, c]
 
 
 def _spread(dy, argmax, gradient):
@@ -201,7 +201,7 @@ def _sum(x, sums):
 
 _moments = compiled(_moments)
 _normalise = compiled(_normalise)
-_where_positive = compiled(_where_positive)
+_through_relu = compiled(_through_relu)
 _spread = compiled(_spread)
 _products = compiled(_products)
 _input = compiled(_input)

@@ -16,7 +16,7 @@ FEW = 16  # input channels under one step, up to which a panel of the forward ke
 
 
 def backward_input(dy, weight, size, stride, padding, y=None):
-    """See `reference.conv2d_backward_input`. With y, dy counts where y > 0 (ReLU)."""
+    """See `reference.conv2d_backward_input`. With y, dy is 0 wherever y ≤ 0 (ReLU)."""
     if weight.shape[1] * stride[0] * stride[1] <= FEW:
         return _input_of_few_channels(dy, weight, size, stride, padding, y)
     out_channels, channels, kh, kw = weight.shape

@@ -23,7 +23,7 @@ IDLE = 2  # how many times as many products vectors of windows take as those of 
 
 
 def backward_weight(x, dy, kernel_size, stride, padding, y=None):
-    """See `reference.conv2d_backward_weight`. With y, dy counts where y > 0 (ReLU)."""
+    """See `reference.conv2d_backward_weight`. With y, dy is 0 wherever y ≤ 0 (ReLU)."""
     n, channels, *size = x.shape
     out_channels = dy.shape[1]
     geometry = lowering.lower(channels, tuple(size), tuple(kernel_size), stride, padding)

@@ -40,7 +40,7 @@ def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight):
     dz = memory.empty(y.shape, y.dtype)
     scale = y.dtype.type(1 / (1 - p))
     flat_dy, flat_y, flat_dz = np.ascontiguousarray(dy).reshape(-1), y.reshape(-1), dz.reshape(-1)
-    _in_pieces(y.size, lambda b, e: _where_positive(flat_dy[b:e], flat_y[b:e], scale, flat_dz[b:e]))
+    _in_pieces(y.size, lambda b, e: _through_relu(flat_dy[b:e], flat_y[b:e], scale, flat_dz[b:e]))
     dx = dense_backward_input(dz, weight) if need_dx else None
     if not need_dweight:
         return dx, None, None
@@ -97,15 +97,15 @@ def _bias_relu(y, across, top, bottom, left, bias):
             part[i] = zero if value <= zero else value
 
 
-def _where_positive(dy, y, scale, dz):
-    """dz = scale · dy where y > 0: where ReLU let it pass and dropout kept it."""
+def _through_relu(dy, y, scale, dz):
+    """dz = 0 where y ≤ 0, where ReLU or dropout cut it, else scale · dy."""
     zero = y.dtype.type(0)
     for i in range(len(y)):
         value = dy[i] * scale  # before the choice: no branch
-        dz[i] = value if y[i] > zero else zero
+        dz[i] = zero if y[i] <= zero else value
 
 
 _philox = compiled(_philox)
 _drop = compiled(_drop)
 _bias_relu = compiled(_bias_relu)
-_where_positive = compiled(_where_positive)
+_through_relu = compiled(_through_relu)

@@ -23,10 +23,10 @@ extern "C" __global__ void bias_relu_dropout(real* __restrict__ y, const real* _
     }
 }
 
-// The gradient through ReLU and dropout: y > 0 exactly where both let the value pass. dz = y > 0 ? dy · scale : 0.
+// The gradient through ReLU and dropout: y ≤ 0 exactly where one of them cut the value. dz = y ≤ 0 ? 0 : dy · scale.
 extern "C" __global__ void relu_dropout_backward(const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dz, index_t n,
                                                  real scale) {
-    FOR_EACH(i, n) dz[i] = y[i] > 0 ? dy[i] * scale : (real)0;
+    FOR_EACH(i, n) dz[i] = y[i] <= 0 ? (real)0 : dy[i] * scale;
 }
 
 // sum[column] = Σ_row x[row, column]. A block of 32 × 8 threads takes 32 columns; each thread every eighth row.

@@ -6,9 +6,9 @@ extern "C" __global__ void relu_forward(const real* __restrict__ x, real* __rest
     FOR_EACH(i, n) y[i] = x[i] <= 0 ? (real)0 : x[i];
 }
 
-// dx = dy where y > 0.
+// dx = 0 where y ≤ 0, else dy.
 extern "C" __global__ void relu_backward(const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dx, index_t n) {
-    FOR_EACH(i, n) dx[i] = y[i] > 0 ? dy[i] : (real)0;
+    FOR_EACH(i, n) dx[i] = y[i] <= 0 ? (real)0 : dy[i];
 }
 
 // y = tanh(x)

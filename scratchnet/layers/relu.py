@@ -7,7 +7,7 @@ from scratchnet.layers.layer import Array, Layer, as_float, check_gradient
 
 
 class ReLU(Layer):
-    """y = max(x, 0), of any shape; the gradient is 0 at 0, and where x is no number (NaN)."""
+    """y = max(x, 0), of any shape; the gradient is 0 at 0, and passes where x is NaN, as in PyTorch."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
         x = as_float(x)

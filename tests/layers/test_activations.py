@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from scratchnet.layers import Abs, ReLU, Tanh
+from scratchnet import backend as backends
+from scratchnet.layers import Abs, BatchNorm1D, Conv1D, Dense, MaxPool1D, ReLU, Tanh
+from scratchnet.network import Network
 from tests.support import assert_within, elementwise, run
 
 X = np.array([[-np.inf, -2.0, -1e-30, -0.0, 0.0, 1e-30, 2.0, np.inf]])
@@ -48,3 +50,26 @@ def test_tanh_saturates(backend):
 def test_nan_goes_through(backend, layer):
     y, _, _ = run(layer(), np.array([[np.nan, 1.0]], "float32"))
     assert np.isnan(y[0, 0]) and not np.isnan(y[0, 1])
+
+
+@pytest.mark.parametrize(("rest", "fused"), [
+    ((ReLU,), True), ((ReLU,), False), ((ReLU, lambda: MaxPool1D(1)), True), ((lambda: BatchNorm1D(1), ReLU), True)
+])  # fmt: skip
+def test_the_gradient_passes_relu_where_it_is_nan(backend, rest, fused):
+    """As in PyTorch: 0 is where y ≤ 0, which NaN is not. One rule, for layers and for what runs in one pass."""
+    block = [Conv1D(1, 1, 1, bias=False), *(make() for make in rest)]
+    block[0].params["weight"] = np.ones((1, 1, 1), "float32")
+    net = Network([("g", [(f"{k}", layer) for k, layer in enumerate(block)])], fused=fused).to(backend)
+    x = backends.asarray(np.array([[[1, np.nan, -1, 2]]], "float32"))
+    net.forward(x)
+    dx = backends.to_numpy(net.backward(backends.asarray(np.ones((1, 1, 4), "float32")), need_dx=True))
+    assert (dx[0, 0] != 0).tolist() == [True, True, False, True]
+
+
+def test_the_gradient_passes_a_dense_block_where_it_is_nan(backend):
+    net = Network([("g", [("dense", Dense(1, 2, bias=False)), ("relu", ReLU())])])
+    net.layers["g.dense"].params["weight"] = np.array([[np.nan], [1.0]], "float32")
+    net.to(backend)
+    net.forward(backends.asarray(np.ones((1, 1), "float32")))
+    net.backward(backends.asarray(np.ones((1, 2), "float32")))
+    assert backends.to_numpy(net.grads["g.dense.weight"]).tolist() == [[1], [1]]

@@ -59,10 +59,10 @@ def test_fig_3_runs_that_stopped_early_end_early(runs, tmp_path):
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     table = phases.accuracies(find([tmp_path]), "1", phases.TRAINING)
     np.testing.assert_array_equal(table, [[0, 0.1, np.nan], [0, 0.1, 0.2]])
-    several, low, high = phases.band(table + np.array([[0.0], [0.2]]))
-    assert several.tolist() == [True, True, False]
-    np.testing.assert_allclose(low, np.array([0.1, 0.2]) - 0.1 * np.sqrt(2), rtol=1e-12)
-    np.testing.assert_allclose(high, np.array([0.1, 0.2]) + 0.1 * np.sqrt(2), rtol=1e-12)
+    mean, spread = phases.mean_and_spread(table + np.array([[0.0], [0.2]]))
+    np.testing.assert_allclose(mean, [0.1, 0.2], rtol=1e-12)  # a third epoch would be of the second run alone
+    np.testing.assert_allclose(spread, [0.1 * np.sqrt(2)] * 2, rtol=1e-12)
+    np.testing.assert_array_equal(phases.mean_and_spread(table[1:]), [table[1], [0, 0, 0]])
 
 
 def test_fig_4_shows_the_test_figures(runs, draw):
