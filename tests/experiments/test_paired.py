@@ -35,6 +35,18 @@ def test_paired_t_is_students_distribution_of_four_degrees_in_closed_form():
     assert paired.paired_t(a, b) == pytest.approx(2 * (1 - cumulated), rel=1e-9)
 
 
+def test_the_corrected_t_allows_for_training_sets_that_overlap():
+    """Of five folds one tests and three train: the mean's variance is (1/5 + 1/3) s², 8/3 of the plain one."""
+    a, b = np.array([0.6, 0.7, 0.8, 0.9, 1.0]), np.array([0.5, 0.5, 0.5, 0.5, 0.5])
+    t = 0.3 / (math.sqrt(0.025) / math.sqrt(5)) / math.sqrt(8 / 3)
+    h = 1 + t * t / 4
+    cumulated = 0.5 + 0.375 * t / math.sqrt(h) * (1 - t * t / (12 * h))
+    assert paired.corrected_t(a, b) == pytest.approx(2 * (1 - cumulated), rel=1e-9)
+    assert paired.corrected_t(a, b) > paired.paired_t(a, b)
+    assert paired.corrected_t(a, a) == 1 and paired.corrected_t(a, a - 0.1) is None
+    assert paired.corrected_t(a[:2], b[:2]) is None  # nothing is left to train on
+
+
 def test_wilcoxon_counts_the_signs():
     b = np.zeros(5)
     assert paired.wilcoxon(np.array([1.0, 2, 3, 4, 5]), b) == pytest.approx(2 / 2**5)
