@@ -26,7 +26,7 @@ def _layer(name: str, test: str) -> Target:
 
 
 # Functions that only choose the faster of equal ways, or how much is done at once: no choice of theirs is wrong.
-CHOICES = "_layout|fewest|_vectors|_turned|_density|_skips_zeros|_tall|pieces?|_prefetch.*"
+CHOICES = "_layout|fewest|_vectors|_is_transposed|_density|_skips_zeros|_tall|pieces?|_prefetch.*"
 CPU_FILES = {
     "conv_dense": (CPU_TESTS, "blocks or conv"),
     "conv_forward": (f"{CPU_TESTS} tests/kernels/cpu/test_shares.py", "blocks or nan or one_ or vectors"),
@@ -40,7 +40,7 @@ CPU_FILES = {
     "maxpool": (CPU_TESTS, "pool"),
     "outer": (CPU_TESTS, "blocks or conv"),
     "panels": (CPU_TESTS, "blocks or conv or nan"),
-    "turning": (CPU_TESTS, "sparse or blocks or conv"),
+    "transpose": (CPU_TESTS, "sparse or blocks or conv"),
     "winograd": (f"{CPU_TESTS} tests/kernels/cpu/test_winograd.py", "conv or two_outputs"),
     "winograd_weight": (f"{CPU_TESTS} tests/kernels/cpu/test_winograd.py", "conv or two_outputs"),
 }

@@ -138,7 +138,7 @@ def figures(model: Model, clips: Clips, disturb: Callable[[str, np.ndarray], np.
         if sum(map(len, waiting)) >= BATCH or i == len(clips) - 1:
             probs.append(model.classify(np.concatenate(waiting)))
             waiting.clear()
-    found = metrics.figures(np.concatenate(probs), np.array(label), np.array(number), model.classes)
+    found = metrics.scores(np.concatenate(probs), np.array(label), np.array(number), model.classes)
     return {score: found[score] for score in SCORES}
 
 

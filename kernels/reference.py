@@ -374,9 +374,7 @@ def norm_block_backward(dy, saved, x, weight, mean, var, eps, from_batch, need_d
 
 def _activate_and_pool(y, activation, pool):
     if pool is None:
-        argmax = np.broadcast_to(
-            np.arange(y.shape[2] * y.shape[3], dtype=np.int32).reshape(y.shape[2:]), y.shape
-        ).copy()
+        argmax = np.tile(np.arange(y.shape[2] * y.shape[3], dtype=np.int32).reshape(y.shape[2:]), (*y.shape[:2], 1, 1))
     else:
         y, argmax = maxpool2d_forward(y, *pool, ((0, 0), (0, 0)), ceil_mode=False)
     if activation == "relu":

@@ -1,4 +1,4 @@
-"""`python -m scratchnet.evaluate RUN`: the test figures of a run, computed again from its model and the data."""
+"""`python -m scratchnet.evaluate RUN`: the test scores of a run, computed again from its model and the data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--subset", metavar="esc10|none", help="part of the data set (default: the run's)")
     add_backend(parser)
     add_threads(parser)
-    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+    parser.add_argument("--json", action="store_true", help="the scores as JSON")
     options = parser.parse(argv)
     folder, config = RunFolder.open(Path(options.run))
     own = ("data", "subset", "threads")
@@ -54,20 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{folder.path}: a cross-validation; name one of its folds for other data, such as {folder.fold(1)}"
             )
         folds = {k: RunFolder(folder.fold(k)) for k in _finished(folder, segments)}
-        results = {k: _figures(_model(fold, segments.classes), segments, segments.fold == k, screen, f"test fold {k}")
+        results = {k: _scores(_model(fold, segments.classes), segments, segments.fold == k, screen, f"test fold {k}")
                    for k, fold in folds.items()}  # fmt: skip
-        figures = metrics.gather(results)
+        scores = metrics.gather(results)
     elif known:
         test = folds_of(segments, config)[0][0]
-        figures = _figures(model, segments, segments.fold == test, screen, f"test fold {test}")
+        scores = _scores(model, segments, segments.fold == test, screen, f"test fold {test}")
     else:
-        figures = _figures_of_others(model, folder, segments, _learned(folder, config, trained, segments), screen)
+        scores = _scores_of_others(model, folder, segments, _learned(folder, config, trained, segments), screen)
     if options.json:
-        print(json.dumps(figures, indent=1))
+        print(json.dumps(scores, indent=1))
     else:
         unfinished = "" if (folder.path / RESULT).is_file() else " (not finished)"
-        print(f"{title(config)}{unfinished}: {line(figures)}")
-        print(confusion_text(figures))
+        print(f"{title(config)}{unfinished}: {line(scores)}")
+        print(confusion_text(scores))
     return 0
 
 
@@ -121,7 +121,7 @@ def _alike(*both: Sequence[str]) -> Callable[[str], str]:
     return _composed if all(len(set(map(_composed, names))) == len(names) for names in both) else str
 
 
-def _figures_of_others(
+def _scores_of_others(
     model: Model, folder: RunFolder, segments: Any, learned: np.ndarray, screen: Screen
 ) -> dict[str, Any]:
     """On all clips of other data than the run's but those that it has learned."""
@@ -136,13 +136,13 @@ def _figures_of_others(
     alike = _alike(model.classes, segments.classes)
     there = {alike(segments.classes[k]) for k in np.unique(segments.label[chosen])}
     if lacking := [name for name in model.classes if alike(name) not in there]:
-        say(f"none of these clips is of {listed(lacking)}: the figures are those of the other classes")
+        say(f"none of these clips is of {listed(lacking)}: the scores are those of the other classes")
     if screen.quiet:
         say(f"{segments.name}: {what}, {chosen.sum()} segments")
-    return _figures(model, segments, chosen, screen, what)
+    return _scores(model, segments, chosen, screen, what)
 
 
-def _figures(model: Model, segments: Any, chosen: np.ndarray, screen: Screen, what: str) -> dict[str, Any]:
+def _scores(model: Model, segments: Any, chosen: np.ndarray, screen: Screen, what: str) -> dict[str, Any]:
     """Figures on the segments where `chosen` is True; `what` these are."""
     indices = np.flatnonzero(chosen)
     screen.say(f"{segments.name}: {what}, {len(indices)} segments")
@@ -150,7 +150,7 @@ def _figures(model: Model, segments: Any, chosen: np.ndarray, screen: Screen, wh
     known = {alike(name): k for k, name in enumerate(model.classes)}
     number = np.array([known[alike(name)] for name in segments.classes])  # other data may have another order
     probs = model.probabilities(segments, indices)
-    return metrics.figures(probs, number[segments.label[indices]], segments.clip[indices], model.classes)
+    return metrics.scores(probs, number[segments.label[indices]], segments.clip[indices], model.classes)
 
 
 def _composed(name: str) -> str:

@@ -24,14 +24,14 @@ def backward_input(dy, weight, size, stride, padding, y=None):
     steps = -(-kh // sh), -(-kw // sw)  # of the stride, under the kernel
     whole = np.pad(weight, ((0, 0), (0, 0), (0, steps[0] * sh - kh), (0, steps[1] * sw - kw)))
     blocks = whole.reshape(out_channels, channels, steps[0], sh, steps[1], sw)[:, :, ::-1, :, ::-1]
-    turned = blocks.transpose(3, 5, 1, 0, 2, 4).reshape(sh * sw * channels, out_channels, *steps)
+    flipped = blocks.transpose(3, 5, 1, 0, 2, 4).reshape(sh * sw * channels, out_channels, *steps)
     skipped = min(top // sh, steps[0] - 1), min(left // sw, steps[1] - 1)  # whole steps inside the padding
     height, width = -(-(size[0] + top) // sh), -(-(size[1] + left) // sw)
     around = tuple(
         (step - 1 - skip, max(0, full - length))
         for step, skip, full, length in zip(steps, skipped, (height, width), dy.shape[2:])
     )
-    dx = conv_forward.forward(dy, turned, None, (1, 1), around, False, None, mask=y, keep=False)[0]
+    dx = conv_forward.forward(dy, flipped, None, (1, 1), around, False, None, mask=y, keep=False)[0]
     dx = dx.transpose(0, 2, 3, 1).reshape(len(dy), *dx.shape[2:], sh, sw, channels).transpose(0, 1, 3, 2, 4, 5)
     dx = dx.reshape(len(dy), dx.shape[1] * sh, dx.shape[3] * sw, channels).transpose(0, 3, 1, 2)
     top, left = top - skipped[0] * sh, left - skipped[1] * sw

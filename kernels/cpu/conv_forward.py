@@ -18,17 +18,18 @@ from scratchnet.kernels.cpu.vectors import exceeds, lanes_of, load, splat_int, s
 SHARE = 2_000_000  # multiplications from which some of the channels are a thread's work
 
 
-def forward(x, weight, bias, stride, padding, relu, pool, turned=False, mask=None, keep=True):
+def forward(x, weight, bias, stride, padding, relu, pool, transposed=False, mask=None, keep=True):
     """See `reference.conv_block_forward`. y and argmax are (N, O, H', W') views of channels-last memory.
 
-    With `turned`, rows and columns are exchanged: of equal values the first column's wins, not the first row's. With
-    `mask`, x counts where that is not 0 or less. With `keep`, what is made of the weights is kept for the next call.
+    With `transposed`, rows and columns are exchanged: of equal values the first column's wins, not the first row's.
+    With `mask`, x is taken as 0 wherever that is 0 or less. With `keep`, what is made of the weights is kept for the
+    next call.
     """
     n, channels, height, width = x.shape
     geometry = lowering.lower(channels, (height, width), weight.shape[2:], stride, padding)
     size = n, *pool_shape((geometry.rows, geometry.columns), pool)
     place_type = np.int16 if geometry.positions <= np.iinfo(np.int16).max else np.int32
-    window = pool_window(geometry.columns, pool, relu, turned)
+    window = pool_window(geometry.columns, pool, relu, transposed)
     pairs = pool is None and winograd.pays(geometry, n, len(weight), stride, relu)
     pieces, columns = geometry.pieces(n, 2 if pairs else 1), geometry.columns + (pairs and geometry.columns % 2)
     samples, way = max(part.stop - part.start for part in pieces), winograd.Pairs if pairs else _Windows
@@ -95,11 +96,11 @@ def pool_shape(size, pool):
     return tuple((size[i] - kernel[i]) // step[i] + 1 for i in range(2))
 
 
-def pool_window(columns, pool, relu, turned=False):
+def pool_window(columns, pool, relu, transposed=False):
     """What `pool_maps` needs to know of a pool."""
     kernel, step = pool or ((1, 1), (1, 1))
     walk = (kernel[0], columns), (kernel[1], 1)  # through a window: how many, how far apart; outer, inner
-    return np.array([columns, *step, relu, *walk[turned], *walk[not turned]])
+    return np.array([columns, *step, relu, *walk[transposed], *walk[not transposed]])
 
 
 def _pool(conv_maps, positions, window, y, argmax):

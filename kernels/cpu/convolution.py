@@ -12,10 +12,10 @@ def conv_block_forward(x, weight, bias, stride, padding, activation, pool):
     relu = activation == "relu"
     if _tall(weight):
         pool = pool and (pool[0][::-1], pool[1][::-1])
-        turned = conv_forward.forward(
-            _turn(x), _turn(weight), bias, stride[::-1], padding[::-1], relu, pool, turned=True
+        transposed = conv_forward.forward(
+            _transposed(x), _transposed(weight), bias, stride[::-1], padding[::-1], relu, pool, transposed=True
         )
-        y, saved = _turn(turned[0]), turned[1]
+        y, saved = _transposed(transposed[0]), transposed[1]
     else:
         y, saved = conv_forward.forward(x, weight, bias, stride, padding, relu, pool)
     return y, (y if activation == "relu" else None) if pool is None else saved
@@ -25,14 +25,14 @@ def conv_block_backward(dy, saved, x, weight, stride, padding, need_dx, need_dwe
     """See `reference.conv_block_backward`."""
     if not _tall(weight):
         return _backward(dy, saved, x, weight, stride, padding, need_dx, need_dweight)
-    if saved is not None and saved.dtype.kind == "f":  # y, which was turned back; places were not
-        saved = _turn(saved)
+    if saved is not None and saved.dtype.kind == "f":  # y, which was transposed back; places were not
+        saved = _transposed(saved)
     dx, dweight, dbias = _backward(
-        _turn(dy), saved, _turn(x), _turn(weight), stride[::-1], padding[::-1], need_dx, need_dweight
+        _transposed(dy), saved, _transposed(x), _transposed(weight), stride[::-1], padding[::-1], need_dx, need_dweight
     )
     return (
-        None if dx is None else _turn(dx),
-        None if dweight is None else np.ascontiguousarray(_turn(dweight)),
+        None if dx is None else _transposed(dx),
+        None if dweight is None else np.ascontiguousarray(_transposed(dweight)),
         dbias,
     )
 
@@ -57,16 +57,18 @@ def conv2d_backward_weight(x, dy, kernel_size, stride, padding):
     """See `reference.conv2d_backward_weight`."""
     if kernel_size[0] <= kernel_size[1]:
         return conv_weight.backward_weight(x, dy, kernel_size, stride, padding)
-    turned = _turn(x), _turn(dy), kernel_size[::-1], stride[::-1], padding[::-1]
-    dweight, dbias = conv_weight.backward_weight(*turned)
-    return np.ascontiguousarray(_turn(dweight)), dbias
+    transposed = _transposed(x), _transposed(dy), kernel_size[::-1], stride[::-1], padding[::-1]
+    dweight, dbias = conv_weight.backward_weight(*transposed)
+    return np.ascontiguousarray(_transposed(dweight)), dbias
 
 
 def conv2d_backward_input(dy, weight, size, stride, padding):
     """See `reference.conv2d_backward_input`."""
     if not _tall(weight):
         return conv_dense.backward_input(dy, weight, size, stride, padding)
-    return _turn(conv_dense.backward_input(_turn(dy), _turn(weight), size[::-1], stride[::-1], padding[::-1]))
+    return _transposed(
+        conv_dense.backward_input(_transposed(dy), _transposed(weight), size[::-1], stride[::-1], padding[::-1])
+    )
 
 
 # A time series is an image of height 1.
@@ -93,9 +95,9 @@ def conv1d_backward_input(dy, weight, length, stride, padding):
 
 
 def _tall(weight):
-    """Under a tall kernel an image is turned: the register kernels walk along the longer side."""
+    """Under a tall kernel an image is transposed: the register kernels walk along the longer side."""
     return weight.shape[2] > weight.shape[3]
 
 
-def _turn(x):
+def _transposed(x):
     return x.transpose(0, 1, 3, 2)

@@ -13,7 +13,7 @@ import numpy as np
 from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import memory, parallel
 from scratchnet.kernels.cpu.memory import scratch
-from scratchnet.kernels.cpu.turning import copy_turned
+from scratchnet.kernels.cpu.transpose import copy_transposed
 from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, prefetch, row, splat, store, vectors_in
 
 DENSITY = 0.4  # up to which share of non-zeros the sparse product is the faster one,
@@ -61,7 +61,7 @@ def product(a, b, behind=_leave):
     if _skips_zeros(a, b):
         sparse_product(a, b, out, behind)
         return out
-    turned = _turned(b)
+    transposed = _is_transposed(b)
 
     def piece(i: int) -> None:
         part = slice(i * COLUMNS, (i + 1) * COLUMNS)
@@ -69,7 +69,7 @@ def product(a, b, behind=_leave):
             np.matmul(a[part], b, out=out[part])
             behind(out, part, slice(None))
             return
-        out[:, part] = (b[:, part].T @ a.T).T if turned else a @ b[:, part]
+        out[:, part] = (b[:, part].T @ a.T).T if transposed else a @ b[:, part]
         behind(out, slice(None), part)
 
     parallel.run(piece, -(-max(len(a), b.shape[1]) // COLUMNS))
@@ -85,10 +85,10 @@ def sparse_product(a, b, out, behind=_leave):
     (m, k), n = a.shape, b.shape[1]
     width = len(ROW) * lanes_of(a.dtype)
     height = min(m, HEIGHT)
-    turned = _turned(b)
-    factor = np.ascontiguousarray(b.T if turned else b).reshape(-1)
+    transposed = _is_transposed(b)
+    factor = np.ascontiguousarray(b.T if transposed else b).reshape(-1)
     # What is copied of b in one go goes along its memory: several stretches of a tile, or several tiles of a stretch.
-    tiles = 1 if turned else max(1, min(SLAB, HEIGHT // height))
+    tiles = 1 if transposed else max(1, min(SLAB, HEIGHT // height))
     depths, across = -(-k // DEPTH), -(-n // (tiles * width))
     index, value = (memory.empty((depths, m * DEPTH), kind) for kind in (np.int32, a.dtype))
     firsts = np.empty((depths, m + 1), np.int64)
@@ -101,9 +101,9 @@ def sparse_product(a, b, out, behind=_leave):
         top, left = i // across * height, i % across * tiles * width
         part = slice(top, min(m, top + height))
         sums = scratch("sums", (tiles, part.stop - top, width), a.dtype)
-        blocks = scratch("blocks", (SLAB if turned else tiles, DEPTH, width), a.dtype)
+        blocks = scratch("blocks", (SLAB if transposed else tiles, DEPTH, width), a.dtype)
         lists = index, value, firsts[:, top : part.stop + 1]
-        _add_up(*lists, factor, (k, n), turned, left, blocks, sums, np.zeros(width, a.dtype), ROW)
+        _add_up(*lists, factor, (k, n), transposed, left, blocks, sums, np.zeros(width, a.dtype), ROW)
         for tile, first in zip(sums, range(left, n, width)):
             out[part, first : first + width] = tile[:, : n - first]
         behind(out, part, slice(left, min(n, left + tiles * width)))
@@ -112,7 +112,7 @@ def sparse_product(a, b, out, behind=_leave):
     parallel.run(piece, -(-m // height) * across)
 
 
-def _turned(b) -> bool:
+def _is_transposed(b) -> bool:
     """Whether b's columns lie in memory, as in x·Wᵀ."""
     return b.strides[0] < b.strides[1]
 
@@ -143,7 +143,7 @@ def _compress(block, width, index, value, firsts):
     firsts[block.shape[0]] = count
 
 
-def _add_up(index, value, firsts, factor, shape, turned, left, blocks, sums, none, like):
+def _add_up(index, value, firsts, factor, shape, transposed, left, blocks, sums, none, like):
     """sums = a few tiles of a · b: for each stretch of DEPTH rows of b, the lists' values times the rows of a block."""
     slab, depth, width = blocks.shape
     tiles, height = sums.shape[:2]
@@ -151,8 +151,8 @@ def _add_up(index, value, firsts, factor, shape, turned, left, blocks, sums, non
     stretches = slab // tiles
     for first in range(0, len(firsts), stretches):
         begin, size = first * depth, min(stretches * depth, inner - first * depth)
-        if turned:
-            copy_turned(factor, inner, begin, size, left, min(width, columns - left), blocks.reshape(-1), width)
+        if transposed:
+            copy_transposed(factor, inner, begin, size, left, min(width, columns - left), blocks.reshape(-1), width)
         else:
             _copy(factor, columns, begin, size, left, blocks, like)
         for tile in range(min(tiles, -(-(columns - left) // width))):

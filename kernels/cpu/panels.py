@@ -11,7 +11,7 @@ import numpy as np
 from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import memory, parallel
 from scratchnet.kernels.cpu.processor import REGISTERS
-from scratchnet.kernels.cpu.turning import copy_turned
+from scratchnet.kernels.cpu.transpose import copy_transposed
 from scratchnet.kernels.cpu.vectors import element, fma, lanes_of, row, splat, store
 
 MOST = 5 if REGISTERS == 32 else 3  # vectors in a row: four such rows of sums, one of weights, and a number
@@ -49,7 +49,7 @@ def _pack(rows, bias, width):
 
     def fill(i: int) -> None:
         part = slice(i * width, min((i + 1) * width, out_channels))
-        copy_turned(
+        copy_transposed(
             rows.reshape(-1), taps, 0, taps, part.start, part.stop - part.start, packed[i, 1:].reshape(-1), width
         )
         if bias is not None:

@@ -109,27 +109,27 @@ class IceBreaker:
         self._nets: dict[str, Network] = {}
 
     def run(self) -> dict[str, Any]:
-        """Train what is not trained yet; returns the test figures of every phase, by its name, in order."""
-        figures = {}
+        """Train what is not trained yet; returns the test scores of every phase, by its name, in order."""
+        scores = {}
         for phase in self.phases:
             net = self._net(phase)
             with stop_on_signal() as stop:
                 about = self._train(phase, net, stop)
-                found = self.folder.load_figures(phase.name)
+                found = self.folder.load_scores(phase.name)
                 if found is None:
                     self._load_best(phase, net)
                     done = fold_batchnorm(net)
                     self.folder.save_model(
                         done.state_dict(), model_about(self.config, done, self.segments, self.norm, self.inside, phase)
                     )
-                    found = {**self._figures(phase, done, stop), **about}
+                    found = {**self._scores(phase, done, stop), **about}
                     if phase.name == FORCED:
                         found |= self._forced(phase, done, stop)
-                    self.folder.save_figures(phase.name, found)
+                    self.folder.save_scores(phase.name, found)
                 stop.check()  # what was asked for after the last batch would be forgotten with this `stop`
-            figures[str(phase.name)] = found
+            scores[str(phase.name)] = found
             self.screen.say(summary(phase, found))
-        return figures
+        return scores
 
     # -- one phase
 
@@ -216,14 +216,14 @@ class IceBreaker:
         self.folder.save_best(name, trainer.best, about)
         return about
 
-    def _figures(self, phase: Phase, net: Network, stop: Stop) -> dict[str, Any]:
+    def _scores(self, phase: Phase, net: Network, stop: Stop) -> dict[str, Any]:
         seed = dropout_seed(self.config, phase.name)
         probs = probabilities(
             net, self.segments, self.test, feature_of(net), self.norm, dropout_seed=seed, checkpoint=stop.check
         )
         of_test = self.segments.label[self.test], self.segments.clip[self.test], self.segments.classes
         self.folder.save_predictions(self.segments.classes, metrics.clip_rows(probs, *of_test, self.segments.clips))
-        return metrics.figures(probs, *of_test)
+        return metrics.scores(probs, *of_test)
 
     def _forced(self, phase: Phase, net: Network, stop: Stop) -> dict[str, Any]:
         """How far a forced front end is from the test fold's spectrograms: the mean square in the target's units, and
@@ -256,11 +256,11 @@ class _Reporter(Listener):
         self.folder.save_state(self.phase, *save())
 
 
-def summary(phase: Phase, figures: dict[str, Any]) -> str:
+def summary(phase: Phase, scores: dict[str, Any]) -> str:
     """One line on a finished phase."""
-    off = f"{figures['decibels']:.1f} dB off the spectrograms in test, " if phase.name == FORCED else ""
+    off = f"{scores['decibels']:.1f} dB off the spectrograms in test, " if phase.name == FORCED else ""
     return (
-        f"{phase.title} done: best epoch {figures['best_epoch']}, {off}"
-        f"balanced accuracy {figures['valid_balanced_accuracy']:.3f} in validation, "
-        f"{figures['segment_balanced_accuracy']:.3f} in test"
+        f"{phase.title} done: best epoch {scores['best_epoch']}, {off}"
+        f"balanced accuracy {scores['valid_balanced_accuracy']:.3f} in validation, "
+        f"{scores['segment_balanced_accuracy']:.3f} in test"
     )

@@ -1,4 +1,4 @@
-"""Figures of merit: accuracy, class-balanced accuracy, confusion matrix, and votes of segments over clips."""
+"""Scores: accuracy, class-balanced accuracy, confusion matrix, and votes of segments over clips."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def _sum_per_clip(probabilities: np.ndarray, position: np.ndarray, n_clips: int)
     return summed
 
 
-def figures(probabilities: np.ndarray, label: np.ndarray, clip: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
-    """All test figures of a run folder's `result.json`.
+def scores(probabilities: np.ndarray, label: np.ndarray, clip: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
+    """All test scores of a run folder's `result.json`.
 
     `probabilities` (n, n_classes), `label` and `clip` (n,) of the segments; every segment of a clip has its label.
     """
@@ -88,7 +88,7 @@ def clip_rows(
 ) -> list[list[str]]:
     """What a network says of each clip: (name, true class, class by majority, by mean probability, the probabilities).
 
-    Arguments as `figures`; `names`: those of all clips, which `clip` indexes.
+    Arguments as `scores`; `names`: those of all clips, which `clip` indexes.
     """
     clips, by_majority = vote_majority(probabilities, clip)
     _, by_probability = vote_probability(probabilities, clip)
@@ -109,7 +109,7 @@ SCORES = (
 
 
 def gather(folds: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """Cross-validation: `figures` by test fold -> mean, sample deviation, values per fold, pooled confusions.
+    """Cross-validation: `scores` by test fold -> mean, sample deviation, values per fold, pooled confusions.
 
     Raises `InputError` where there is no fold.
     """

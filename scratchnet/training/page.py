@@ -91,15 +91,15 @@ class Markup(str):
 
 def _scores(result: dict[str, Any]) -> str:
     rows = []
-    for phase, figures in result["phases"].items():
+    for phase, scores in result["phases"].items():
         name = f"phase {phase}" if phase.isdecimal() else phase
-        rows.append([name, *(_score(figures, score) for score in SCORES)])
+        rows.append([name, *(_score(scores, score) for score in SCORES)])
     note = "<p class='note'>± is the standard deviation over the folds.</p>" if "std" in result["test"] else ""
     return _table(("trained in", *SCORES.values()), rows) + note
 
 
-def _score(figures: dict[str, Any], score: str) -> Any:
-    return f"{figures[score]:.3f} ± {figures['std'][score]:.3f}" if "std" in figures else figures[score]
+def _score(scores: dict[str, Any], score: str) -> Any:
+    return f"{scores[score]:.3f} ± {scores['std'][score]:.3f}" if "std" in scores else scores[score]
 
 
 def _folds(test: dict[str, Any], folds: dict[str, str]) -> str:

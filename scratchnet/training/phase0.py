@@ -77,7 +77,7 @@ def find(config: Config, segments: Segments, folders: Mapping[tuple[int, int], R
 
     Raises `InputError` where there is no such run on the same folds of the same data, or it is not finished.
     """
-    todo = [split for split, folder in folders.items() if folder.load_figures(0) is None]
+    todo = [split for split, folder in folders.items() if folder.load_scores(0) is None]
     if not todo:
         return {}  # the other run may be gone by now
     label, other, whole = f"--phase0 {config.phase0}", check(config), RunFolder(Path(str(config.phase0)))
@@ -98,16 +98,16 @@ def find(config: Config, segments: Segments, folders: Mapping[tuple[int, int], R
 
 
 def take(one: RunFolder, folder: RunFolder, config: Config) -> None:
-    """Put the run's weights, epochs and figures where a Phase 0 of its own would leave them.
+    """Put the run's weights, epochs and scores where a Phase 0 of its own would leave them.
 
     Raises `InputError` where it keeps them no longer.
     """
-    figures, rows, weights = one.load_figures(0), one.metrics(), one.weights_of(phases_for(config)[0])
-    if figures is None:
-        raise InputError(f"--phase0 {config.phase0}: keeps no figures of Phase 0; leave it out, or train it again")
-    best = {name: value for name, value in figures.items() if name.startswith(("best_epoch", "valid_"))}
+    scores, rows, weights = one.load_scores(0), one.metrics(), one.weights_of(phases_for(config)[0])
+    if scores is None:
+        raise InputError(f"--phase0 {config.phase0}: keeps no scores of Phase 0; leave it out, or train it again")
+    best = {name: value for name, value in scores.items() if name.startswith(("best_epoch", "valid_"))}
     folder.cut_metrics(0, 0)
     for row in rows:
         folder.append(row)
     folder.save_best(0, weights, best)
-    folder.save_figures(0, figures)  # last: who finds them finds all
+    folder.save_scores(0, scores)  # last: who finds them finds all

@@ -50,7 +50,7 @@ def announce(
     for what, fold in zip(("test", "validation"), splits[0]) if not config.cv else ():
         if names := without(segments, fold):
             screen.say(
-                f"classes  without a clip in the {what} fold: {listed(names)}; its figures are those of the others"
+                f"classes  without a clip in the {what} fold: {listed(names)}; its scores are those of the others"
             )
     screen.say(f"network  {title(config)}, {'random' if config.is_back_end else config.init} initialisation, on {used}")
     if config.phase0 is not None:
@@ -63,9 +63,9 @@ def announce(
 
 def kernels_compiled() -> bool:
     """Whether Numba left compiled kernels from an earlier run, where this user's are."""
-    from scratchnet.kernels.cpu.turning import copy_turned
+    from scratchnet.kernels.cpu.transpose import copy_transposed
 
-    stats = getattr(copy_turned, "stats", None)  # None where NUMBA_DISABLE_JIT says so: there is nothing to compile
+    stats = getattr(copy_transposed, "stats", None)  # None where NUMBA_DISABLE_JIT says so: there is nothing to compile
     return stats is None or any(Path(stats.cache_path).glob("*.nbi"))
 
 
@@ -75,7 +75,7 @@ def title(config: Config) -> str:
 
 
 def line(test: dict[str, Any]) -> str:
-    """Test figures in one line."""
+    """Test scores in one line."""
 
     def score(name: str) -> str:
         spread = f" ± {test['std'][name]:.3f}" if "std" in test else ""
@@ -114,10 +114,10 @@ def _confusion_list(confusion: np.ndarray, names: list[str]) -> str:
 
 def report(config: Config, folder: RunFolder, result: dict[str, Any], screen: Screen) -> None:
     """The end of a run on the screen."""
-    for name, figures in result["phases"].items():
+    for name, scores in result["phases"].items():
         phase = f"phase {name}" if name.isdecimal() else name
         net = NET_OF[config.back_end] if name == "0" else title(config)
-        screen.say(f"test     {phase} ({net}): {line(figures)}")
+        screen.say(f"test     {phase} ({net}): {line(scores)}")
     screen.say(f"{title(config)}: {line(result['test'])}", always=True)
     screen.say(f"results, model and pictures: {folder.path}")
     if (folder.path / PAGE).is_file():  # not of a run of an older version

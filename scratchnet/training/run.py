@@ -167,16 +167,16 @@ def _single(
     folder.save_recordings(segments, *fold)
     if fold[0] in begun:
         phase0.take(begun[fold[0]], folder, config)
-    figures = IceBreaker(config, segments, split(segments, *fold), folder, screen).run()
-    last = list(figures)[-1]
+    scores = IceBreaker(config, segments, split(segments, *fold), folder, screen).run()
+    last = list(scores)[-1]
     seconds = sum(row["seconds"] for row in folder.metrics())
     return {
         "net": config.net,
         "seed": config.seed,
         "test_fold": fold[0],
         "valid_fold": fold[1],
-        "test": figures[last],
-        "phases": figures,
+        "test": scores[last],
+        "phases": scores,
         "training_seconds": seconds,
     }
 

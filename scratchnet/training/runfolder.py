@@ -6,7 +6,7 @@ metrics.jsonl       one line per epoch
 model.safetensors   best weights of the latest phase, with what `predict` needs
 recordings.csv      every clip of the data: its class, its fold, what it was for, the digest of its file
 predictions.csv     every clip of the test fold: its class, both votes, its probabilities
-result.json         figures on the test fold
+result.json         scores on the test fold
 curves.png, confusion.png, kernels.png
 report.html         all of this on one page
 checkpoint/         best weights of every phase (only those it trained, see `RunFolder.weights_of`), state of an
@@ -44,7 +44,7 @@ from scratchnet.training.files import (
 from scratchnet.training.host import versions
 from scratchnet.training.phases import FRESH, Phase, PhaseName, source, trains
 from scratchnet.training.resolve import from_dict
-from scratchnet.training.whole import are_figures, is_config, is_result
+from scratchnet.training.whole import are_scores, is_config, is_result
 
 if TYPE_CHECKING:
     from scratchnet.data import Segments
@@ -280,16 +280,16 @@ class RunFolder:
         """model.safetensors."""
         write_arrays(self.path / MODEL, arrays, about)
 
-    # -- figures
+    # -- scores
 
-    def save_figures(self, phase: PhaseName, figures: Mapping[str, Any]) -> None:
-        """The test figures of a finished phase."""
-        write_json(self.checkpoint / f"phase-{phase}.json", figures)
+    def save_scores(self, phase: PhaseName, scores: Mapping[str, Any]) -> None:
+        """The test scores of a finished phase."""
+        write_json(self.checkpoint / f"phase-{phase}.json", scores)
 
-    def load_figures(self, phase: PhaseName) -> dict[str, Any] | None:
-        """What `save_figures` stored, or None. Raises `InputError` where it is damaged."""
+    def load_scores(self, phase: PhaseName) -> dict[str, Any] | None:
+        """What `save_scores` stored, or None. Raises `InputError` where it is damaged."""
         path = self.checkpoint / f"phase-{phase}.json"
-        return read_json(path, are_figures) if path.is_file() else None
+        return read_json(path, are_scores) if path.is_file() else None
 
     def save_predictions(self, classes: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """predictions.csv: rows (clip, true class, its class by majority, by mean probability, the probabilities)."""

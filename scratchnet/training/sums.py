@@ -1,4 +1,4 @@
-"""An epoch's figures, added up where the network is."""
+"""An epoch's scores, added up where the network is."""
 
 from __future__ import annotations
 

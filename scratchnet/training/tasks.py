@@ -1,4 +1,4 @@
-"""What a phase learns: mini-batches in, a loss, and figures on the validation fold that say when it was at its best."""
+"""What a phase learns: mini-batches in, a loss, and scores on the validation fold that say when it was at its best."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ def is_result(value: Any) -> bool:
     split = {"test_fold", "valid_fold"} <= _keys(value) or (folds and all(map(str.isdigit, folds)))
     if not split or not {"net", "seed", "test", "phases", "training_seconds"} <= value.keys():
         return False
-    return isinstance(value["phases"], dict) and all(map(are_figures, [value["test"], *value["phases"].values()]))
+    return isinstance(value["phases"], dict) and all(map(are_scores, [value["test"], *value["phases"].values()]))
 
 
-def are_figures(value: Any) -> bool:
-    """Whether these are `metrics.figures`, of one fold or gathered."""
+def are_scores(value: Any) -> bool:
+    """Whether these are `metrics.scores`, of one fold or gathered."""
     if not {*metrics.SCORES, "clips", "confusion", "confusion_clips", "classes"} <= _keys(value):
         return False
     return all(isinstance(value[score], int | float) for score in metrics.SCORES)

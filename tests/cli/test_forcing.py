@@ -103,7 +103,7 @@ def test_it_classifies_and_says_how_far_off_it_is(forced, tree, tmp_path, capsys
     assert f"forcing done: best epoch 1, {off:.1f} dB off the spectrograms in test, balanced accuracy" in said
     assert "test     forcing (mstnet): balanced accuracy" in said
     assert result(out)["test"] == result(forced)["test"]
-    assert RunFolder(out).load_figures("forcing") == RunFolder(forced).load_figures("forcing")
+    assert RunFolder(out).load_scores("forcing") == RunFolder(forced).load_scores("forcing")
     names, p = scratchnet.load(out).predict(tree / "high" / "high-a.wav")
     assert names == ("high", "low", "middle") and p.sum() == pytest.approx(1)
 

@@ -98,7 +98,7 @@ def test_a_run_that_is_none_or_not_finished_or_of_other_data(alone, tree, tmp_pa
     shutil.copytree(alone, unfinished)
     (unfinished / "result.json").unlink()
     fails(capsys, train.main, [*given, unfinished], "not finished; first go on with it: --resume", unfinished)
-    for name, words in [("checkpoint", "keeps no figures of Phase 0"), ("model.safetensors", "keeps no weights")]:
+    for name, words in [("checkpoint", "keeps no scores of Phase 0"), ("model.safetensors", "keeps no weights")]:
         robbed = tmp_path / name
         shutil.copytree(alone, robbed)
         shutil.rmtree(robbed / name) if name == "checkpoint" else (robbed / name).unlink()

@@ -73,14 +73,14 @@ def test_an_interrupted_icebreaker_goes_on_to_the_same_bits(icebroken, tree, tmp
 
 def test_ctrl_c_at_the_end_of_a_phase_is_heard(icebroken, tree, tmp_path, capsys, monkeypatch):
     """After the last look at the test fold, while its figures are written: the next phase does not begin."""
-    out, save = tmp_path / "stopped", RunFolder.save_figures
+    out, save = tmp_path / "stopped", RunFolder.save_scores
 
     def interrupted(folder, phase, found):
         os.kill(os.getpid(), signal.SIGINT)
         save(folder, phase, found)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "save_figures", interrupted)
+        patch.setattr(RunFolder, "save_scores", interrupted)
         fails(capsys, train.main, [*ALL_PHASES, "--data", tree, "--out", out], "--resume", status=130)
     assert {row["phase"] for row in numbers(out)} == {0}
     assert train.main(["--resume", str(out), "--quiet"]) == 0

@@ -149,7 +149,7 @@ def test_classes_that_a_fold_has_no_clip_of_are_named(tmp_path, capsys):
     rows = list(csv.DictReader((tmp_path / "run" / "recordings.csv").read_text().splitlines()))
     for use, words in (("test", "test"), ("valid", "validation")):
         lacking = not any(row["use"] == use and row["label"] == "high" for row in rows)
-        assert (f"classes  without a clip in the {words} fold: high; its figures" in said) is lacking
+        assert (f"classes  without a clip in the {words} fold: high; its scores" in said) is lacking
     assert "classes  without a clip in the" in said
 
 

@@ -78,7 +78,7 @@ def test_evaluate_on_a_copy_takes_the_test_fold_and_on_other_recordings_everythi
     assert evaluate.main([str(trained), "--data", str(other), "--backend", "cpu", "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["segments"] == 8 and "4 of its 12 clips" in printed.err
-    assert "none of these clips is of high: the figures" in printed.err
+    assert "none of these clips is of high: the scores" in printed.err
     (other / "low").rename(other / "deep")
     fails(capsys, evaluate.main, [trained, "--data", other, "--backend", "cpu", "--json"], "classes", "deep")
 

@@ -20,7 +20,7 @@ def system(path, folds):
         rows = [[clip, LABELS[clip], "a", "a", p, 1 - p] for clip, p in zip(LABELS, probabilities)]
         run.save_predictions(["a", "b"], rows)
         shares = np.array([[p, 1 - p] for p in probabilities])  # one segment a clip
-        test = metrics.figures(shares, np.array([0, 1, 1]), np.arange(3), ("a", "b"))
+        test = metrics.scores(shares, np.array([0, 1, 1]), np.arange(3), ("a", "b"))
         result = {"net": "sbcnn", "seed": 0, "test_fold": fold, "valid_fold": fold + 1, "training_seconds": 1.0}
         run.save_result({**result, "test": test, "phases": {"0": test}})
     return str(path)

@@ -70,7 +70,7 @@ def folder(path, seed, folds, net="piczaknet"):
         rows = [[f"{fold}-{i}.wav", "a", "a" if r else "b", "a" if r else "b", 0.5, 0.5] for i, r in enumerate(right)]
         run.save_predictions(["a", "b"], rows)
         shares = np.array([[r, 1 - r] for r in right])  # one segment a clip
-        test = metrics.figures(shares, np.zeros(len(right), int), np.arange(len(right)), ("a", "b"))
+        test = metrics.scores(shares, np.zeros(len(right), int), np.arange(len(right)), ("a", "b"))
         result = {"net": net, "seed": seed, "test_fold": fold, "valid_fold": fold + 1, "training_seconds": 1.0}
         run.save_result({**result, "test": test, "phases": {"0": test}})
     return path

@@ -48,12 +48,12 @@ def test_a_tied_majority_goes_to_the_higher_summed_probability_among_the_tied():
 
 def test_figures_of_a_perfect_and_of_a_wrong_classifier():
     label, clip = np.array([0, 0, 1, 1, 1]), np.array([4, 4, 2, 2, 9])
-    right = metrics.figures(np.eye(2)[label], label, clip, ("a", "b"))
+    right = metrics.scores(np.eye(2)[label], label, clip, ("a", "b"))
     assert [right[score] for score in metrics.SCORES] == [1.0] * 5
     assert right["confusion"] == [[2, 0], [0, 3]]
     assert right["confusion_clips"] == [[1, 0], [0, 2]]
     assert (right["segments"], right["clips"], right["classes"]) == (5, 3, ["a", "b"])
-    wrong = metrics.figures(np.eye(2)[1 - label], label, clip, ("a", "b"))
+    wrong = metrics.scores(np.eye(2)[1 - label], label, clip, ("a", "b"))
     assert [wrong[score] for score in metrics.SCORES] == [0.0] * 5
 
 
@@ -67,8 +67,8 @@ def test_clip_rows_say_of_every_clip_what_the_figures_count():
 
 def test_gather_gives_mean_deviation_folds_and_pooled_confusion():
     label, clip = np.array([0, 0, 1, 1]), np.arange(4)
-    perfect = metrics.figures(np.eye(2)[label], label, clip, ("a", "b"))
-    half = metrics.figures(np.eye(2)[[0, 1, 0, 1]], label, clip, ("a", "b"))
+    perfect = metrics.scores(np.eye(2)[label], label, clip, ("a", "b"))
+    half = metrics.scores(np.eye(2)[[0, 1, 0, 1]], label, clip, ("a", "b"))
     both = metrics.gather({3: half, 1: perfect})
     assert both["segment_accuracy"] == 0.75
     assert both["std"]["segment_accuracy"] == pytest.approx(np.std([1.0, 0.5], ddof=1))

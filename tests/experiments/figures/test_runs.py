@@ -68,7 +68,7 @@ def test_every_phase_has_its_network_again(runs, figure_data, name):
         segments = prepare(open_source(str(figure_data)), loaded.settings)
         test = split(segments, result["test_fold"], result["valid_fold"])[2]
         probs = loaded.probabilities(segments, test)
-        found = metrics.figures(probs, segments.label[test], segments.clip[test], segments.classes)
+        found = metrics.scores(probs, segments.label[test], segments.clip[test], segments.classes)
         assert found == {key: written[key] for key in found}
 
 

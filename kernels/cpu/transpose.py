@@ -1,4 +1,4 @@
-"""Copies that turn a matrix, a square of vectors at a time: number by number, they would take as long as products."""
+"""Transposing copies, a square of vectors at a time: number by number, they would take as long as products."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scratchnet.kernels.cpu.processor import BYTES
 from scratchnet.kernels.cpu.vectors import prefetch, transpose
 
 
-def _copy_turned(matrix, inner, first, size, left, columns, block, width):
+def _copy_transposed(matrix, inner, first, size, left, columns, block, width):
     """block[k · width + j] = matrix[(left + j) · inner + first + k] for k < size, j < columns: rows become columns."""
     lanes = BYTES // matrix.itemsize
     for j in range(0, columns, lanes):
@@ -27,4 +27,4 @@ def _prefetch_rows(matrix, first, step, count):
 
 
 _prefetch_rows = compiled(_prefetch_rows)
-copy_turned = compiled(_copy_turned)
+copy_transposed = compiled(_copy_transposed)
