@@ -326,7 +326,7 @@ def nesterov_steps(params, grads, velocities, lr, momentum, weight_decay):
         nesterov_step(*arrays, lr, momentum, weight_decay)
 
 
-def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
+def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
     """Adam (Kingma & Ba 2015, algorithm 1), in place; t counts from 1."""
     real = param.dtype.type
     g = grad + real(weight_decay) * param
@@ -335,7 +335,7 @@ def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
     param -= real(lr / (1 - beta1**t)) * m / (np.sqrt(v / real(1 - beta2**t)) + real(eps))
 
 
-def adam_steps(params, grads, ms, vs, t, lr, beta1, beta2, eps, weight_decay=0.0):
+def adam_steps(params, grads, ms, vs, t, lr, beta1, beta2, eps, weight_decay):
     """`adam_step` over lists of arrays."""
     for arrays in zip(params, grads, ms, vs, strict=True):
         adam_step(*arrays, t, lr, beta1, beta2, eps, weight_decay)

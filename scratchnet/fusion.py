@@ -88,10 +88,10 @@ class ConvBlock:
         conv, pool = self._conv, self._pool
         window: Any = None
         if isinstance(conv, Conv1D):
-            x, sides = conv.take(x)
+            x, sides = conv.check_input(x)
             x, kernel, stride, padding = x[:, :, None], (1, conv.kernel_size), (1, conv.stride), ((0, 0), sides)
         else:
-            x, padding = conv.take(x)
+            x, padding = conv.check_input(x)
             kernel, stride = conv.kernel_size, conv.stride
         size = tuple((x.shape[2 + i] + sum(padding[i]) - kernel[i]) // stride[i] + 1 for i in range(2))
         if isinstance(pool, MaxPool1D):
@@ -213,7 +213,7 @@ class DenseBlock:
 
     def forward(self, x: Array, training: bool = False) -> Array:
         params = self._dense.params
-        self._x = self._dense.take(x)
+        self._x = self._dense.check_input(x)
         mask = self._dropout.next_mask(training) if self._dropout else (0.0, 0, 0)
         self._p = mask[0]
         self._y = kernels_of(x).dense_block_forward(self._x, params["weight"], params.get("bias"), *mask)

@@ -158,12 +158,12 @@ def _touch_elements(compare: Compare, draw: Draw, rng: np.random.Generator) -> N
     arrays = [draw(9000) for _ in range(4)]
     arrays[3] = np.abs(arrays[3])
     device = [backend.asarray(a.copy()) for a in arrays]
-    cuda.clip_by_norm(device[1], 1.0)
-    cuda.nesterov_step(*device[:3], 0.1, 0.9, 0.01)
-    cuda.adam_step(*device, 2, 0.1, 0.9, 0.999, 1e-8)
+    cuda.clip_by_norms([[device[1]]], 1.0)
+    cuda.nesterov_steps(*([a] for a in device[:3]), 0.1, 0.9, 0.01)
+    cuda.adam_steps(*([a] for a in device), 2, 0.1, 0.9, 0.999, 1e-8, 0.01)
     reference.clip_by_norm(arrays[1], 1.0)
     reference.nesterov_step(*arrays[:3], 0.1, 0.9, 0.01)
-    reference.adam_step(*arrays, 2, 0.1, 0.9, 0.999, 1e-8)
+    reference.adam_step(*arrays, 2, 0.1, 0.9, 0.999, 1e-8, 0.01)
     compare("optimizers", device[0], arrays[0])
 
 

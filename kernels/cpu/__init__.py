@@ -31,13 +31,9 @@ from scratchnet.kernels.cpu.maxpool import (
     maxpool2d_forward,
 )
 from scratchnet.kernels.cpu.update import (
-    adam_step,
     adam_steps,
-    clip_by_norm,
     clip_by_norms,
-    nesterov_step,
     nesterov_steps,
-    squared_norm,
     squared_norms,
 )
 from scratchnet.kernels.reference import (
@@ -56,9 +52,7 @@ from scratchnet.kernels.reference import (
 __all__ = [
     "abs_backward",
     "abs_forward",
-    "adam_step",
     "adam_steps",
-    "clip_by_norm",
     "clip_by_norms",
     "batchnorm_backward",
     "batchnorm_forward",
@@ -85,7 +79,6 @@ __all__ = [
     "maxpool2d_forward",
     "mean_squared_error_backward",
     "mean_squared_error_forward",
-    "nesterov_step",
     "nesterov_steps",
     "norm_block_backward",
     "norm_block_forward",
@@ -93,7 +86,6 @@ __all__ = [
     "relu_forward",
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
-    "squared_norm",
     "squared_norms",
     "tanh_backward",
     "tanh_forward",

@@ -1,6 +1,6 @@
 """One training step's last part: norms, clipping, Nesterov and Adam, each one pass over the weights.
 
-The steps in the plural take lists of arrays: the pieces of all of them are worked off together.
+All take lists of arrays, whose pieces are worked off together.
 """
 
 from __future__ import annotations
@@ -13,8 +13,13 @@ from scratchnet.kernels.cpu import parallel
 PIECE = 1 << 17  # numbers per piece of work
 
 
-def squared_norm(x):
-    """See `reference.squared_norm`: partial sums in float64, added in a fixed order."""
+def squared_norms(groups):
+    """See `reference.squared_norms`."""
+    return np.array([sum(_squares_of(x) for x in group) for group in groups], np.float64)
+
+
+def _squares_of(x):
+    """Σ x²: partial sums in float64, added in a fixed order."""
     flat = x.reshape(-1)
     sums = np.empty(-(-flat.size // PIECE))
 
@@ -23,16 +28,6 @@ def squared_norm(x):
 
     parallel.run(piece, len(sums))
     return float(sums.sum())
-
-
-def squared_norms(groups):
-    """See `reference.squared_norms`."""
-    return np.array([sum(squared_norm(x) for x in group) for group in groups], np.float64)
-
-
-def clip_by_norm(x, max_norm):
-    """See `reference.clip_by_norm`."""
-    return clip_by_norms([[x]], max_norm)[0]
 
 
 def clip_by_norms(groups, max_norm):
@@ -45,22 +40,12 @@ def clip_by_norms(groups, max_norm):
     return np.array(norms)
 
 
-def nesterov_step(param, grad, velocity, lr, momentum, weight_decay):
-    """See `reference.nesterov_step`."""
-    nesterov_steps([param], [grad], [velocity], lr, momentum, weight_decay)
-
-
 def nesterov_steps(params, grads, velocities, lr, momentum, weight_decay):
     """See `reference.nesterov_steps`."""
     _in_pieces(_nesterov, (params, grads, velocities), (lr, momentum, weight_decay))
 
 
-def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
-    """See `reference.adam_step`."""
-    adam_steps([param], [grad], [m], [v], t, lr, beta1, beta2, eps, weight_decay)
-
-
-def adam_steps(params, grads, ms, vs, t, lr, beta1, beta2, eps, weight_decay=0.0):
+def adam_steps(params, grads, ms, vs, t, lr, beta1, beta2, eps, weight_decay):
     """See `reference.adam_steps`."""
     numbers = lr / (1 - beta1**t), 1 - beta1, 1 - beta2, 1 - beta2**t, eps, weight_decay
     _in_pieces(_adam, (params, grads, ms, vs), numbers)

@@ -49,13 +49,9 @@ from scratchnet.kernels.cuda.losses import (
     softmax_cross_entropy_forward,
 )
 from scratchnet.kernels.cuda.optimizers import (
-    adam_step,
     adam_steps,
-    clip_by_norm,
     clip_by_norms,
-    nesterov_step,
     nesterov_steps,
-    squared_norm,
     squared_norms,
 )
 from scratchnet.kernels.cuda.pooling import maxpool1d_backward, maxpool1d_forward, maxpool2d_backward, maxpool2d_forward
@@ -63,13 +59,11 @@ from scratchnet.kernels.cuda.pooling import maxpool1d_backward, maxpool1d_forwar
 __all__ = [
     "abs_backward",
     "abs_forward",
-    "adam_step",
     "adam_steps",
     "available",
     "batchnorm_backward",
     "batchnorm_forward",
     "batchnorm_statistics",
-    "clip_by_norm",
     "clip_by_norms",
     "conv1d_backward_input",
     "conv1d_backward_weight",
@@ -96,7 +90,6 @@ __all__ = [
     "maxpool2d_forward",
     "mean_squared_error_backward",
     "mean_squared_error_forward",
-    "nesterov_step",
     "nesterov_steps",
     "norm_block_backward",
     "norm_block_forward",
@@ -104,7 +97,6 @@ __all__ = [
     "relu_forward",
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
-    "squared_norm",
     "squared_norms",
     "tanh_backward",
     "tanh_forward",

@@ -1,7 +1,4 @@
-"""Launchers of optimizers.cu: norm and clipping, Nesterov and Adam, over one array or over all of a network at once.
-
-The functions in the plural take lists of arrays and launch once for all of them.
-"""
+"""Launchers of optimizers.cu: norm and clipping, Nesterov and Adam, over all arrays of a network in one launch."""
 
 from __future__ import annotations
 
@@ -15,24 +12,14 @@ from scratchnet.kernels.cuda.arrays import BLOCK, in_one_order, int64, is_dense,
 CHUNK = 8192  # elements that a block takes
 
 
-def squared_norm(x):
-    """Σ x², summed in float64; an array of no dimension on the device."""
-    return squared_norms([[x]])[0]
-
-
 def squared_norms(groups):
     """Σ x² over all arrays of each group, (number of groups,) float64, on the device."""
     dense = _dense([x for group in groups for x in group])
     return _squares(_chunks_of(groups), dense, device.current().pointers(dense))
 
 
-def clip_by_norm(x, max_norm):
-    """Scale x in place so that its L2 norm is at most `max_norm`; returns the norm before, on the device."""
-    return clip_by_norms([[x]], max_norm)[0]
-
-
 def clip_by_norms(groups, max_norm):
-    """`clip_by_norm` for each group of arrays, which share one norm and one factor.
+    """Scale the arrays of each group in place so that their common L2 norm is at most `max_norm`.
 
     → the norms before, (number of groups,) on the device
     """
@@ -45,23 +32,13 @@ def clip_by_norms(groups, max_norm):
     return squares**0.5
 
 
-def nesterov_step(param, grad, velocity, lr, momentum, weight_decay):
-    """In place: g = grad + weight_decay · param;  v ← momentum · v + g;  param ← param − lr · (g + momentum · v)"""
-    nesterov_steps([param], [grad], [velocity], lr, momentum, weight_decay)
-
-
 def nesterov_steps(params, grads, velocities, lr, momentum, weight_decay):
-    """`nesterov_step` over lists of arrays, in one launch."""
+    """In place: g = grad + weight_decay · param;  v ← momentum · v + g;  param ← param − lr · (g + momentum · v)"""
     _update("nesterov", params, (grads, velocities), (lr, momentum, weight_decay))
 
 
-def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay=0.0):
+def adam_steps(params, grads, ms, vs, t, lr, beta1, beta2, eps, weight_decay):
     """Adam (Kingma & Ba 2015, algorithm 1), in place; t counts from 1."""
-    adam_steps([param], [grad], [m], [v], t, lr, beta1, beta2, eps, weight_decay)
-
-
-def adam_steps(params, grads, ms, vs, t, lr, beta1, beta2, eps, weight_decay=0.0):
-    """`adam_step` over lists of arrays, in one launch."""
     numbers = lr / (1 - beta1**t), 1 - beta2**t, 1 - beta1, 1 - beta2, eps, weight_decay
     _update("adam", params, (grads, ms, vs), numbers)
 

@@ -7,14 +7,12 @@ from scratchnet.layers.layer import Array, Layer, as_float, check_gradient
 
 
 class Abs(Layer):
-    """y = |x|, of any shape; the gradient at 0 is 0. Complex numbers have a y, and no gradient."""
+    """y = |x|, of any shape; the gradient at 0 is 0."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._x = x = x if x.dtype.kind == "c" else as_float(x)
+        self._x = x = as_float(x)
         return kernels_of(x).abs_forward(x)
 
     def backward(self, dy: Array) -> Array:
         dy = check_gradient(self, dy, self._x.shape)
-        if self._x.dtype.kind == "c":
-            raise ValueError(f"{self!r} has no gradient of complex numbers")
         return kernels_of(dy).abs_backward(dy, self._x)

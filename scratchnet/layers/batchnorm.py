@@ -35,7 +35,7 @@ class BatchNorm1D(Layer):
         self.params = {"weight": np.ones(shape, real), "bias": np.zeros(shape, real)}
         self.buffers = {"running_mean": np.zeros(shape, real), "running_var": np.ones(shape, real)}
 
-    def take(self, x: Array) -> Array:
+    def check_input(self, x: Array) -> Array:
         """x in the weights' type. Raises ValueError for an x that does not fit."""
         if x.ndim not in self.dimensions or x.shape[1] != self.num_features:
             shape = self.shape.format(self.num_features)
@@ -48,7 +48,7 @@ class BatchNorm1D(Layer):
         check_params(self, weight=(self.num_features,), bias=(self.num_features,))
 
     def from_batch(self, x: Array) -> tuple[Array, Array]:
-        """Mean and variance of a batch that `take` let pass; the running ones follow them."""
+        """Mean and variance of a batch that `check_input` let pass; the running ones follow them."""
         count = x.size // self.num_features
         if count < 2:
             raise ValueError(f"{self!r} cannot train on fewer than two values per channel: {tuple(x.shape)}")
@@ -67,7 +67,7 @@ class BatchNorm1D(Layer):
         return self.buffers["running_mean"].astype(dtype), self.buffers["running_var"].astype(dtype)
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        x = self.take(x)
+        x = self.check_input(x)
         self._from_batch = training and not self.frozen
         mean, var = self.from_batch(x) if self._from_batch else self.running()
         self._saved = x, mean, var

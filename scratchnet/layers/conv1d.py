@@ -40,7 +40,7 @@ class Conv1D(Layer):
         if bias:
             self.params["bias"] = np.zeros(self.out_channels, dtype)
 
-    def take(self, x: Array) -> tuple[Array, tuple[int, int]]:
+    def check_input(self, x: Array) -> tuple[Array, tuple[int, int]]:
         """x in the weights' type, and its padding in numbers. Raises ValueError where something does not fit."""
         check_shape(self, x, 3, self.in_channels, f"(N, {self.in_channels}, T)")
         padding = pad_1d(self.padding, x.shape[2], self.kernel_size, self.stride)
@@ -50,7 +50,7 @@ class Conv1D(Layer):
         return as_type(x, self.params["weight"].dtype), padding
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._x, self._pad = x, padding = self.take(x)
+        self._x, self._pad = x, padding = self.check_input(x)
         y = kernels_of(x).conv1d_forward(x, self.params["weight"], self.params.get("bias"), self.stride, padding)
         self._y_shape = y.shape
         return y

@@ -32,14 +32,14 @@ class Dense(Layer):
         if bias:
             self.params["bias"] = np.zeros(self.out_features, dtype)
 
-    def take(self, x: Array) -> Array:
+    def check_input(self, x: Array) -> Array:
         """x in the weights' type. Raises ValueError for an x, or parameters, that do not fit."""
         check_shape(self, x, 2, self.in_features, f"(N, {self.in_features})")
         check_params(self, weight=(self.out_features, self.in_features), bias=(self.out_features,))
         return as_type(x, self.params["weight"].dtype)
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._x = self.take(x)
+        self._x = self.check_input(x)
         return kernels_of(x).dense_forward(self._x, self.params["weight"], self.params.get("bias"))
 
     def backward(self, dy: Array) -> Array:

@@ -15,16 +15,16 @@ class Standardize(Layer):
         super().__init__()
         if not std >= SMALLEST:
             raise ValueError(f"std must be positive (at least 1.2e-38), not {std}")
-        self.mean, self.std = mean, std
+        self.mean, self.std = float(mean), float(std)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         x = as_float(x)
         self._shape = x.shape
-        return (x - x.dtype.type(self.mean)) * x.dtype.type(1 / self.std)
+        return (x - self.mean) * (1 / self.std)
 
     def backward(self, dy: Array) -> Array:
         dy = check_gradient(self, dy, self._shape)
-        return dy * dy.dtype.type(1 / self.std)
+        return dy * (1 / self.std)
 
     def extra_repr(self) -> str:
         return f"{self.mean}, {self.std}"

@@ -39,7 +39,7 @@ def melnet(
     another `back_end` ("sbcnn", "minivgg"). Raises ValueError for a wrong one.
     """
     # Imported here: the Fourier kernels and triangles are the sound wing's, which is not needed for the other networks.
-    from scratchnet.sound import fourier_kernels, mel_filters
+    from scratchnet.sound import fourier_kernels, mel_kernels
 
     if power not in TRIANGLE_UNIT:
         raise ValueError(f"power must be 1 or 2, not {power!r}")
@@ -48,11 +48,11 @@ def melnet(
     how: dict[str, Any] = {"dtype": dtype, "rng": rng}
     n_fft, hop = 1024, 512
     fourier = fourier_kernels(n_fft, window, dtype=dtype)  # (1026, 1, 1024)
-    triangles = mel_filters(22050, n_fft, n_mels=60, dtype=dtype)  # (60, 513)
+    triangles = mel_kernels(22050, n_fft, n_mels=60, dtype=dtype)  # (60, 513, 1)
     conv1 = Conv1D(1, len(fourier), n_fft, stride=hop, **how)
     conv1.params["weight"] = fourier
     conv2 = Conv1D(triangles.shape[1], len(triangles), 1, **how)
-    conv2.params["weight"] = np.ascontiguousarray(triangles[:, :, None]) * triangles.dtype.type(1 / unit)
+    conv2.params["weight"] = triangles * (1 / unit)
     deepfourier: list[tuple[str, Layer]] = [
         ("pad", ReflectPad1D(n_fft // 2)),  # the left half of a centred STFT; the 41st frame ends with the segment
         ("conv1", conv1),  # eq. 1: (1026, 41)

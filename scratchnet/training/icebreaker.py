@@ -13,10 +13,11 @@ from scratchnet.training import metrics
 from scratchnet.training.config import Config
 from scratchnet.training.evaluation import probabilities
 from scratchnet.training.inputs import Normalisation, forcing_target, normalisation, normalisation_inside
-from scratchnet.training.loop import Listener, State, Stop, Trainer, stop_on_signal
+from scratchnet.training.loop import Listener, State, Trainer
 from scratchnet.training.phases import FORCED, Phase, PhaseName, phases_for, start_weights, trains
 from scratchnet.training.runfolder import RunFolder
 from scratchnet.training.screen import Screen
+from scratchnet.training.stop import Stop, stop_on_signal
 from scratchnet.training.tasks import Classification, Forcing, Task
 from scratchnet.training.updates import Updates
 

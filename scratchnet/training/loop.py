@@ -7,12 +7,9 @@ than the weights, the optimizer's arrays and a few counters.
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -20,61 +17,13 @@ import numpy as np
 from scratchnet import backend
 from scratchnet.errors import InputError
 from scratchnet.training.config import option
+from scratchnet.training.stop import Interrupted, Stop
 from scratchnet.training.sums import Sums
 from scratchnet.training.tasks import Score, Task
 from scratchnet.training.updates import Updates
 
 CHECKPOINT_SECONDS = 60.0  # a killed run loses at most this and an epoch
 LOOK_SECONDS = 1.0  # how often a GPU is asked within an epoch how training goes: asking waits for it
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, held back until a moment at which the weights are whole."""
-
-
-class Stop:
-    """Whether the user asked to stop; `check` is called where stopping does no harm."""
-
-    requested = False
-
-    def check(self) -> None:
-        """Raise `Interrupted` if asked to stop."""
-        if self.requested:
-            raise Interrupted
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[Stop]:
-    """A `Stop` that Ctrl-C (or SIGTERM, or a terminal that is closed) sets; the second Ctrl-C stops at once.
-
-    Only the main thread gets signals.
-    """
-    stop = Stop()
-    before: dict[signal.Signals, Any] = {}
-
-    def request(number: int, frame: FrameType | None) -> None:
-        stop.requested = True
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    try:
-        closed = getattr(signal, "SIGHUP", None)  # not there on Windows; under nohup it is ignored, and stays so
-        for number in (signal.SIGINT, signal.SIGTERM, *([closed] if closed and _is_default(closed) else [])):
-            if signal.getsignal(number) is not None:  # else a program around Python has a handler of its own there
-                before[number] = signal.signal(number, request)
-    except ValueError:  # not the main thread
-        before.clear()
-    try:
-        yield stop
-    finally:
-        restore()
-
-
-def _is_default(number: signal.Signals) -> bool:
-    return signal.getsignal(number) == signal.SIG_DFL
 
 
 @dataclass
@@ -244,7 +193,7 @@ class Trainer:
         started = time.perf_counter()
         valid = task.validate(self.net, stop.check)
         score = tuple(number if math.isfinite(number) else -math.inf for number in task.score(valid))
-        loss = valid["valid_loss"] or 0.0
+        loss = valid["valid_loss"] or 0.0 or 0.0
         if not (state.best_score or math.isfinite(loss)):  # the very first weights are none: nothing is worth keeping
             raise self._diverged(loss)
         better = not state.best_score or score > state.best_score

@@ -97,7 +97,7 @@ def find(config: Config, segments: Segments, folders: Mapping[tuple[int, int], R
     return found
 
 
-def take(one: RunFolder, folder: RunFolder, config: Config) -> None:
+def take_over(one: RunFolder, folder: RunFolder, config: Config) -> None:
     """Put the run's weights, epochs and scores where a Phase 0 of its own would leave them.
 
     Raises `InputError` where it keeps them no longer.

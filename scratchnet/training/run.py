@@ -166,7 +166,7 @@ def _single(
 
     folder.save_recordings(segments, *fold)
     if fold[0] in begun:
-        phase0.take(begun[fold[0]], folder, config)
+        phase0.take_over(begun[fold[0]], folder, config)
     scores = IceBreaker(config, segments, split(segments, *fold), folder, screen).run()
     last = list(scores)[-1]
     seconds = sum(row["seconds"] for row in folder.metrics())

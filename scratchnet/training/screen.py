@@ -6,7 +6,8 @@ import os
 import sys
 from typing import Any
 
-from scratchnet.training.loop import Interrupted, State
+from scratchnet.training.loop import State
+from scratchnet.training.stop import Interrupted
 
 SHORT = "{desc} {percentage:3.0f}%|{bar}|{elapsed}<{remaining}{postfix}"  # with what is learned, in 80 columns
 

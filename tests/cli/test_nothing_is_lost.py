@@ -15,6 +15,7 @@ import pytest
 from scratchnet import evaluate, plots, predict, train
 from scratchnet.training import loop, run, runfolder
 from scratchnet.training.resolve import resolve
+from scratchnet.training.stop import stop_on_signal
 from tests.cli.conftest import QUICK, fails, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,7 +131,7 @@ def test_a_disk_without_room_for_the_weights_is_told_before_they_are_trained(tre
 def test_a_terminal_that_is_closed_stops_it_as_ctrl_c_does_unless_nohup_says_otherwise(ignored):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
-        with loop.stop_on_signal() as stop:
+        with stop_on_signal() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             assert stop.requested is not ignored
         assert signal.getsignal(signal.SIGHUP) == (signal.SIG_IGN if ignored else signal.SIG_DFL)

@@ -117,10 +117,3 @@ def test_a_layer_prints_all_that_it_was_made_with():
     assert repr(layers.Dense(1, 2, bias=False)) == "Dense(1, 2, bias=False)"
     assert repr(layers.MaxPool1D(4, padding=1)) == "MaxPool1D(4, stride=4, padding=1)"
     assert repr(layers.Dropout(0.5, always=True)) == "Dropout(0.5, always=True)"
-
-
-def test_complex_numbers_have_an_absolute_value():
-    layer = layers.Abs()
-    assert layer.forward(np.array([[3 + 4j]])).item() == 5
-    with pytest.raises(ValueError, match="no gradient of complex numbers"):
-        layer.backward(np.ones((1, 1)))

@@ -146,8 +146,8 @@ def adam(given, rate, t, *tensors):
     xs, gradients, ms, vs = (tensors[i * count : (i + 1) * count] for i in range(4))
     xs, ms, vs = ([backends.asarray(a.copy()) for a in arrays] for arrays in (xs, ms, vs))
     for x, gradient, m, v in zip(xs, map(backends.asarray, gradients), ms, vs):
-        backends.kernels_of(x).adam_step(
-            x, gradient, m, v, 10**9, float(rate), given["alpha"], given["beta"], given["epsilon"],
+        backends.kernels_of(x).adam_steps(
+            [x], [gradient], [m], [v], 10**9, float(rate), given["alpha"], given["beta"], given["epsilon"],
             given["norm_coefficient"],
         )  # fmt: skip
     return [backends.to_numpy(a) for a in (*xs, *ms, *vs)]

@@ -5,7 +5,8 @@ import pytest
 
 from scratchnet.layers import BatchNorm1D, Dense, Flatten, ReLU
 from scratchnet.network import Network
-from scratchnet.training.loop import Interrupted, Stop, Trainer
+from scratchnet.training.loop import Trainer
+from scratchnet.training.stop import Interrupted, Stop
 from scratchnet.training.updates import Updates
 from tests.training.test_loop import EPOCHS, Rows, resolve, trainer
 

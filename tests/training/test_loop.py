@@ -14,8 +14,9 @@ from scratchnet.network import Network
 from scratchnet.sound import SoundSettings
 from scratchnet.training.files import read_json, write_json
 from scratchnet.training.inputs import Normalisation
-from scratchnet.training.loop import Interrupted, Listener, Stop, Trainer, stop_on_signal
+from scratchnet.training.loop import Listener, Trainer
 from scratchnet.training.resolve import resolve
+from scratchnet.training.stop import Interrupted, Stop, stop_on_signal
 from scratchnet.training.tasks import Classification
 from scratchnet.training.updates import Updates
 

@@ -373,17 +373,17 @@ def test_updates(pieces, dtype, size, seed):
     rng = np.random.default_rng(seed)
     arrays = {name: [whole(rng, size, dtype) for _ in range(3)] for name in ("cpu", "reference")}
     arrays["reference"] = [a.copy() for a in arrays["cpu"]]
-    cpu.nesterov_step(*arrays["cpu"], 0.5, 0.25, 0.125)
+    cpu.nesterov_steps(*([a] for a in arrays["cpu"]), 0.5, 0.25, 0.125)
     reference.nesterov_step(*arrays["reference"], 0.5, 0.25, 0.125)
     assert all(map(np.array_equal, arrays["cpu"], arrays["reference"]))
     x = whole(rng, size, dtype, 9)
-    assert cpu.squared_norm(x) == reference.squared_norm(x)
+    assert cpu.squared_norms([[x]]) == [reference.squared_norm(x)]
     first, second = x.copy(), x.copy()
-    assert cpu.clip_by_norm(first, 2.0) == reference.clip_by_norm(second, 2.0) and np.array_equal(first, second)
+    assert cpu.clip_by_norms([[first]], 2.0) == [reference.clip_by_norm(second, 2.0)] and np.array_equal(first, second)
     param, grad, m = (whole(rng, size, dtype) for _ in range(3))
     v = np.abs(whole(rng, size, dtype)) + dtype_of(dtype)(1)
     ours, theirs = ([a.copy() for a in (param, grad, m, v)] for _ in range(2))
-    cpu.adam_step(*ours, 3, 0.5, 0.75, 0.5, 0.25, 0.125)
+    cpu.adam_steps(*([a] for a in ours), 3, 0.5, 0.75, 0.5, 0.25, 0.125)
     reference.adam_step(*theirs, 3, 0.5, 0.75, 0.5, 0.25, 0.125)
     # a root and two quotients: 4 roundings of numbers under 10 in size
     assert np.allclose(ours[0], theirs[0], rtol=0, atol=8 * 10 * np.finfo(dtype).eps)
@@ -403,7 +403,7 @@ def test_dropout(pieces, shape, p):
 
 
 def test_both_offer_the_same_operations():
-    operations = {name for name in vars(reference) if name.endswith(("_forward", "_backward", "_step", "_norm"))}
+    operations = {name for name in vars(reference) if name.endswith(("_forward", "_backward", "_steps", "_norms"))}
     operations |= {
         name for name in vars(reference) if name.startswith(("conv", "dense")) and callable(vars(reference)[name])
     }

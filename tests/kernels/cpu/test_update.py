@@ -37,7 +37,7 @@ def test_steps(name, count, settings, dtype):
     apart, before = copies(together), copies(together)
     getattr(cpu, f"{name}_steps")(*together, *settings)
     for arrays in zip(*apart):
-        getattr(cpu, f"{name}_step")(*arrays, *settings)
+        getattr(cpu, f"{name}_steps")(*([a] for a in arrays), *settings)
     for kind, (all_at_once, one_by_one) in enumerate(zip(together, apart)):
         for a, b, start in zip(all_at_once, one_by_one, before[kind]):
             np.testing.assert_array_equal(a, b)
@@ -64,4 +64,4 @@ def test_a_read_only_parameter_is_refused(gaps):
     arrays = [np.ones((4, 6), np.float32)[:, :: 2 if gaps else 1] for _ in range(3)]
     arrays[0].flags.writeable = False
     with pytest.raises(Exception, match="read-only|readonly"):
-        cpu.nesterov_step(*arrays, 0.1, 0.9, 0.0)
+        cpu.nesterov_steps(*([a] for a in arrays), 0.1, 0.9, 0.0)

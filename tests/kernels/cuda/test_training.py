@@ -13,7 +13,7 @@ from scratchnet.kernels import cuda
 from scratchnet.sound import SoundSettings
 from scratchnet.training import feed, loop, resident
 from scratchnet.training.inputs import Normalisation
-from scratchnet.training.loop import Interrupted, Stop
+from scratchnet.training.stop import Interrupted, Stop
 from scratchnet.training.tasks import Forcing
 from tests.kernels.cuda.test_batches import Stream
 from tests.training.test_loop import Rows, trainer
