@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from experiments import noise
+from experiments import noise, noise_report
 from experiments.figures import tables
 from experiments.paired import Runs, compare, comparison_markdown, predictions
 from experiments.studies import (
@@ -224,7 +224,7 @@ def noise_section(done: Finished, failed: dict[str, str]) -> str:
             known = systems.get(system.name, (system, range(0)))
             systems[system.name] = max(known, (system, done.work.seeds[name]), key=lambda made: len(made[1]))
     recordings = noise.Recordings(done.work.source, done.work.plan[0].config, done.work.screen)
-    models: list[noise.Heard] = []
+    models: list[noise_report.Heard] = []
     for name, (system, seeds) in systems.items():
         for row in done.of(system, seeds):
             folder = done.work.out / row["run"]
@@ -234,8 +234,8 @@ def noise_section(done: Finished, failed: dict[str, str]) -> str:
                 failed[f"noise on {folder}"] = str(error)
     if not models:
         return ""
-    noise.write(done.work.out, models, len(done.work.source.classes))
-    text = noise.report(models)
+    noise_report.write(done.work.out, models, len(done.work.source.classes))
+    text = noise_report.report(models)
     return f"\n## noise\n\nClips right, by mean probability, on noisy test sets:\n\n{text}\n\n![noise](noise.png)\n"
 
 

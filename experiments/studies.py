@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from scratchnet.errors import InputError, nearest
-from scratchnet.training.config import Config
+from scratchnet.training.config import OF_A_PHASE, Config
 from scratchnet.training.presets import PRESETS
 from scratchnet.training.resolve import resolve
 
@@ -236,8 +236,9 @@ def job(system: System, scale: str, seed: int, changes: Mapping[str, Any] | None
     name = "-".join(_words(config, plain, SCALES[scale].settings["preset"], times))
     for what, factor in times.items():
         stem = what.removesuffix(TIMES)
+        if stem.startswith("epochs_") and config.epochs is not None:  # one number for all phases, which this one leaves
+            config = config.with_(**dict.fromkeys(OF_A_PHASE["epochs"], config.epochs), epochs=None)
         names = [name for name in config.to_dict() if name.startswith(stem)]
-        names += ["epochs"] if stem.startswith("epochs_") else []  # which a scale may give all phases at once
         scaled = {name: getattr(config, name) * factor for name in names if getattr(config, name) is not None}
         config = config.with_(**scaled)
     return Job(name, config)

@@ -1,7 +1,8 @@
 """scratchnet: sound classification from the raw waveform, every layer and gradient written by hand.
 
 An implementation of *DeepFourier: classifying sound with convolutional neural networks*
-(Jüttner, Belgrano, Semság, Demortain) on NumPy, Numba and CuPy alone.
+(Jüttner, Belgrano, Semság, Demortain). The numerical work is NumPy's, Numba's and our own CUDA C; libraries read audio
+and draw pictures.
 """
 
 from __future__ import annotations

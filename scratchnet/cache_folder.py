@@ -29,7 +29,8 @@ def cache_folder() -> Path:
             return Path.home() / "Library" / "Caches" / "scratchnet"
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scratchnet"
     except RuntimeError as error:
-        raise InputError(f"{error} name a folder for prepared data and kernels in SCRATCHNET_CACHE") from error
+        words = "name a folder for prepared data and kernels in SCRATCHNET_CACHE"
+        raise InputError(f"{str(error).rstrip('.')}: {words}") from error
 
 
 DRAFT = re.compile(r"\.[a-z0-9]+-[0-9a-f]{20}-\w{8}")  # beside what it will be: .esc10-0123456789abcdef0123-x1y2z3a4

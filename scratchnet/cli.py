@@ -157,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="scratchnet",
         description="Sound classification from the raw waveform, every layer and gradient written by hand.",
-        epilog="scratchnet COMMAND --help tells a command's options",
+        epilog="run scratchnet COMMAND --help for a command's options",
     )
     parser.add_argument("--version", action="version", version=f"scratchnet {__version__}")
     lines = "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())

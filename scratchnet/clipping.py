@@ -1,4 +1,4 @@
-"""Clipping gradients to an L2 norm: what kept MSTNet's training from bursting (§2.3.3)."""
+"""Clipping gradients to an L2 norm: what kept MSTNet's gradients from exploding (§2.3.3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from scratchnet.layers.layer import Array
 def clip_by_norm(grads: dict[str, Array], max_norm: float) -> dict[str, Array]:
     """Scale each array in place so that its L2 norm is at most `max_norm`.
 
-    Returns the norms before: numbers, or what stands for them on the GPU, since reading one would wait for it.
+    Returns the norms before clipping: numbers on the CPU, arrays of no dimension on the GPU, since reading one would
+    wait for it.
     Raises ValueError where max_norm is not positive, or a gradient is not of float32 or float64.
     """
     return _clip({name: [grad] for name, grad in grads.items()}, max_norm)

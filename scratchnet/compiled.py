@@ -1,4 +1,4 @@
-"""Numba's compiler, as the CPU's kernels and the sound wing use it."""
+"""Numba's compiler, as the CPU's kernels and the sound modules use it."""
 
 from __future__ import annotations
 

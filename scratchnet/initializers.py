@@ -1,4 +1,4 @@
-"""Where weights start."""
+"""Initial weights."""
 
 from __future__ import annotations
 

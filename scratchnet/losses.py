@@ -20,7 +20,7 @@ class SoftmaxCrossEntropy:
         """The loss, a mean over the batch, a scalar; the probabilities stay in `probabilities` (N, K)."""
         dtype = getattr(target, "dtype", None)
         if dtype is None or dtype.kind not in "iu":
-            raise ValueError(f"targets must be an array of whole numbers, not {target if dtype is None else dtype}")
+            raise ValueError(f"targets must be an array of integers, not {target if dtype is None else dtype}")
         if prediction.ndim != 2 or target.shape != prediction.shape[:1]:
             raise ValueError(f"takes logits (N, K) and targets (N,), not {prediction.shape} and {target.shape}")
         classes = prediction.shape[1]

@@ -80,7 +80,7 @@ class Model:
         self.about = about
 
     def predict(self, sound: np.ndarray | str | Path, sample_rate: int | None = None) -> Prediction:
-        """Classify a waveform (n,) or a sound file; whole numbers without a sign lie around their middle, as 8-bit PCM.
+        """Classify a waveform (n,) or a sound file; unsigned integers are centred at half their range, as 8-bit PCM.
 
         `sample_rate` in hertz of a waveform; None: the model's own, 22050 unless trained otherwise. Raises `InputError`
         for a file that cannot be read, a waveform that is none (empty, silent, of NaN, not one-dimensional) and a
@@ -186,7 +186,7 @@ def load_phase(path: str | Path, name: str | int) -> Model:
 
 
 def _samples(sound: Any) -> np.ndarray:
-    """As float32; what has no sign around 0, as PCM of 8 bits is around 128. `InputError` for what is no number."""
+    """As float32; unsigned integers centred at 0, as PCM of 8 bits is at 128. `InputError` for what is no number."""
     try:
         x = np.asarray(sound)
         if x.dtype.kind not in "biufO":

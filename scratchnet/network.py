@@ -20,10 +20,13 @@ class Network:
     """Layers one after the other, in groups: `[("deepfourier", [("conv1", Conv1D(…)), …]), ("piczak", […])]`.
 
     A parameter is named group.layer.parameter, as in `deepfourier.conv1.weight`. `spec` is what `nets.build` needs to
-    make the same network again. With `fused` (the default) the backend runs convolution, ReLU and max-pool in one pass;
-    the numbers are those of the plain layers. `groups` and `layers` cannot be changed: for other layers make
-    another network. Raises ValueError for two groups, or two layers of a group, of one name, for what is no `Layer`,
-    and for a layer that stands in two places: what it remembers for backward would be the other's.
+    make the same network again. With `fused` (the default) the backend runs convolution, ReLU and max-pool in one pass.
+    The numbers are those of the plain layers, except that a zero which is skipped hides the NaN or infinity that it
+    would have met. What a layer is set to is looked at when the network is made: after changing it, assign `fused`
+    again. `groups` and `layers` cannot be changed: for other layers make another network. A pickle or deep copy takes
+    along what the layers remember of their last batch; `state_dict` does not.
+    Raises ValueError for two groups, or two layers of a group, of one name, for what is no `Layer`, and for a layer
+    that stands in two places: what it remembers for backward would be the other's.
     """
 
     def __init__(self, groups: Sequence[Group], spec: dict[str, Any] | None = None, fused: bool = True) -> None:

@@ -23,7 +23,7 @@ class Optimizer:
         self.lr = lr
         self.weight_decay = weight_decay
         self.steps = 0
-        self._counts: dict[str, int] = {}  # how many of them each parameter has made: one that was frozen, fewer
+        self._counts: dict[str, int] = {}  # steps made by each parameter: fewer for one that was frozen for a while
         self._state: dict[str, dict[str, Array]] = {slot: {} for slot in self.slots}
 
     def step(self, params: dict[str, Array], grads: dict[str, Array]) -> None:

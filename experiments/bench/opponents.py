@@ -21,7 +21,7 @@ def network(name: str, variant: str, n_classes: int) -> torch.nn.Module:
     """The twin in float32, with dropout as PyTorch does it."""
     net = TWINS[name](n_classes).float()
     net.drop = lambda i, x: F.dropout(x, 0.5, net.training)
-    return net.to(memory_format=torch.channels_last) if variant == LAST else net
+    return net if variant == EAGER else net.to(memory_format=torch.channels_last)
 
 
 def load(twin: torch.nn.Module, net: Network) -> None:
@@ -35,7 +35,7 @@ def load(twin: torch.nn.Module, net: Network) -> None:
 def tensor(x: np.ndarray, variant: str) -> torch.Tensor:
     """x in the variant's own memory layout; only images have one."""
     t = torch.from_numpy(x)
-    return t.contiguous(memory_format=torch.channels_last) if variant == LAST and t.ndim == 4 else t
+    return t.contiguous(memory_format=torch.channels_last) if variant != EAGER and t.ndim == 4 else t
 
 
 class Step:

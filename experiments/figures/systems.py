@@ -106,7 +106,8 @@ def _lines(name: str) -> str:
     """A system's name, narrow enough for a bar."""
     for word in (", ", " with", " before", " ("):
         name = name.replace(word, f"\n{word.lstrip(', ')}")
-    return "\n".join(part for line in name.split("\n") for part in textwrap.wrap(line, 17))
+    lines = [part for line in name.split("\n") for part in textwrap.wrap(line, 17, break_long_words=False)]
+    return "\n".join(line if len(line) <= 17 else line.replace("=", "=\n") for line in lines)
 
 
 if __name__ == "__main__":

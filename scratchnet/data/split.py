@@ -1,4 +1,4 @@
-"""Training, validation and test segments by fold: what a data set keeps in one fold stands on one side."""
+"""Training, validation and test segments by fold: clips of one fold are never separated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolution over time: eq. 3, 5 (HeuriNet), 7, 8, 9 (MSTNet), and eq. 1 itself where the kernels are Fourier's."""
+"""Convolution over time: eq. 3, 5 (HeuriNet), 7–9 (MSTNet); eq. 1 and 2 where the kernels are Fourier's and Mel's."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from scratchnet.training.runfolder import RunFolder
 LABELS = {"1.wav": "a", "2.wav": "b", "3.wav": "b"}
 
 
-def system(path, folds):
+def system(path, folds, valid=1):
     """A run as training leaves it; `folds`: fold -> the probability of class a of each clip."""
     for fold, probabilities in folds.items():
         settings = resolve(({"net": "sbcnn", "test_fold": fold}, None))
@@ -21,7 +21,7 @@ def system(path, folds):
         run.save_predictions(["a", "b"], rows)
         shares = np.array([[p, 1 - p] for p in probabilities])  # one segment a clip
         test = metrics.scores(shares, np.array([0, 1, 1]), np.arange(3), ("a", "b"))
-        result = {"net": "sbcnn", "seed": 0, "test_fold": fold, "valid_fold": fold + 1, "training_seconds": 1.0}
+        result = {"net": "sbcnn", "seed": 0, "test_fold": fold, "valid_fold": fold + valid, "training_seconds": 1.0}
         run.save_result({**result, "test": test, "phases": {"0": test}})
     return str(path)
 
@@ -63,6 +63,7 @@ def test_what_cannot_be_put_together_is_named(three, tmp_path, capsys):
         ([three[0], str(tmp_path / "twice")], "more than one run on fold 1"),
         ([three[0], str(tmp_path / "absent")], "absent"),
         ([three[0], three[1], three[0] + "/"], "named twice"),
+        ([three[0], system(tmp_path / "valid", {1: [0.5] * 3, 2: [0.5] * 3}, valid=3)], "validated on other folds"),
         ([], "RUN"),
     ]:
         assert ensemble.main(given) == 2

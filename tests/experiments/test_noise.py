@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
-from experiments import noise, table
+from experiments import noise, noise_mix, noise_report, table
 from scratchnet import train
 from scratchnet.sound import SoundSettings
 
@@ -22,14 +22,14 @@ from scratchnet.sound import SoundSettings
     n=st.integers(1000, 5000),
     snr=st.floats(-10, 40),
     level=st.floats(1e-3, 1.0),
-    kind=st.sampled_from(noise.NOISES),
+    kind=st.sampled_from(noise_mix.NOISES),
 )
 def test_the_mixture_has_the_ratio(seed, n, snr, level, kind):
     rng = np.random.default_rng(seed)
     signal = (level * np.sin(np.arange(n) * rng.uniform(0.01, 1))).astype(np.float32)
     other = rng.standard_normal(700).astype(np.float32)
     clips = {"a": (signal, 0), "b": (other, 1)}
-    mixed = noise.mix(signal, noise.noise_for(kind, "a", clips, seed), snr)
+    mixed = noise_mix.mix(signal, noise_mix.noise_for(kind, "a", clips, seed), snr)
     assert (mixed.dtype, mixed.shape) == (np.float32, signal.shape)
     added = mixed.astype(np.float64) - signal
     rms = np.sqrt(np.mean(added**2))
@@ -42,16 +42,16 @@ def test_the_mixture_has_the_ratio(seed, n, snr, level, kind):
 def test_noise_is_a_function_of_kind_clip_and_seed():
     rng = np.random.default_rng(0)
     clips = {name: (rng.standard_normal(3000).astype(np.float32), label) for label, name in enumerate("abcd")}
-    for kind in noise.NOISES:
-        first = noise.noise_for(kind, "a", clips, 0)
-        assert np.array_equal(first, noise.noise_for(kind, "a", dict(reversed(clips.items())), 0))
-        assert not np.array_equal(first, noise.noise_for(kind, "b", clips, 0))
-        assert not np.array_equal(first, noise.noise_for(kind, "a", clips, 1))
+    for kind in noise_mix.NOISES:
+        first = noise_mix.noise_for(kind, "a", clips, 0)
+        assert np.array_equal(first, noise_mix.noise_for(kind, "a", dict(reversed(clips.items())), 0))
+        assert not np.array_equal(first, noise_mix.noise_for(kind, "b", clips, 0))
+        assert not np.array_equal(first, noise_mix.noise_for(kind, "a", clips, 1))
 
 
 def test_white_noise_is_flat_and_pink_noise_has_equal_octaves():
     clips = {"a": (np.ones(1 << 17, np.float32), 0)}
-    power = {kind: np.abs(np.fft.rfft(noise.noise_for(kind, "a", clips, 0))) ** 2 for kind in ("white", "pink")}
+    power = {kind: np.abs(np.fft.rfft(noise_mix.noise_for(kind, "a", clips, 0))) ** 2 for kind in ("white", "pink")}
     # Octaves of 2^13 and of 2^14 bins: each sum is of a chi-square of twice as many degrees, so that their ratio has a
     # relative deviation of sqrt(1/2^13 + 1/2^14) = 1.4 %; five of these.
     ratio = {kind: p[1 << 14 : 1 << 15].sum() / p[1 << 13 : 1 << 14].sum() for kind, p in power.items()}
@@ -61,20 +61,22 @@ def test_white_noise_is_flat_and_pink_noise_has_equal_octaves():
 
 def test_the_background_is_a_clip_of_another_class():
     clips = {f"{label}{i}": (np.full(100 + i, 1.0 + label, np.float32), label) for label in range(3) for i in range(4)}
-    heard = {float(noise.noise_for("background", name, clips, seed)[0]) for name in ("00", "03") for seed in range(20)}
+    heard = {
+        float(noise_mix.noise_for("background", name, clips, seed)[0]) for name in ("00", "03") for seed in range(20)
+    }
     assert heard == {2.0, 3.0}
     with pytest.raises(ValueError, match="another class"):
-        noise.noise_for("background", "00", {"00": clips["00"], "01": clips["01"]}, 0)
+        noise_mix.noise_for("background", "00", {"00": clips["00"], "01": clips["01"]}, 0)
 
 
 def test_a_short_background_is_repeated_and_silence_in_it_avoided():
-    assert noise.looped(np.array([1, 2, 3]), 7, 1).tolist() == [2, 3, 1, 2, 3, 1, 2]
+    assert noise_mix.looped(np.array([1, 2, 3]), 7, 1).tolist() == [2, 3, 1, 2, 3, 1, 2]
     long = np.zeros(100_000, np.float32)
     long[70_000] = 0.5
     clips = {"a": (np.ones(50, np.float32), 0), "b": (long, 1)}
-    assert all(noise.noise_for("background", "a", clips, seed).any() for seed in range(20))
+    assert all(noise_mix.noise_for("background", "a", clips, seed).any() for seed in range(20))
     with pytest.raises(ValueError, match="silent"):
-        noise.mix(np.ones(3, np.float32), np.zeros(3), 0)
+        noise_mix.mix(np.ones(3, np.float32), np.zeros(3), 0)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,7 @@ def test_runs_are_tested_in_noise_once(runs, tones, tmp_path, capsys, monkeypatc
     for net, title in (("piczaknet", "PiczakNet"), ("heurinet", "HeuriNet, random init")):
         (clean,) = [row for row in rows if row["system"] == title and row["noise"] == "none"]
         test = json.loads((runs / net / "result.json").read_text())["test"]
-        for score in noise.SCORES:
+        for score in noise_report.SCORES:
             assert float(clean[score]) == pytest.approx(test[score])
     said = capsys.readouterr().out
 
@@ -120,37 +122,40 @@ def test_runs_are_tested_in_noise_once(runs, tones, tmp_path, capsys, monkeypatc
 
 def in_noise(system, fold, accuracy, seed=0):
     """A model that is right as often in every noise."""
-    rows = [{"noise": "none", "snr": None}, *({"noise": n, "snr": snr} for n in noise.NOISES for snr in noise.SNRS)]
-    return noise.Heard(system, fold, seed, [row | dict.fromkeys(noise.SCORES, accuracy) for row in rows])
+    rows = [
+        {"noise": "none", "snr": None},
+        *({"noise": n, "snr": snr} for n in noise_mix.NOISES for snr in noise_mix.SNRS),
+    ]
+    return noise_report.Heard(system, fold, seed, [row | dict.fromkeys(noise_report.SCORES, accuracy) for row in rows])
 
 
 def test_systems_are_tested_against_the_first_fold_by_fold():
     first, second = np.array([[0.5, 0.6, 0.8], [0.7, 0.6, 0.6]]), np.array([0.4, 0.5, 0.9, 0.1])
     models = [in_noise("A", fold, first[seed, fold], seed) for seed in range(2) for fold in range(3)]
     models += [in_noise("B", fold, second[fold]) for fold in range(4)]  # on a fold more than A, and of one seed
-    tests = noise.against_first(models)
-    assert len(tests) == (1 + 3 * 4) * len(noise.SCORES)
+    tests = noise_report.against_first(models)
+    assert len(tests) == (1 + 3 * 4) * len(noise_report.SCORES)
     differences = second[:3] - first[0]
     for row in tests:
         assert (row["system"], row["against"], row["folds"]) == ("B", "A", 3)
         assert row["difference"] == pytest.approx(differences.mean())
         assert row["difference_sd"] == pytest.approx(np.std(differences, ddof=1))
         assert row["p_t"] == pytest.approx(ttest_1samp(differences, 0).pvalue)
-    text = noise.against_markdown(tests)
+    text = noise_report.against_markdown(tests)
     assert "minus A, points (p, paired t)" in text
     p = ttest_1samp(differences, 0).pvalue
     assert f"| B | white | {' | '.join([f'-3.3 ({p:.3f})'] * 5)} |" in text
-    assert noise.against_first(models[:6]) == [] and "minus" not in noise.report(models[:6])
-    (alone, *_) = noise.against_first([models[0], models[6]])
+    assert noise_report.against_first(models[:6]) == [] and "minus" not in noise_report.report(models[:6])
+    (alone, *_) = noise_report.against_first([models[0], models[6]])
     assert (alone["p_t"], alone["difference_sd"]) == (None, None)
-    assert "| B | pink | -10.0 | -10.0 |" in noise.report([models[0], models[6]])
+    assert "| B | pink | -10.0 | -10.0 |" in noise_report.report([models[0], models[6]])
 
 
 def test_systems_that_heard_other_clips_are_not_compared():
     models = [in_noise("A", 1, 0.5), in_noise("A", 2, 0.5), in_noise("B", 1, 0.25)._replace(clips="fewer")]
     models += [in_noise("B", 2, 0.25), in_noise("C", 1, 0.25)._replace(clips="fewer")]
-    assert {(row["system"], row["folds"]) for row in noise.against_first(models)} == {("B", 1)}
-    assert noise.report(models).endswith("Tested on other clips than A, so not compared with it: B, C.")
+    assert {(row["system"], row["folds"]) for row in noise_report.against_first(models)} == {("B", 1)}
+    assert noise_report.report(models).endswith("Tested on other clips than A, so not compared with it: B, C.")
 
 
 def test_a_clip_has_the_same_noise_whatever_else_a_model_drops(monkeypatch):
@@ -205,6 +210,19 @@ def test_runs_of_two_data_sets_are_refused_before_the_first_test(
     assert "runs of one data set at a time" in capsys.readouterr().err
 
 
+def test_two_runs_of_one_fold_and_runs_that_learned_from_other_folds_are_refused(runs, tmp_path, capsys):
+    shutil.copytree(runs / "piczaknet", tmp_path / "one")
+    other = shutil.copytree(runs / "piczaknet", tmp_path / "two")
+    assert noise.main([str(tmp_path), "--backend", "cpu"]) == 2
+    assert "more than one run of seed 0 on fold" in capsys.readouterr().err
+    for name in ("config.json", "result.json"):
+        table = json.loads((other / name).read_text())
+        table["valid_fold"] = next(fold for fold in (1, 2, 3) if fold not in (table["test_fold"], table["valid_fold"]))
+        (other / name).write_text(json.dumps(table | {"seed": 1}))
+    assert noise.main([str(tmp_path), "--backend", "cpu"]) == 2
+    assert "validated on other folds, so trained on others too" in capsys.readouterr().err
+
+
 def test_clips_of_one_class_have_no_background_and_the_other_noises_stand(tmp_path):
     class Deaf:
         classes, settings = ("a", "b"), SoundSettings()
@@ -217,24 +235,29 @@ def test_clips_of_one_class_have_no_background_and_the_other_noises_stand(tmp_pa
 
     clips = {name: (np.ones(100, np.float32), 0) for name in ("x", "y")}
     rows = noise.measure(Deaf(), clips, 0)
-    assert [row[noise.SCORES[1]] for row in rows] == [1.0] * 9 + [None] * 4
-    models = [noise.Heard("A", 1, 0, rows), in_noise("A", 2, 0.5), noise.Heard("B", 1, 0, rows), in_noise("B", 2, 0.25)]
-    text = noise.report(models)
+    assert [row[noise_report.SCORES[1]] for row in rows] == [1.0] * 9 + [None] * 4
+    models = [
+        noise_report.Heard("A", 1, 0, rows),
+        in_noise("A", 2, 0.5),
+        noise_report.Heard("B", 1, 0, rows),
+        in_noise("B", 2, 0.25),
+    ]
+    text = noise_report.report(models)
     assert (
         "| A | background | 75.0 ± 35.4 | 50.0 (1 of 2) |" in text
         and "| A | white | 75.0 ± 35.4 | 75.0 ± 35.4 |" in text
     )
     (only,) = (
         r
-        for r in noise.against_first(models)
-        if (r["noise"], r["snr"]) == ("background", 5) and r["score"] == noise.SCORES[1]
+        for r in noise_report.against_first(models)
+        if (r["noise"], r["snr"]) == ("background", 5) and r["score"] == noise_report.SCORES[1]
     )
     assert (only["folds"], only["difference"]) == (1, -0.25)
-    noise.write(tmp_path, models, 2)
+    noise_report.write(tmp_path, models, 2)
     assert (tmp_path / "noise_paired.csv").exists()
-    alone = [noise.Heard("A", 1, 0, rows)]
-    assert "| A | background | 100.0 |  |  |  |  |" in noise.report(alone)
-    noise.write(tmp_path, alone, 2)
+    alone = [noise_report.Heard("A", 1, 0, rows)]
+    assert "| A | background | 100.0 |  |  |  |  |" in noise_report.report(alone)
+    noise_report.write(tmp_path, alone, 2)
     assert not (tmp_path / "noise_paired.csv").exists()  # of other systems
 
 
@@ -262,15 +285,22 @@ def test_a_seed_that_is_none_is_named_before_anything_is_opened(seed, capsys):
 
 def test_the_picture_has_as_many_lines_as_can_be_told_apart(tmp_path, monkeypatch):
     rows = [
-        {"system": f"system {i}", "noise": kind, "snr": snr, noise.SCORES[1]: 0.5, f"{noise.SCORES[1]}_sd": None}
+        {
+            "system": f"system {i}",
+            "noise": kind,
+            "snr": snr,
+            noise_report.SCORES[1]: 0.5,
+            f"{noise_report.SCORES[1]}_sd": None,
+        }
         for i in range(9)
-        for kind, snr in [("none", None), *((kind, snr) for kind in noise.PANELS for snr in noise.SNRS)]
+        for kind, snr in [("none", None), *((kind, snr) for kind in noise_report.PANELS for snr in noise_mix.SNRS)]
     ]
     drawn = []
-    monkeypatch.setattr(noise.plots, "save_figure", lambda figure, path: drawn.append(figure))
-    noise.draw(tmp_path / "noise.png", rows, 10)
+    monkeypatch.setattr(noise_report.plots, "save_figure", lambda figure, path: drawn.append(figure))
+    noise_report.draw(tmp_path / "noise.png", rows, 10)
     (legend,) = drawn[0].legends
     assert [text.get_text() for text in legend.get_texts()] == [f"system {i}" for i in range(8)]
     lines = [line.lines[0] for line in drawn[0].axes[0].containers]
     looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}
     assert len(looks) == len({line.get_marker() for line in lines}) == 8
+    assert drawn[0].get_suptitle() == "the first 8 of 9 systems"

@@ -56,6 +56,12 @@ def test_the_published_setting_is_the_papers():
     assert len([name for name in plan if name.startswith("heurinet-icebreaker-seed")]) == 3
 
 
+def test_what_is_trained_longer_is_so_where_a_scale_gives_all_phases_as_many_epochs():
+    plan = {one.name: one.config for one in jobs(STUDIES, "tiny", None, {})}
+    name = next(name for name in plan if name.startswith("heurinet-icebreaker-epochs_phase3_times-4"))
+    assert [plan[name].epochs_of(phase) for phase in (0, 1, 2, 3)] == [1, 1, 1, 4]
+
+
 def test_pairs_are_systems_of_their_study():
     for study in STUDIES.values():
         assert all(system in study.systems for pair in study.pairs for system in pair)
