@@ -50,20 +50,17 @@ class Prediction:
         return float(self.probabilities.max())
 
     def segments(self) -> list[dict[str, Any]]:
-        """The time line: start and end in seconds, class and probability of each segment."""
-        return [
-            {"start": float(a), "end": float(b), "class": self.classes[int(p.argmax())], "probability": float(p.max())}
-            for a, b, p in zip(self.start, self.end, self.segment_probabilities)
-        ]
+        """The time line: start and end in seconds, class, its probability and those of all classes of each segment."""
+        line = zip(self.start, self.end, self.segment_probabilities)
+        return [{"start": float(start), "end": float(end), **self._heard(p)} for start, end, p in line]
+
+    def _heard(self, p: np.ndarray) -> dict[str, Any]:
+        named = {name: float(share) for name, share in zip(self.classes, p)}
+        return {"class": self.classes[int(p.argmax())], "probability": float(p.max()), "probabilities": named}
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
-        return {
-            "class": self.label,
-            "probability": self.probability,
-            "probabilities": {name: float(p) for name, p in zip(self.classes, self.probabilities)},
-            "segments": self.segments(),
-        }
+        return {**self._heard(self.probabilities), "segments": self.segments()}
 
 
 class Model:

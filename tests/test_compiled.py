@@ -85,3 +85,14 @@ def test_a_cache_that_a_power_cut_left_half_written_is_made_anew(tmp_path, kind,
     assert again.returncode == 0 and again.stderr == ""
     assert all(path.stat().st_size > size for path in tmp_path.rglob(f"*.{kind}"))
     assert {path.name for path in tmp_path.rglob("*.nbi")}
+
+
+def test_a_disk_without_room_for_what_was_compiled_costs_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("SCRATCHNET_CACHE", str(tmp_path))
+    kernel = compiled.compiled(lambda x: x + 1)
+
+    def full(*given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kernel._cache._cache_file, "save", full)
+    assert kernel(2) == 3

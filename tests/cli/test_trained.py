@@ -126,6 +126,9 @@ def test_predict_as_json_takes_folders(trained, tree, capsys):
         assert sum(answer["probabilities"].values()) == pytest.approx(1)
         assert answer["probability"] == max(answer["probabilities"].values())
         assert answer["probabilities"][answer["class"]] == answer["probability"]
+        assert all(s["probabilities"][s["class"]] == s["probability"] for s in answer["segments"])
+        for name, share in answer["probabilities"].items():
+            assert share == pytest.approx(np.mean([s["probabilities"][name] for s in answer["segments"]]), abs=1e-6)
         mean = np.mean([s["probability"] for s in answer["segments"]])
         assert answer["probability"] <= mean + 1e-12
 
