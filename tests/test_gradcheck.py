@@ -12,6 +12,7 @@ from scratchnet import backend as backends
 from scratchnet import gradcheck as package
 from scratchnet import layers, losses, nets
 from scratchnet.gradcheck import gradcheck, suite
+from scratchnet.gradcheck.cases import CASES
 from scratchnet.network import Network
 from tests.support import off_zero, on_backend
 
@@ -321,10 +322,10 @@ class TestSubjects:
 def test_the_suite_holds_every_layer_loss_and_network():
     expected = [name.lower() for name in layers.__all__ if name != "Layer"]
     expected += ["softmax_cross_entropy", "mean_squared_error", "mixture_cross_entropy", *nets.NETS, *nets.RIVALS]
-    assert sorted(suite.CASES) == sorted(expected)
+    assert sorted(CASES) == sorted(expected)
 
 
-@pytest.mark.parametrize("name", [name for name in suite.CASES if name not in {**nets.NETS, **nets.RIVALS}])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in {**nets.NETS, **nets.RIVALS}])
 def test_the_suite_passes(name, backend):
     result, shape, _ = suite.check(name, seed=1)
     assert result.ok, f"{shape}: {result}"
