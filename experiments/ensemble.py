@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.paired import predictions
-from experiments.table import find, markdown, mean_sd, percent, row_of, same_recordings, same_splits
+from experiments.table import find, markdown, mean_sd, percent, row_of, same_recordings, same_splits, sha256
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
+from scratchnet.training.runfolder import MODEL
 
 Fold = dict[str, tuple[str, dict[str, float]]]  # clip -> its class, and the probability of each
 
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     same_recordings(folders)
     same_splits(row_of(folder, hashed=False) for folder in folders)
     systems = {str(Path(path).resolve()): read(path) for path in given}
-    if len(systems) < len(given):
+    models = [sha256(folder / MODEL) for folder in folders if (folder / MODEL).is_file()]
+    if len(systems) < len(given) or len({*models}) < len(models):  # a copy of a run has another path
         raise InputError(f"{', '.join(given)}: a run that is named twice would have two votes")
     folds = sorted(next(iter(systems.values())))
     scores = [(Path(path).name, accuracies(tested)) for path, tested in systems.items()]

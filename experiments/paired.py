@@ -20,7 +20,7 @@ from experiments.table import SCORES, TITLES, find, markdown, percent, row_of, s
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.training.files import damaged, read_table
-from scratchnet.training.runfolder import COLUMNS, PREDICTIONS, RunFolder
+from scratchnet.training.runfolder import COLUMNS, PREDICTIONS, RECORDINGS, USES, RunFolder
 
 VOTES = {"clip_accuracy_majority": "majority", "clip_accuracy_probability": "probability"}
 Row = dict[str, Any]
@@ -48,18 +48,19 @@ def paired_t(a: np.ndarray, b: np.ndarray) -> float | None:
     return float(ttest_1samp(difference, 0).pvalue)
 
 
-def corrected_t(a: np.ndarray, b: np.ndarray) -> float | None:
-    """As `paired_t`, but its variance allows for training sets that overlap (Nadeau & Bengio 2003): of k folds one
-    tests, one validates and k − 2 train, so that the mean's variance is (1/k + 1/(k − 2)) s² in place of s²/k. None for
-    fewer than three folds.
+def corrected_t(a: np.ndarray, b: np.ndarray, of: int | None = None) -> float | None:
+    """As `paired_t`, but its variance allows for training sets that overlap (Nadeau & Bengio 2003): where k folds of
+    `of` were tested (None: all), each model trained on `of` − 2, the mean's variance is (1/k + 1/(of − 2)) s² in place
+    of s²/k. None for fewer than two folds, or where nothing is left to train on.
     """
     from scipy.stats import t as student
 
     difference = differences(a, b)
     k = len(difference)
-    if k < 3 or np.ptp(difference) == 0:
-        return paired_t(a, b) if k > 2 else None
-    error = difference.std(ddof=1) * np.sqrt(1 / k + 1 / (k - 2))
+    of = k if of is None else of
+    if k < 2 or of < 3 or np.ptp(difference) == 0:
+        return paired_t(a, b) if of > 2 else None
+    error = difference.std(ddof=1) * np.sqrt(1 / k + 1 / (of - 2))
     return float(2 * student.sf(abs(difference.mean() / error), k - 1))
 
 
@@ -150,20 +151,26 @@ def compare(a: Runs, b: Runs) -> list[Row]:
     folds = sorted(set.intersection(*(set(runs.rows[seed]) for runs in (a, b) for seed in seeds)))
     if not folds:
         raise InputError(f"{a.name} and {b.name} share no test fold")
-    made = []
+    made, of = [], folds_in(rows[0]["run"])
     for score in SCORES:
         both = np.array([[runs.scores(seed, folds, score) for seed in seeds] for runs in (a, b)])
         for number, seed in enumerate(seeds):
-            made.append(_row(seed, score, *both[:, number]) | _mcnemar(a, b, seed, folds, score))
+            made.append(_row(seed, score, *both[:, number], of) | _mcnemar(a, b, seed, folds, score))
         if len(seeds) > 1:
-            made.append(_row("mean", score, *both.mean(axis=1)) | dict.fromkeys(COUNTS))
+            made.append(_row("mean", score, *both.mean(axis=1), of) | dict.fromkeys(COUNTS))
     return made
 
 
 COUNTS = ("clips", "only_a", "only_b", "p_mcnemar")
 
 
-def _row(seed: int | str, score: str, a: np.ndarray, b: np.ndarray) -> Row:
+def folds_in(run: str | Path) -> int | None:
+    """How many folds the data of a run has; None where it keeps no record of them."""
+    path = Path(run) / RECORDINGS
+    return len({row[USES.index("fold")] for row in read_table(path, USES)}) if path.is_file() else None
+
+
+def _row(seed: int | str, score: str, a: np.ndarray, b: np.ndarray, of: int | None) -> Row:
     return {
         "seed": seed,
         "score": score,
@@ -173,7 +180,7 @@ def _row(seed: int | str, score: str, a: np.ndarray, b: np.ndarray) -> Row:
         "difference": float((a - b).mean()),
         "difference_sd": float(np.std(a - b, ddof=1)) if len(a) > 1 else None,
         "p_t": paired_t(a, b),
-        "p_corrected": corrected_t(a, b),
+        "p_corrected": corrected_t(a, b, of),
         "p_wilcoxon": wilcoxon(a, b),
     }
 

@@ -302,12 +302,12 @@ def note(about: dict[str, Any]) -> str:
 
 
 def earlier(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """The parts measured before, if on this GPU and with these versions: one note stands under all."""
+    """The parts measured before. Raises `InputError` where that was on another GPU, or with other versions: one note
+    stands under all."""
     found = json.loads(path.read_text(encoding="utf-8"))
     if {**found["machine"], "date": None} == {**about, "date": None}:
         return found["parts"]
-    output.say(f"{path}: of another GPU or other versions, so it is not added to")
-    return {}
+    raise InputError(f"{path}: measured on another GPU or with other versions; move it away, or name another --out")
 
 
 @guard

@@ -68,7 +68,8 @@ def measure(data: str | None, rounds: int, clips: int | None = None) -> dict[str
         place = Path(folder)
 
         def again() -> None:
-            with tempfile.TemporaryDirectory(dir=place) as where:  # else a large data set fills the disk
+            """The folder is removed in the measured time: else a large data set fills the disk, round after round."""
+            with tempfile.TemporaryDirectory(dir=place) as where:
                 with_scratchnet(source, Path(where))
 
         found = {OURS: again}

@@ -67,6 +67,9 @@ def _states(
         ours()  # the first call compiles, and makes the buffers
         if not rows:
             theirs, failed = opponents.working(theirs) if theirs else ({}, {})
+        else:  # constants that changed are compiled anew
+            for step in theirs.values():
+                step()
         rivals = {OURS: ours, **theirs, PRODUCT: machine.matrix_product(backend.threads())}
         on_end = -(-SEGMENTS // batch)  # steps, as training takes them: none wakes the threads, few miss the cache
         times = interleave(rivals, rounds, repeat=on_end, warm=False, always=(OURS, PRODUCT))

@@ -1,5 +1,8 @@
 """Several systems as one, against means worked out by hand."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -55,6 +58,9 @@ def test_the_mean_of_the_probabilities_decides(three, capsys):
 
 def test_what_cannot_be_put_together_is_named(three, tmp_path, capsys):
     other = system(tmp_path / "other", {1: [0.5, 0.5, 0.5]})
+    for fold in (1, 2):
+        (Path(three[0]) / f"fold{fold}" / "model.safetensors").write_text(f"model {fold}")
+    copy = shutil.copytree(three[0], tmp_path / "copy")
     (tmp_path / "twice").mkdir()
     for name in ("x", "y"):
         system(tmp_path / "twice" / name, {1: [0.5, 0.5, 0.5]})
@@ -64,6 +70,7 @@ def test_what_cannot_be_put_together_is_named(three, tmp_path, capsys):
         ([three[0], str(tmp_path / "absent")], "absent"),
         ([three[0], three[1], three[0] + "/"], "named twice"),
         ([three[0], system(tmp_path / "valid", {1: [0.5] * 3, 2: [0.5] * 3}, valid=3)], "validated on other folds"),
+        ([three[0], str(copy)], "named twice"),
         ([], "RUN"),
     ]:
         assert ensemble.main(given) == 2

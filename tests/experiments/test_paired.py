@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from experiments import ensemble, paired, table
 from scratchnet.errors import InputError
 from scratchnet.training import metrics
+from scratchnet.training.files import write_table
 from scratchnet.training.resolve import resolve
-from scratchnet.training.runfolder import RunFolder
+from scratchnet.training.runfolder import USES, RunFolder
 
 
 @pytest.mark.parametrize(
@@ -167,3 +169,25 @@ def test_what_cannot_be_paired_is_named(tmp_path, capsys):
     folder(tmp_path / "twice" / "y", 0, {1: [1, 1]})
     with pytest.raises(InputError, match="more than one run of seed 0"):
         paired.Runs([tmp_path / "twice"])
+
+
+def test_the_corrected_p_counts_the_folds_of_the_data_and_not_those_compared():
+    a, b = np.array([0.6, 0.8, 0.7]), np.array([0.5, 0.6, 0.55])
+    difference = a - b
+    t = difference.mean() / (difference.std(ddof=1) * math.sqrt(1 / 3 + 1 / 8))  # three of ten folds: eight train
+    assert paired.corrected_t(a, b, 10) == pytest.approx(2 * student.sf(t, 2), rel=1e-9)
+    assert paired.corrected_t(a[:2], b[:2], 10) is not None and paired.corrected_t(a[:1], b[:1], 10) is None
+
+
+def test_the_table_has_the_corrected_p_of_as_many_folds_as_the_data_has(tmp_path):
+    for name, right in (("a", [1, 1, 1, 0]), ("b", [1, 0, 0, 0])):
+        folder(tmp_path / name, 0, {1: right, 2: right[::-1], 3: [1, 1, 0, 0]})
+        rows = [["x.wav", "a", fold, "train", f"{fold}"] for fold in range(1, 11)]
+        for fold in (1, 2, 3):
+            write_table(tmp_path / name / f"fold{fold}" / "recordings.csv", [USES, *rows])
+    row, *_ = paired.compare(paired.Runs([tmp_path / "a"]), paired.Runs([tmp_path / "b"]))
+    both = [
+        np.array([paired.Runs([tmp_path / name]).rows[0][fold][row["score"]] for fold in (1, 2, 3)]) for name in "ab"
+    ]
+    assert row["p_corrected"] == pytest.approx(paired.corrected_t(*both, 10)) != paired.corrected_t(*both)
+    assert "| p, corrected t |" in paired.comparison_markdown([row])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scratchnet.kernels import cpu
+from scratchnet.kernels import cpu, reference
 from scratchnet.kernels.cpu import update
 
 SHAPES = ((3,), (2, 9), (1,), (0,), (4, 6))
@@ -36,8 +36,12 @@ def test_steps(name, count, settings, dtype):
         gradient.flags.writeable = False
     apart, before = copies(together), copies(together)
     getattr(cpu, f"{name}_steps")(*together, *settings)
-    for arrays in zip(*apart):
+    alone = copies(apart)
+    for arrays, defined in zip(zip(*apart), zip(*alone)):
         getattr(cpu, f"{name}_steps")(*([a] for a in arrays), *settings)
+        getattr(reference, f"{name}_step")(*defined, *settings)
+    for a, b in zip(sum(apart, []), sum(alone, [])):  # about six roundings a side, of numbers up to some tens in size
+        np.testing.assert_allclose(a, b, rtol=64 * np.finfo(dtype).eps, atol=64 * 10 * np.finfo(dtype).eps)
     for kind, (all_at_once, one_by_one) in enumerate(zip(together, apart)):
         for a, b, start in zip(all_at_once, one_by_one, before[kind]):
             np.testing.assert_array_equal(a, b)
