@@ -299,3 +299,12 @@ def test_a_part_that_is_none_is_one_line(module, given, capsys):
     assert module.main(given) == 2
     error = capsys.readouterr().err
     assert error.startswith("scratchnet: ") and error.count("\n") == 1
+
+
+def test_parts_are_added_to_those_of_the_same_gpu_and_versions_alone(tmp_path):
+    about = {"gpu": "H", "versions": {"torch": "2.11"}, "date": "2026-11-27"}
+    path = tmp_path / "gpu.json"
+    path.write_text(json.dumps({"parts": {"kernels": 1}, "machine": about}))
+    assert gpu.earlier(path, {**about, "date": "2026-11-28"}) == {"kernels": 1}
+    with pytest.raises(InputError, match=r"gpu.json: measured on another GPU or with other versions; move it away"):
+        gpu.earlier(path, {**about, "versions": {"torch": "2.12"}})

@@ -1,6 +1,7 @@
 """Where figures find runs, and the networks of their phases."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -43,6 +44,15 @@ def test_runs_that_differ_in_seed_and_fold_alone_are_one_system(runs, tmp_path):
     (tmp_path / "e").mkdir()
     (tmp_path / "e" / "config.json").write_text(json.dumps({**config, "data_name": "esc10"}))
     assert "HeuriNet, IceBreaker (esc10)" in by_system(find([tmp_path]))
+
+
+def test_finished_runs_of_one_system_that_learned_from_other_folds_are_kept_apart(runs, tmp_path):
+    for name, valid in (("a", 4), ("b", 3)):
+        shutil.copytree(runs / "heurinet", tmp_path / name)
+        result = json.loads((tmp_path / name / "result.json").read_text())
+        (tmp_path / name / "result.json").write_text(json.dumps({**result, "test_fold": 5, "valid_fold": valid}))
+    with pytest.raises(InputError, match="validated on other folds, so trained on others too"):
+        by_system(find([tmp_path]))
 
 
 def test_systems_of_one_picture_have_colours_of_their_own():
