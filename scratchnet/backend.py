@@ -56,9 +56,9 @@ def kernels_of(x: Any) -> ModuleType:
     """The kernels (`scratchnet.kernels.…`) for this array."""
     global _of_numpy, _of_cupy
     if not isinstance(x, np.ndarray):
-        if not hasattr(x, "__cuda_array_interface__"):
-            raise TypeError(f"takes arrays of NumPy or CuPy, not {type(x).__name__}")
         if _of_cupy is None:
+            if not hasattr(x, "__cuda_array_interface__"):
+                raise TypeError(f"takes arrays of NumPy or CuPy, not {type(x).__name__}")
             _of_cupy = import_module("scratchnet.kernels.cuda")
         return _of_cupy
     if _of_numpy is None:

@@ -31,6 +31,7 @@ def one_blas_thread() -> Iterator[None]:
             _callers -= 1
             if _callers == 0:
                 _set_blas(_before)
+            _callers = max(0, _callers)  # of a child that was forked inside, see `_after_fork`
 
 
 def _set_blas(counts: list[int]) -> None:
@@ -48,16 +49,20 @@ def _set_blas(counts: list[int]) -> None:
 
 @lru_cache(maxsize=1)
 def _blas() -> Any:
-    """Handles of the BLAS libraries in this process, found once: looking for them takes milliseconds."""
+    """Handles of the BLAS libraries that there are by now, NumPy's at least; found once, for it takes milliseconds."""
+    import numpy  # noqa: F401
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")
 
 
 def _after_fork() -> None:
-    """A forked child has none of its parent's threads."""
+    """A forked child has none of its parent's threads, and BLAS as they found it."""
     global _lock, _callers
-    _lock, _callers = threading.Lock(), 0
+    _lock = threading.Lock()
+    if _callers:
+        _callers = 0
+        _set_blas(_before)
 
 
 if hasattr(os, "register_at_fork"):

@@ -42,5 +42,6 @@ def remove_stale(target: Path) -> None:
         if not (folder.name.startswith(f".{target.name}-") or DRAFT.fullmatch(folder.name)):
             continue
         with suppress(OSError):
-            if time.time() - folder.stat().st_mtime > STALE:
+            last = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            if time.time() - last > STALE:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -47,7 +47,7 @@ def _mended(kernel: Any) -> Any:
             return None
 
     def save_overload(*given: Any) -> None:
-        with suppress(OSError):
+        with suppress(Exception):  # no room, or, without room to empty it, a damaged index
             save(*given)
 
     cache.load_overload, cache.save_overload = load_overload, save_overload

@@ -20,9 +20,10 @@ class Plain:
     def __init__(self, layer: Layer) -> None:
         self.layers = [layer]
         self.need_dx = True
+        self._mark = object()  # not this step itself: a circle of references would outlive the network
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self.layers[0].ran_in = self
+        self.layers[0].ran_in = self._mark
         return self.layers[0].forward(x, training)
 
     def forget(self) -> None:
@@ -30,7 +31,7 @@ class Plain:
 
     def backward(self, dy: Array) -> Array:
         layer = self.layers[0]
-        if layer.ran_in is not self:
+        if layer.ran_in is not self._mark:
             raise RuntimeError(f"{layer!r} has run in another network since: forward comes before backward")
         asked, layer.need_dx = layer.need_dx, self.need_dx
         try:
@@ -49,7 +50,8 @@ class ConvBlock:
         self.layers: list[Layer] = [layer for layer in (conv, relu, pool) if layer is not None]
         self.need_dx = True
         self._conv, self._pool = conv, pool
-        self._apart: Any = None  # the pool, where it runs by itself
+        self._alone = Plain(pool) if pool else None
+        self._apart: Any = None  # the pool's step, where it runs by itself
         self._1d = isinstance(conv, Conv1D)
         self._activation = "none" if relu is None else "relu"
         self.forget()
@@ -100,7 +102,7 @@ class ConvBlock:
         elif pool is not None:
             pool.padding_of(size)
             window = pool.kernel_size, pool.stride
-        self._apart = pool if pool and pool.ceil_mode and _hangs_over(size, *window) else None
+        self._apart = self._alone if pool and pool.ceil_mode and _hangs_over(size, *window) else None
         window = None if self._apart else window
         return (x, stride, padding), window
 

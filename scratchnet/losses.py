@@ -11,8 +11,8 @@ from scratchnet.layers.layer import Array, as_float
 class SoftmaxCrossEntropy:
     """loss = −(1/N) Σ_n log softmax(prediction)[n, target[n]]
 
-    prediction: logits (N, K); target: class indices (N,), whole numbers in 0 … K−1, to be left as it is until backward.
-    Raises ValueError for other shapes, no samples, a target that is no array of whole numbers, or one that is no class
+    prediction: logits (N, K); target: class indices (N,), integers in 0 … K−1, to be left as it is until backward.
+    Raises ValueError for other shapes, no samples, a target that is no array of integers, or one that is no class
     (checked on the CPU).
     """
 

@@ -186,12 +186,12 @@ def export_onnx(
     if shape is None:
         shape = (1, 20992) if "deepfourier" in network.groups else (network.spec.get("in_channels", 1), 60, 41)
     graph = _Graph(onnx)
-    x = backend.asarray(np.zeros((1, *shape), network.dtype))
-    for name, layer in copy.deepcopy(network).layers.items():  # whose backward may be still to come
+    x = backend.xp(next(iter(network.params.values()), np.empty(0))).zeros((1, *shape), network.dtype)
+    for name, layer in network.layers.items():
         graph.prefix = name
         if type(layer) not in RULES:
             raise ValueError(f"{name}: {layer!r} cannot be exported to ONNX")
-        graph.x_shape, x = x.shape, layer.forward(x)
+        graph.x_shape, x = x.shape, copy.copy(layer).forward(x)  # the layer itself may still have its backward to do
         graph.y_shape = x.shape
         RULES[type(layer)](graph, layer)
     graph.nodes.append(onnx.helper.make_node("Softmax", [graph.value], [OUTPUT], OUTPUT, axis=1))

@@ -35,16 +35,16 @@ class Optimizer:
             if not getattr(param.flags, "writeable", True):  # CuPy's always are
                 raise ValueError(f"{name} is read-only")
         grads = {name: as_float(grad) for name, grad in grads.items()}
+        for kind, arrays in {"gradient": grads, **self._state}.items():
+            for name, param in moved.items():
+                if name in arrays and arrays[name].shape != param.shape:
+                    raise ValueError(f"{name} has shape {tuple(param.shape)}, its {kind} {tuple(arrays[name].shape)}")
         for state in self._state.values():
             for name, param in moved.items():
                 kept = state.get(name)
                 state[name] = (
                     backend.xp(param).zeros_like(param) if kept is None else backend.as_type(kept, param.dtype)
                 )
-        for kind, arrays in {"gradient": grads, **self._state}.items():
-            for name, param in moved.items():
-                if arrays[name].shape != param.shape:
-                    raise ValueError(f"{name} has shape {tuple(param.shape)}, its {kind} {tuple(arrays[name].shape)}")
         self.steps += 1
         for name in moved:
             self._counts[name] = self._counts.get(name, 0) + 1

@@ -1,8 +1,10 @@
 """BLAS's number of threads, while threads of our own use it."""
 
+import os
 import threading
 
 import numpy as np
+import pytest
 from threadpoolctl import threadpool_limits
 
 from scratchnet import blas
@@ -36,3 +38,23 @@ def test_spectrograms_made_at_once_leave_blas_as_it_was():
             for thread in both:
                 thread.join()
             assert [library["num_threads"] for library in blas._blas().info()] == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_child_that_is_forked_inside_limits_and_restores_as_its_parent():
+    with threadpool_limits(2, user_api="blas"):
+        before = [library["num_threads"] for library in blas._blas().info()]
+        read, write = os.pipe()
+        with blas.one_blas_thread():
+            child = os.fork()
+            if child == 0:  # leaves the block, too
+                pass
+        if child == 0:
+            found = [[library["num_threads"] for library in blas._blas().info()]]
+            with blas.one_blas_thread():
+                found.append([library["num_threads"] for library in blas._blas().info()])
+            found.append([library["num_threads"] for library in blas._blas().info()])
+            os.write(write, repr(found).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert eval(os.read(read, 1000)) == [before, [1] * len(before), before]

@@ -115,7 +115,7 @@ def test_wrong_shapes_and_classes_are_refused():
     with pytest.raises(ValueError, match=r"takes logits \(N, K\) and targets \(N,\)"):
         SoftmaxCrossEntropy().forward(logits, np.array([0]))
     for target in ([0, 1], np.array([0.0, 1.0]), np.array([True, False])):
-        with pytest.raises(ValueError, match="targets must be an array of whole numbers"):
+        with pytest.raises(ValueError, match="targets must be an array of integers"):
             SoftmaxCrossEntropy().forward(logits, target)
     with pytest.raises(ValueError, match="different shapes"):
         MeanSquaredError().forward(logits, logits[:1])

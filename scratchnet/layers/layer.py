@@ -24,7 +24,7 @@ class Layer:
         self.buffers: dict[str, Array] = {}
         self.frozen = False
         self.need_dx = True
-        self.ran_in: Any = None  # the step of the network that had its last forward
+        self.ran_in: Any = None  # the mark of the network's step that had its last forward
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """The layer's output for x. `training` matters to layers that behave differently then (dropout)."""
@@ -40,8 +40,9 @@ class Layer:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            hint = ": forward comes before backward" if name.startswith("_") and not name.startswith("__") else ""
-            raise AttributeError(f"{type(self).__name__} has no {name!r}{hint}")
+            if name.startswith("_") and not name.startswith("__"):
+                raise AttributeError(f"{type(self).__name__} has no {name!r}: forward comes before backward")
+            return object.__getattribute__(self, name)  # raises what a property raised
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"

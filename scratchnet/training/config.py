@@ -15,7 +15,6 @@ from scratchnet.training.presets import PRESETS
 Check = tuple[Callable[[Any], bool], str]
 POSITIVE: Check = (lambda v: v > 0, "above 0")
 NOT_NEGATIVE: Check = (lambda v: v >= 0, "0 or more")
-LEAVES_41: Check = (lambda v: 1 <= v <= 332, "from 1 to 332: others do not leave the 41 frames that PiczakNet takes")
 FRACTION: Check = (lambda v: 0 <= v < 1, "at least 0 and below 1")
 
 
@@ -118,7 +117,7 @@ class Config:
     pool_ceil: bool = _setting(False, "PiczakNet's pools keep the last, incomplete window")
     weight_init: str = _setting("xavier", "PiczakNet's initial weights", choices=("xavier", "piczak2015"))
     conv1_channels: int = _setting(80, "kernels of HeuriNet's first layer", check=POSITIVE)
-    conv1_kernel: int = _setting(155, "width in samples of HeuriNet's first kernels", check=LEAVES_41)
+    conv1_kernel: int = _setting(155, "width in samples of HeuriNet's first kernels", check=POSITIVE)
     mel_power: int = _setting(
         2, "MelNet's modulus: 2 its square as in eq. 1, 1 itself", check=(lambda v: v in (1, 2), "1 or 2")
     )
@@ -133,7 +132,7 @@ class Config:
     )
 
     # -- sound
-    sample_rate: int = _setting(22050, "resample to, in hertz", check=(lambda v: v >= 100, "at least 100"))
+    sample_rate: int = _setting(22050, "resample to, in hertz", check=POSITIVE)
     segment_length: int = _setting(20992, "samples in a segment", check=POSITIVE)
     segment_hop: int = _setting(10496, "samples from segment to segment", check=POSITIVE)
     n_fft: int = _setting(1024, "samples in a window of the STFT", check=POSITIVE)

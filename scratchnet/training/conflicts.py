@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from scratchnet.errors import InputError
 from scratchnet.nets import NET_OF, RIVALS
+from scratchnet.sound.io import SLOWEST
 from scratchnet.training.config import Config, default, option, written
 from scratchnet.training.phases import FORCED, phases_for
 
@@ -14,11 +15,15 @@ OWN = {  # settings of one network alone
     "mstnet": ("mst_batch_norm", "mst_padding"),
     "melnet": ("mel_power",),
 }
+WIDEST = 332  # HeuriNet's first kernels, in samples
 FRAMES = ("hop_length", "segment_length", "n_fft")  # what decides how many frames a segment has
 
 
-def conflicts(config: Config, given: set[str]) -> Iterator[tuple[str, str]]:
-    """(setting, what is wrong with it) for settings that contradict each other; `given` were not the preset's."""
+def conflicts(config: Config, given: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    """(setting, what is wrong with it) for settings that no run could use, or that contradict each other.
+
+    `given`: settings that are not the preset's -> the file that they are from; None: the command line.
+    """
     yield from _of_networks(config, given)
     yield from _of_sound(config, given)
     if config.subset and config.data is None:
@@ -35,7 +40,7 @@ def conflicts(config: Config, given: set[str]) -> Iterator[tuple[str, str]]:
             yield "lr_final", f"--lr-final {final}: {words}"
 
 
-def _of_networks(config: Config, given: set[str]) -> Iterator[tuple[str, str]]:
+def _of_networks(config: Config, given: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
     if config.net == NET_OF["piczak"] and config.back_end != "piczak":
         words = f"--net piczaknet is a back end itself; take --net {config.back_end}"
         yield "back_end", f"--back-end {config.back_end}: {words}"
@@ -45,14 +50,20 @@ def _of_networks(config: Config, given: set[str]) -> Iterator[tuple[str, str]]:
         yield "init", f"--init forcing: {config.net} has no front end that is forced; take --net mstnet"
     if config.deltas and not config.is_back_end:
         yield "deltas", f"--deltas {config.deltas}: a second channel is for --net piczaknet, not {config.net}"
+    if config.net == "heurinet" and config.conv1_kernel > WIDEST:
+        words = f"from 1 to {WIDEST} leave the 41 frames that PiczakNet takes"
+        yield "conv1_kernel", f"--conv1-kernel {config.conv1_kernel}: too wide; {words}"
     for net, names in OWN.items():
         for name in names:
             value = getattr(config, name)
-            if config.net != net and name in given and value != default(name):
+            told = given.get(name, "by the preset") is None  # a file may be for several networks
+            if config.net != net and told and value != default(name):
                 yield name, f"{written(name, value)}: is of --net {net}, not {config.net}; leave it out"
 
 
-def _of_sound(config: Config, given: set[str]) -> Iterator[tuple[str, str]]:
+def _of_sound(config: Config, given: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    if config.sample_rate < SLOWEST:
+        yield "sample_rate", f"--sample-rate {config.sample_rate}: takes hertz, {SLOWEST} or more"
     if not config.is_back_end and config.segment_length != default("segment_length"):
         words = f"{config.net} needs 20992; others are for --net piczaknet"
         yield "segment_length", f"--segment-length {config.segment_length}: {words}"

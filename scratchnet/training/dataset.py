@@ -89,22 +89,32 @@ def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
         valid = fold_before(test, folds) if config.valid_fold is None else config.valid_fold
         if valid not in folds:
             raise InputError(f"--valid-fold {valid}: the data has folds {', '.join(map(str, folds))}")
-        if len(set(segments.clip_label[~np.isin(segments.clip_fold, (test, valid))].tolist())) < 2:
-            raise InputError(
-                f"without folds {test} and {valid} there is one class alone to train on: add recordings, or cut long "
-                "ones into several files"
-            )
         pairs.append((test, valid))
     return pairs
 
 
-def copies(segments: Segments) -> int:
-    """How many clips have the contents of one in another fold, or of another class."""
-    places: dict[str, set[tuple[int, int]]] = {}
-    where = list(zip(segments.contents, segments.clip_fold.tolist(), segments.clip_label.tolist(), strict=True))
-    for content, fold, label in where:
-        places.setdefault(content, set()).add((fold, label))
-    return sum(len(places[content]) > 1 for content, _, _ in where)
+def copies(segments: Segments) -> list[tuple[str, str]]:
+    """(clip, one after it of the same contents) in another fold, or of another class."""
+    first: dict[str, tuple[str, int, int]] = {}
+    found = []
+    clips = zip(
+        segments.clips, segments.contents, segments.clip_fold.tolist(), segments.clip_label.tolist(), strict=True
+    )
+    for clip, content, *place in clips:
+        known, *its_place = first.setdefault(content, (clip, *place))
+        if its_place != place:
+            found.append((known, clip))
+    return found
+
+
+def check_classes(segments: Segments, splits: list[tuple[int, int]]) -> None:
+    """Raise `InputError` where a split leaves a single class to train on."""
+    for split in splits:
+        if len(set(segments.clip_label[~np.isin(segments.clip_fold, split)].tolist())) < 2:
+            raise InputError(
+                f"without folds {split[0]} and {split[1]} there is one class alone to train on: add recordings, or cut "
+                "long ones into several files"
+            )
 
 
 def without(segments: Segments, fold: int) -> list[str]:

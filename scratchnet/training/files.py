@@ -164,6 +164,6 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                 raise ValueError(f"its {METADATA} is no object")
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
+        raise InputError(f"{path}: {error.strerror or error}") from error
     except (SafetensorError, ValueError) as error:
         raise InputError(f"{path}: no model file of scratchnet ({error})") from None

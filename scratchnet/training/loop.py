@@ -193,7 +193,7 @@ class Trainer:
         started = time.perf_counter()
         valid = task.validate(self.net, stop.check)
         score = tuple(number if math.isfinite(number) else -math.inf for number in task.score(valid))
-        loss = valid["valid_loss"] or 0.0 or 0.0
+        loss = valid["valid_loss"] or 0.0
         if not (state.best_score or math.isfinite(loss)):  # the very first weights are none: nothing is worth keeping
             raise self._diverged(loss)
         better = not state.best_score or score > state.best_score

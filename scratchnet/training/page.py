@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scratchnet.errors import printable
 from scratchnet.nets import TITLES
 from scratchnet.training.config import Config
 from scratchnet.training.files import read_table, write_text
@@ -41,7 +42,7 @@ def write_page(config: Config, folder: RunFolder, result: dict[str, Any], segmen
     test, folds = result["test"], result.get("folds", {})
     sections = {
         "Accuracy on the test set": _scores(result),
-        "Folds": _folds(test, folds) if folds else "",
+        "Folds": _folds(folder, test, folds) if folds else "",
         "Training curves": _picture(folder.path / "curves.png"),
         "Confusion matrix": _picture(folder.path / "confusion.png"),
         "Classes": _classes(test),
@@ -82,7 +83,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def _cell(kind: str, value: Any) -> str:
     """Text is escaped, unless it is `Markup`."""
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return f"<{kind}>{value if isinstance(value, Markup) else escape(text)}</{kind}>"
+    return f"<{kind}>{value if isinstance(value, Markup) else escape(printable(text))}</{kind}>"
 
 
 class Markup(str):
@@ -102,12 +103,12 @@ def _score(scores: dict[str, Any], score: str) -> Any:
     return f"{scores[score]:.3f} ± {scores['std'][score]:.3f}" if "std" in scores else scores[score]
 
 
-def _folds(test: dict[str, Any], folds: dict[str, str]) -> str:
-    rows = [
-        [Markup(f'<a href="{escape(place)}/{PAGE}">fold {escape(fold)}</a>')]
-        + [test["per_fold"][score][fold] for score in SCORES]
-        for fold, place in folds.items()
-    ]
+def _folds(folder: RunFolder, test: dict[str, Any], folds: dict[str, str]) -> str:
+    rows = []
+    for fold, place in folds.items():  # one that an older version trained has no page
+        there = (folder.path / place / PAGE).is_file()
+        name = Markup(f'<a href="{escape(place)}/{PAGE}">fold {escape(fold)}</a>') if there else f"fold {fold}"
+        rows.append([name, *(test["per_fold"][score][fold] for score in SCORES)])
     return _table(("tested on", *SCORES.values()), rows)
 
 
@@ -144,4 +145,4 @@ def _link(config: Config, clip: str) -> str:
     path = Path(config.data, clip) if config.data is not None else None
     if path is None or not path.is_file():
         return clip
-    return Markup(f'<a href="{escape(path.resolve().as_uri())}">{escape(clip)}</a>')
+    return Markup(f'<a href="{escape(path.resolve().as_uri())}">{escape(printable(clip))}</a>')

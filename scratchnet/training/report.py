@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scratchnet.data.source import codes
-from scratchnet.errors import listed, printable, quoted
+from scratchnet.errors import listed, printable, quoted, say
 from scratchnet.nets import NET_OF
 from scratchnet.training import dataset
 from scratchnet.training.config import Config
@@ -42,11 +42,10 @@ def announce(
     if names := untrained(segments, splits):
         where = "training on some fold" if config.cv else "training"
         screen.say(f"classes  without a clip in {where}: {listed(names)}; to be learned, they need more recordings")
-    if count := dataset.copies(segments):
-        screen.say(
-            f"copies   {count} recordings are the same as one in another fold or class, so that what is tested was "
-            "learned: remove them"
-        )
+    if twins := dataset.copies(segments):
+        first, second = twins[0]
+        words = f"{len(twins)} recordings are copies of one in another fold or class, as {second} of {first}"
+        (say if screen.quiet else screen.say)(f"copies   {words}: keep one of each, or the scores are too good")
     for what, fold in zip(("test", "validation"), splits[0]) if not config.cv else ():
         if names := without(segments, fold):
             screen.say(

@@ -72,17 +72,17 @@ def check_names(table: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     known: dict[str, Any] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
-        if (name if name != "cv" else "split") in known:
+        if name in known:
             raise InputError(f"{where}: {name} is given twice")
-        if name == "cv":
-            if convert("strict", value, where=f"{where}: cv"):
-                known["split"] = "cv"
-        elif isinstance(value, Mapping):
+        if isinstance(value, Mapping):
             raise InputError(f"{where}: settings stand under no heading: leave out [{key}]")
-        elif name in kinds():
-            known[name] = value
-        else:
+        if name not in kinds() and name != "cv":
             raise InputError(f"{where}: unknown setting {key!r}{nearest(name, kinds())}")
+        known[name] = value
+    if convert("strict", known.pop("cv", False), where=f"{where}: cv"):
+        if known.get("split", "cv") != "cv":
+            raise InputError(f"{where}: cv and split = {known['split']!r} contradict each other")
+        known["split"] = "cv"
     return known
 
 
@@ -109,7 +109,7 @@ def resolve(*differences: tuple[Mapping[str, Any], str | None]) -> Config:
     if net in RIVALS:
         settings["back_end"] = net
     config = Config(**(settings | given))
-    for name, words in conflicts(config, set(given)):
+    for name, words in conflicts(config, {name: where for name, (_, where) in origin.items()}):
         _, where = origin.get(name, (0, None))
         raise InputError(f"{where}: {words}" if where else words)
     return config

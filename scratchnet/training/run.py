@@ -123,6 +123,8 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
         what = f" ({changed}; put it back)" if changed else ""
         raise InputError(f"{folder.path}: the data has changed since this run began{what}; or start a new one")
     splits = dataset.folds_of(segments, config)
+    if folder.about("used_backend") is None:  # it has not begun
+        dataset.check_classes(segments, splits)
     begun = {}
     if config.phase0 is not None:
         folders = {split: RunFolder(folder.fold(split[0])) if config.cv else folder for split in splits}

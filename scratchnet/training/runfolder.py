@@ -273,6 +273,8 @@ class RunFolder:
         try:
             arrays, metadata = read_arrays(path)
         except InputError as error:
+            if isinstance(error.__cause__, OSError):  # whole, maybe, and not to be removed
+                raise
             raise InputError(f"{error}; remove it, and --resume begins the phase anew") from None
         return (arrays, metadata["state"]) if metadata["phase"] == phase else None
 

@@ -74,7 +74,7 @@ def test_a_user_without_a_home_is_told_what_to_name(monkeypatch, tmp_path, capsy
     for name in ("XDG_CACHE_HOME", "SCRATCHNET_CACHE", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     given = ["--data", tree, "--out", tmp_path / "run", "--backend", "cpu"]
-    fails(capsys, train.main, given, "home directory. name a folder for prepared data and kernels in SCRATCHNET_CACHE")
+    fails(capsys, train.main, given, "home directory: name a folder for prepared data and kernels in SCRATCHNET_CACHE")
     assert not (tmp_path / "run").exists()
 
 
