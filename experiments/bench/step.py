@@ -60,10 +60,10 @@ def _states(
         for step in theirs.values():
             step.feed(net, x, target)
         row: dict[str, Any] = {"net": name, "batch": batch, "state": state}
+        if theirs:  # now: what counts non-zeros moves the running statistics of a normalisation
+            row["logits_differ"] = opponents.same_logits(net, theirs[opponents.EAGER].net, x[:8])
         row["flops"] = batch * sum(sum(count.values()) for count in workloads.flops(net, x).values())
         row["nonzeros_into_dense2"] = workloads.density(net, x)
-        if theirs:
-            row["logits_differ"] = opponents.same_logits(net, theirs[opponents.EAGER].net, x[:8])
         ours()  # the first call compiles, and makes the buffers
         if not rows:
             theirs, failed = opponents.working(theirs) if theirs else ({}, {})
