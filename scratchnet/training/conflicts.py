@@ -58,7 +58,7 @@ def _of_networks(config: Config, given: Mapping[str, str | None]) -> Iterator[tu
             value = getattr(config, name)
             told = given.get(name, "by the preset") is None  # a file may be for several networks
             if config.net != net and told and value != default(name):
-                yield name, f"{written(name, value)}: is of --net {net}, not {config.net}; leave it out"
+                yield name, f"{written(name, value)}: a setting of --net {net}, not {config.net}; leave it out"
 
 
 def _of_sound(config: Config, given: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
