@@ -44,7 +44,7 @@ CPU_FILES = {
     "winograd": (f"{CPU_TESTS} tests/kernels/cpu/test_winograd.py", "conv or two_outputs"),
     "winograd_weight": (f"{CPU_TESTS} tests/kernels/cpu/test_winograd.py", "conv or two_outputs"),
 }
-BATCHNORM_TESTS = "tests/layers/test_batchnorm.py tests/kernels/cpu/test_batchnorm.py tests/test_gradcheck.py"
+BATCHNORM_TESTS = "tests/layers/test_batchnorm.py tests/kernels/cpu/test_batchnorm.py tests/test_gradcheck_suite.py"
 BATCHNORM_NAMES = "test_batchnorm or passes and (batchnorm or globalaverage)"
 FUSION_TESTS = "tests/test_fusion.py tests/test_network.py tests/layers/test_batchnorm.py"
 UPDATE_TESTS = f"{CPU_TESTS} tests/kernels/cpu/test_update.py tests/test_clipping.py tests/test_optimizers.py"

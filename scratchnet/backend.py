@@ -24,7 +24,7 @@ _of_cupy: ModuleType | None = None  # those of CuPy's
 def use(name: str, n_threads: int | None = None) -> str:
     """Choose the backend; `auto` takes the GPU if there is one, else the CPU. Returns the one taken.
 
-    `cpu` computes with so many threads from now on; None leaves their number as it is.
+    `n_threads`: how many the CPU's kernels take from now on; None leaves their number as it is.
 
     Raises InputError for an unknown name, where `cuda` is asked for and there is no GPU that CuPy can use, or for a
     SCRATCHNET_THREADS in the environment that is no number.

@@ -143,7 +143,7 @@ def _scores_of_others(
 
 
 def _scores(model: Model, segments: Any, chosen: np.ndarray, screen: Screen, what: str) -> dict[str, Any]:
-    """Figures on the segments where `chosen` is True; `what` these are."""
+    """Scores on the segments where `chosen` is True; `what` these are."""
     indices = np.flatnonzero(chosen)
     screen.say(f"{segments.name}: {what}, {len(indices)} segments")
     alike = _alike(model.classes, segments.classes)

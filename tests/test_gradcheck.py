@@ -11,8 +11,7 @@ import pytest
 from scratchnet import backend as backends
 from scratchnet import gradcheck as package
 from scratchnet import layers, losses, nets
-from scratchnet.gradcheck import gradcheck, suite
-from scratchnet.gradcheck.cases import CASES
+from scratchnet.gradcheck import gradcheck
 from scratchnet.network import Network
 from tests.support import off_zero, on_backend
 
@@ -317,30 +316,6 @@ class TestSubjects:
                     assert (one if one.startswith("input") else prefix + one) in str(result)
         layer.need_dx = False
         assert gradcheck(layer, x).ok
-
-
-def test_the_suite_holds_every_layer_loss_and_network():
-    expected = [name.lower() for name in layers.__all__ if name != "Layer"]
-    expected += ["softmax_cross_entropy", "mean_squared_error", "mixture_cross_entropy", *nets.NETS, *nets.RIVALS]
-    assert sorted(CASES) == sorted(expected)
-
-
-@pytest.mark.parametrize("name", [name for name in CASES if name not in {**nets.NETS, **nets.RIVALS}])
-def test_the_suite_passes(name, backend):
-    result, shape, _ = suite.check(name, seed=1)
-    assert result.ok, f"{shape}: {result}"
-
-
-@pytest.mark.parametrize("name", [*nets.NETS, *nets.RIVALS])
-def test_whole_networks_pass(name):
-    """At full size, so on the fast kernels alone."""
-    result, shape, _ = suite.check(name)
-    assert result.ok, f"{shape}: {result}"
-    frozen = "piczak" if "piczak frozen" in shape else ()
-    trained = {key for key in nets.build(name).params if not key.startswith(frozen)}
-    assert {report.name for report in result.arrays} == {"input", *trained}
-    # As in tests/nets/test_gradients.py: most arrays have a direction without kinks.
-    assert sum(bool(report.direction) for report in result.arrays) > len(result.arrays) // 2, str(result)
 
 
 def test_the_page_shows_what_happens():

@@ -33,7 +33,7 @@ class Task(Protocol):
         """How many of a mini-batch were classified rightly, where there are classes: a number where the network is."""
 
     def validate(self, net: Any, checkpoint: Callable[[], None]) -> dict[str, float | None]:
-        """Figures on the validation fold."""
+        """Scores on the validation fold."""
 
     def score(self, valid: dict[str, Any]) -> Score:
         """The larger, the better the weights."""

@@ -13,17 +13,7 @@ from hypothesis import strategies as st
 from numba import config
 
 from scratchnet.kernels import cpu, reference
-from scratchnet.kernels.cpu import (
-    dense,
-    elementwise,
-    lowering,
-    memory,
-    panels,
-    parallel,
-    update,
-    winograd,
-    winograd_weight,
-)
+from scratchnet.kernels.cpu import dense, elementwise, lowering, panels, parallel, update, winograd, winograd_weight
 from tests.support import seeds
 
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -37,7 +27,7 @@ def whole(rng, shape, dtype, size=3):
 def pieces(request, monkeypatch):
     """With small pieces even these small inputs are cut into several, and results lie in memory full of older ones."""
     if request.param:
-        monkeypatch.setattr(memory, "RECYCLED", 0)
+        monkeypatch.setattr("scratchnet.kernels.cpu.memory.RECYCLED", 0)
         monkeypatch.setattr(lowering, "PIECE_BYTES", request.param)
         monkeypatch.setattr(panels, "PANEL_BYTES", request.param)
         monkeypatch.setattr(winograd, "NARROW", 1)
