@@ -1,5 +1,6 @@
 # make train    the main job: makes the sounds, trains HeuriNet in four phases, writes a run folder
 # make test     all tests
+# make api      a page for every module, of its docstrings: docs/api/index.html
 # The first use makes .venv and installs into it; later uses install again only when setup.py or pyproject.toml changed.
 #
 # ARGS    further options:         make train ARGS="--net piczaknet"      make test ARGS="tests/layers -q"
@@ -17,7 +18,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --ed
 DECLARED := $(BIN)/python setup.py pyproject.toml
 
 .NOTPARALLEL:
-.PHONY: help train test lint format clean
+.PHONY: help train test api lint format clean
 
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
@@ -27,6 +28,9 @@ train: $(VENV)/installed
 
 test: $(VENV)/installed-test $(addprefix $(VENV)/extra-,$(EXTRAS))
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+api: $(VENV)/installed-docs
+	$(BIN)/pdoc scratchnet --output-directory docs/api
 
 lint: $(VENV)/installed-lint
 	@status=0; \
@@ -40,7 +44,7 @@ format: $(VENV)/installed-lint
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) docs/api build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 $(BIN)/python:
 	@for python in $(CANDIDATES); do \
@@ -64,6 +68,10 @@ $(VENV)/installed-test: $(DECLARED)
 $(VENV)/extra-%: $(VENV)/installed-test
 	@$(INSTALL) ".[$*]" && touch $@ || \
 	  echo "The extra '$*' could not be installed: the tests that need it will be skipped."
+
+$(VENV)/installed-docs: $(DECLARED)
+	@$(INSTALL) ".[docs]"
+	@touch $@
 
 $(VENV)/installed-lint: $(DECLARED)
 	@$(INSTALL) ".[lint]"

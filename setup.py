@@ -57,6 +57,7 @@ setup(
         ],
         # What tests and benchmarks compare with; nothing of scratchnet needs them.
         "oracles": ["torch==2.13.0", "librosa>=0.10.2", "onnx>=1.16", "onnxruntime>=1.18"],
+        "docs": ["pdoc>=15"],
         "lint": ["ruff~=0.17.0", "mypy~=2.4"],
     },
     entry_points={"console_scripts": ["scratchnet = scratchnet.cli:main"]},

@@ -36,12 +36,12 @@ def _use_kernels_of_checkout() -> None:
 _use_kernels_of_checkout()
 
 
-PARTS = ("backend", "clipping", "errors", "gradcheck", "layers", "losses", "nets", "network", "optimizers", "sound")
+_PARTS = ("backend", "clipping", "errors", "gradcheck", "layers", "losses", "nets", "network", "optimizers", "sound")
 
 
 def __getattr__(name: str) -> ModuleType:
     """`scratchnet.layers` and the others, without an import of their own."""
-    if name in PARTS:
+    if name in _PARTS:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from scratchnet.training.config import Config, option
 from scratchnet.training.phases import FORCED, phases_for
 
 
-class Reading(NamedTuple):
+@dataclass(frozen=True)
+class Reading:
     """A question, the settings that decide it, a run's answer in words, and which runs it is asked of."""
 
     question: str
