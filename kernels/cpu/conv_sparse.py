@@ -25,10 +25,12 @@ from scratchnet.kernels.cpu.vectors import (
     load,
     load_int,
     row,
+    row_at,
     scatter,
     splat,
     splat_int,
     store,
+    store_at,
     vectors_in,
     where,
     zeros,
@@ -82,7 +84,7 @@ def backward(dy, argmax, x, weight, stride, padding, need_dx, need_dweight):
 
 def in_chunks(geometry, weight):
     """`lowering.chunks`, and the weights in their order: (O, all chunks), 0 where a chunk goes beyond the window."""
-    starts, taps = lowering.chunks(geometry, len(ROW) * lanes_of(weight.dtype))
+    starts, taps = lowering.chunks(geometry, lanes_of(weight.dtype), len(ROW))
     kernels = memory.zeros((len(weight), len(taps)), weight.dtype)
     kernels[:, taps >= 0] = lowering.rows_of(weight)[:, taps[taps >= 0]]
     return starts, taps, kernels
@@ -158,7 +160,7 @@ def _add_windows(sample, places, values, counts, offsets, starts, dkernels):
                 d = o * dkernels.shape[1] + c * width
                 total = row(out, d, ROW)
                 for t in range(begin, min(begin + STRETCH, counts[o] + 1)):
-                    total = fma(splat(values[o, t]), row(sample, offsets[places[o, t]] + starts[c], ROW), total)
+                    total = fma(splat(values[o, t]), row_at(sample, offsets[places[o, t]], starts, c, ROW), total)
                 store(out, d, total)
 
 
@@ -186,12 +188,11 @@ def _add_kernels(kernels, channels, values, firsts, offsets, starts, sample):
         for p in range(len(firsts) - 1):
             if firsts[p] == firsts[p + 1]:
                 continue
-            d = offsets[p] + starts[c]
-            total = row(sample, d, ROW)
+            total = row_at(sample, offsets[p], starts, c, ROW)
             for t in range(firsts[p], firsts[p + 1]):
                 k = index[t] * kernels.shape[1] + c * width
                 total = fma(splat(gradients[t]), row(rows, k, ROW), total)
-            store(sample, d, total)
+            store_at(sample, offsets[p], starts, c, total)
 
 
 def _gradients(

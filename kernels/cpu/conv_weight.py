@@ -17,7 +17,7 @@ from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import lowering, memory, outer, parallel, winograd, winograd_weight
 from scratchnet.kernels.cpu.memory import scratch
 from scratchnet.kernels.cpu.outer import STRETCH, add_outer
-from scratchnet.kernels.cpu.vectors import element, lanes_of, row, store
+from scratchnet.kernels.cpu.vectors import element, lanes_of, row, row_at, store
 
 IDLE = 2  # how many times as many products vectors of windows take as those of channels, from which these are better
 
@@ -129,7 +129,7 @@ def _add_products(numbers, offsets, others, step, starts, chunks, like, sums):
         here = offsets[first : first + STRETCH]
         for chunk in range(len(starts)):
             for p in range(len(here)):
-                store(chunks, p * width, row(numbers, here[p] + starts[chunk], like))
+                store(chunks, p * width, row_at(numbers, here[p], starts, chunk, like))
             to = chunk * groups * 4 * width
             add_outer(chunks, others, first * step, step, len(here), groups, like, sums.reshape(-1), to)
 

@@ -113,18 +113,24 @@ def _offsets(geometry, samples):
 
 
 @lru_cache(maxsize=256)
-def chunks(geometry, width):
-    """A window cut into chunks of `width` numbers: where each starts, and which tap each number is (−1: none)."""
-    if geometry.span <= 1.3 * geometry.runs * geometry.run_length:  # the gaps between runs cost less than their edges
+def chunks(geometry, lanes, together):
+    """A window cut into vectors, `together` of them a chunk: where each starts (chunks, together), and which tap each
+    number is (−1: none). No two vectors overlap."""
+    step, length = geometry.row_step, geometry.run_length
+    reach = -(-length // lanes) * lanes  # what the vectors of a run cover
+    # The gaps between runs cost less than their edges, or there are none.
+    if reach > step or geometry.span <= 1.3 * geometry.runs * length:
         stretches = [(0, geometry.span)]
     else:
-        stretches = [(run * geometry.row_step, geometry.run_length) for run in range(geometry.runs)]
-    starts = np.array([s for first, length in stretches for s in range(first, first + length, width)])
-    inside = np.array([first + length for first, length in stretches for _ in range(first, first + length, width)])
-    place = starts[:, None] + np.arange(width)
-    run, k = np.divmod(place, geometry.row_step)
-    taps = np.where((place < inside[:, None]) & (k < geometry.run_length), run * geometry.run_length + k, -1)
-    return starts, taps.reshape(-1)
+        stretches = [(run * step, run * step + length) for run in range(geometry.runs)]
+    starts = [start for first, end in stretches for start in range(first, end, lanes)]
+    ends = [end for first, end in stretches for _ in range(first, end, lanes)]
+    more = -len(starts) % together
+    starts += [starts[-1] + (1 + i) * lanes for i in range(more)]
+    places = np.add.outer(starts, np.arange(lanes))
+    run, k = np.divmod(places, step)
+    inside = (places < np.array(ends + more * [0])[:, None]) & (k < length)
+    return np.reshape(starts, (-1, together)), np.where(inside, run * length + k, -1).reshape(-1)
 
 
 def rows_of(weight: np.ndarray) -> np.ndarray:

@@ -21,10 +21,10 @@ def fewest(needed):
 
 
 def window_rows(geometry, dtype):
-    """A window in such rows: the tuple, where each row starts, and which tap each number is (`lowering.chunks`)."""
+    """A window in such rows: the tuple, where their vectors start, and which tap each number is (`lowering.chunks`)."""
     lanes = lanes_of(dtype)
-    like = fewest(lambda vectors: len(lowering.chunks(geometry, vectors * lanes)[0]))
-    return like, *lowering.chunks(geometry, len(like) * lanes)
+    like = fewest(lambda vectors: len(lowering.chunks(geometry, lanes, vectors)[0]))
+    return like, *lowering.chunks(geometry, lanes, len(like))
 
 
 def _add_outer(rows, others, at, step, positions, groups, like, out, to):

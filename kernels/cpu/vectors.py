@@ -111,6 +111,45 @@ def row(typingctx, array, index, like):
 
 
 @intrinsic
+def row_at(typingctx, array, index, shifts, line, like):
+    """As `row`, but vectors that lie apart: the i-th starts at array[index + shifts[line, i]]."""
+    kind = Row(_vector_of(array), len(like))
+
+    def codegen(context, builder, signature, args):
+        value = ir.Constant(context.get_value_type(kind), ir.Undefined)
+        for i, at in enumerate(_apart(context, builder, shifts, args[1:4], kind.count)):
+            part = builder.load(_pointer(context, builder, signature, args[0], at, kind.vector))
+            part.align = array.dtype.bitwidth // 8
+            value = builder.insert_value(value, part, i)
+        return value
+
+    return kind(array, types.intp, shifts, types.intp, like), codegen
+
+
+@intrinsic
+def store_at(typingctx, array, index, shifts, line, value):
+    """The row back to where `row_at` found it."""
+
+    def codegen(context, builder, signature, args):
+        places = _apart(context, builder, shifts, args[1:4], value.count)
+        for at, part in zip(places, _parts(builder, value, args[4])):
+            pointer = _pointer(context, builder, signature, args[0], at, value.vector)
+            builder.store(part, pointer).align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, shifts, types.intp, value), codegen
+
+
+def _apart(context, builder, kind, args, count):
+    """index + shifts[line, i] for each of `count` vectors, which are all that a line of `shifts` tells of."""
+    index, shifts, line = args
+    data = cgutils.create_struct_proxy(kind)(context, builder, shifts).data
+    first = builder.mul(line, ir.Constant(line.type, count))
+    places = (builder.add(first, ir.Constant(line.type, i)) for i in range(count))
+    return [builder.add(index, builder.load(builder.gep(data, [place]))) for place in places]
+
+
+@intrinsic
 def store(typingctx, array, index, value):
     """array[index : index + lanes] = value, a vector or a row of them."""
     vector = value.vector if isinstance(value, Row) else value
@@ -350,6 +389,13 @@ if config.DISABLE_JIT:  # the same, for a debugger
     def store(array, index, value):  # noqa: F811
         value = value.reshape(-1)
         array[index : index + len(value)] = value
+
+    def row_at(array, index, shifts, line, like):  # noqa: F811
+        return np.array([load(array, index + shift) for shift in shifts[line]])
+
+    def store_at(array, index, shifts, line, value):  # noqa: F811
+        for shift, part in zip(shifts[line], value):
+            store(array, index + shift, part)
 
     def zeros(array):  # noqa: F811
         return np.zeros(lanes_of(array.dtype), array.dtype)

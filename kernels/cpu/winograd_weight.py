@@ -22,7 +22,7 @@ from scratchnet.kernels.cpu import lowering, outer
 from scratchnet.kernels.cpu.memory import scratch
 from scratchnet.kernels.cpu.outer import STRETCH, add_outer
 from scratchnet.kernels.cpu.processor import BYTES
-from scratchnet.kernels.cpu.vectors import fma, lanes_of, load, row, splat, store, zeros
+from scratchnet.kernels.cpu.vectors import fma, lanes_of, load, row_at, splat, store, zeros
 
 # For each product: how much of ∂y₀ and of ∂y₁; which block of c, which other, and how much of that.
 TWO = [(1, 1), (1, 0), (0, 1)], [(1, 1, 0), (0, 1, -1), (2, 1, -1)]
@@ -86,8 +86,9 @@ def _add_pairs(pairs, dy, channels, outputs, second, shares, x, inputs, signs, s
             _combine_outputs(dy, channels, outputs[:, first:], second[first:], shares[t], count, others)
             for chunk in range(len(starts)):
                 for p in range(count):
-                    a, b = inputs[t, 0, first + p] + starts[chunk], inputs[t, 1, first + p] + starts[chunk]
-                    store(chunks, p * width, fma(splat(signs[t]), row(x, b, like), row(x, a, like)))
+                    a = row_at(x, inputs[t, 0, first + p], starts, chunk, like)
+                    b = row_at(x, inputs[t, 1, first + p], starts, chunk, like)
+                    store(chunks, p * width, fma(splat(signs[t]), b, a))
                 add_outer(chunks, others, 0, channels, count, groups, like, sums.reshape(-1), to)
                 to += groups * 4 * width
 
