@@ -8,7 +8,6 @@ not stop the others: the same command again does what is left.
 from __future__ import annotations
 
 import gc
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Container, Generator, Mapping, Sequence
@@ -26,6 +25,7 @@ from scratchnet.data import Segments
 from scratchnet.data.source import names_digest
 from scratchnet.data.split import check_folds
 from scratchnet.errors import InputError
+from scratchnet.interrupt import as_ctrl_c
 from scratchnet.sound import SoundSettings
 from scratchnet.training import dataset, run
 from scratchnet.training.config import Config, default, option
@@ -325,11 +325,8 @@ def beside(work: Reproduction, to_do: list[Job], say: Callable[[Job], None]) -> 
         say(job)
         return Child(work.path(job), {**work.start(job), "threads": share, "quiet": True}, work.noise)
 
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ctrl-C's way: none is left behind
-    try:
+    with as_ctrl_c():  # so that none is left behind
         yield from side_by_side(to_do, work.count, ready, start)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from scratchnet import backend, nets
 from scratchnet.errors import InputError, say
@@ -84,8 +85,9 @@ class Model:
         `sample_rate` that is no number of hertz, or given with a file, which says its own.
         """
         x = self._waveform(sound, sample_rate)
-        inputs, starts = self.inputs(x)
-        probs = self.classify(inputs)
+        starts, take = self._cut(x)
+        parts = (slice(i, i + BATCH) for i in range(0, len(starts), BATCH))  # of hours not all at once
+        probs = np.concatenate([self.classify(take(part)) for part in parts])
         ends = np.minimum(starts + self.settings.segment_length, len(x))  # a short sound is padded
         rate = self.settings.sample_rate
         return Prediction(self.classes, probs.mean(axis=0), starts / rate, ends / rate, probs)
@@ -94,13 +96,22 @@ class Model:
         """The segments of a waveform (n,) as the network takes them, (k, 1, 20992) or (k, channels, 60, 41), and their
         first samples (k,); k is at least 1, short sounds being padded.
         """
+        starts, take = self._cut(x)
+        return take(slice(None)), starts
+
+    def _cut(self, x: np.ndarray) -> tuple[np.ndarray, Callable[[slice], np.ndarray]]:
+        """The first samples of a waveform's segments, and what makes some of these as the network takes them."""
         from scratchnet.sound.segments import segment_clip
 
         x, starts, scale, logmel = segment_clip(x, self._settings())
-        if self.feature != "waveform":
-            return self._spectrograms(logmel), starts
-        length = self.settings.segment_length
-        return np.stack([x[s : s + length] * k for s, k in zip(starts, scale)])[:, None], starts
+        windows = sliding_window_view(x, self.settings.segment_length)
+
+        def take(some: slice) -> np.ndarray:
+            if self.feature != "waveform":
+                return self._spectrograms(logmel[some])
+            return (windows[starts[some]] * scale[some, None])[:, None]
+
+        return starts, take
 
     def classify(self, inputs: np.ndarray) -> np.ndarray:
         """(k, K) probabilities of segments as `inputs` gives them."""

@@ -6,12 +6,14 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from scratchnet import backend
 from scratchnet.cli import Parser, add_backend, add_threads, fail, guard
 from scratchnet.errors import InputError, printable, say
 from scratchnet.model import Model, Prediction, load, warn_if_unfinished
+from scratchnet.sound.io import too_long
 from scratchnet.training.resolve import convert
 
 
@@ -30,16 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     backend.use(options.backend, convert("threads", options.threads))
     model = load(options.run)
     warn_if_unfinished(options.run, model)
-    answers: list[dict[str, Any]] = []
+    count = bad = 0
     try:
         for answer in _answers(model, options.files, as_text=not options.json):
-            answers.append(answer)
+            if options.json:
+                print("," if count else "[", indent(json.dumps(answer, indent=1), " "), sep="\n", end="", flush=True)
+            count, bad = count + 1, bad + ("error" in answer)
     finally:  # Ctrl-C, for one
         if options.json:
-            print(json.dumps(answers, indent=1), flush=True)
-    bad = sum("error" in answer for answer in answers)
-    if bad and bad < len(answers):
-        say(f"{bad} of {len(answers)} files could not be used")
+            print("\n]" if count else "[]", flush=True)
+    if bad and bad < count:
+        say(f"{bad} of {count} files could not be used")
     return 2 if bad else 0
 
 
@@ -50,7 +53,7 @@ def _answers(model: Model, names: Sequence[str], *, as_text: bool) -> Iterator[d
             try:
                 if isinstance(path, InputError):
                     raise path
-                prediction = model.predict(path)
+                prediction = _predict(model, path)
             except InputError as error:
                 fail(str(error), 2)
                 yield {"file": name if isinstance(path, InputError) else str(path), "error": str(error)}
@@ -58,6 +61,13 @@ def _answers(model: Model, names: Sequence[str], *, as_text: bool) -> Iterator[d
             if as_text:
                 print(_text(path, prediction), flush=True)
             yield {"file": str(path), **prediction.to_dict()}
+
+
+def _predict(model: Model, path: Path) -> Prediction:
+    try:
+        return model.predict(path)
+    except MemoryError:
+        raise too_long(path) from None
 
 
 def _sound_files(path: Path) -> Iterator[Path | InputError]:

@@ -46,12 +46,11 @@ def _pack(rows, bias, width):
     out_channels, taps = rows.shape
     count = -(-out_channels // width)
     packed = memory.zeros((count, 1 + taps, width), rows.dtype)
+    flat = np.ascontiguousarray(rows).reshape(-1)
 
     def fill(i: int) -> None:
         part = slice(i * width, min((i + 1) * width, out_channels))
-        copy_transposed(
-            rows.reshape(-1), taps, 0, taps, part.start, part.stop - part.start, packed[i, 1:].reshape(-1), width
-        )
+        copy_transposed(flat, taps, 0, taps, part.start, part.stop - part.start, packed[i, 1:].reshape(-1), width)
         if bias is not None:
             packed[i, 0, : part.stop - part.start] = bias[part]
 

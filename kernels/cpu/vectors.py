@@ -26,6 +26,7 @@ import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, register_model
 
 from scratchnet.kernels.cpu.processor import BYTES, REGISTERS
@@ -68,6 +69,8 @@ class _RowModel(models.PrimitiveModel):
 
 
 def _vector_of(array: types.Array) -> Vector:
+    if array.layout != "C":
+        raise TypingError(f"{array}: an index is that of a number in memory, so none may be left out between two")
     return Vector(array.dtype, BYTES // (array.dtype.bitwidth // 8))
 
 
@@ -152,6 +155,7 @@ def _apart(context, builder, kind, args, count):
 @intrinsic
 def store(typingctx, array, index, value):
     """array[index : index + lanes] = value, a vector or a row of them."""
+    _vector_of(array)
     vector = value.vector if isinstance(value, Row) else value
 
     def codegen(context, builder, signature, args):
@@ -194,6 +198,7 @@ def splat(typingctx, value):
 @intrinsic
 def element(typingctx, array, index):
     """array[index], not negative. Numba's own would count a negative index from the end: four instructions more."""
+    _vector_of(array)
 
     def codegen(context, builder, signature, args):
         data = cgutils.create_struct_proxy(array)(context, builder, args[0]).data
@@ -378,61 +383,4 @@ def _splat(builder, value, kind):
 
 
 if config.DISABLE_JIT:  # the same, for a debugger
-
-    def load(array, index):  # noqa: F811
-        return array[index : index + lanes_of(array.dtype)].copy().reshape(lanes_of(array.dtype))
-
-    def row(array, index, like):  # noqa: F811
-        lanes = lanes_of(array.dtype)
-        return array[index : index + len(like) * lanes].copy().reshape(len(like), lanes)
-
-    def store(array, index, value):  # noqa: F811
-        value = value.reshape(-1)
-        array[index : index + len(value)] = value
-
-    def row_at(array, index, shifts, line, like):  # noqa: F811
-        return np.array([load(array, index + shift) for shift in shifts[line]])
-
-    def store_at(array, index, shifts, line, value):  # noqa: F811
-        for shift, part in zip(shifts[line], value):
-            store(array, index + shift, part)
-
-    def zeros(array):  # noqa: F811
-        return np.zeros(lanes_of(array.dtype), array.dtype)
-
-    def splat(value):  # noqa: F811
-        return np.full(lanes_of(value.dtype), value)
-
-    def element(array, index):  # noqa: F811
-        return array[index]
-
-    def prefetch(array, index):  # noqa: F811
-        pass
-
-    def fma(x, y, z):  # noqa: F811
-        return x * y + z
-
-    def transpose(array, index, step, out, to, out_step):  # noqa: F811
-        for i in range(lanes_of(array.dtype)):
-            for j in range(lanes_of(array.dtype)):
-                out[to + i * out_step + j] = array[index + j * step + i]
-
-    def splat_int(like, value):  # noqa: F811
-        return np.full(len(like), value, np.int32)
-
-    def exceeds(x, y):  # noqa: F811
-        return (x > y) | (np.isnan(x) & ~np.isnan(y))
-
-    where = np.where  # type: ignore[assignment]
-
-    def load_int(like, array, index):  # noqa: F811
-        return array[index : index + len(like)].astype(np.int32)
-
-    def add(x, y):  # noqa: F811
-        return x + y
-
-    def is_place(x, other):  # noqa: F811
-        return (x >= 0) & (x != other)
-
-    def scatter(array, index, value):  # noqa: F811
-        array[index] = value
+    from scratchnet.kernels.cpu.plain_vectors import *  # noqa: F403

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scratchnet.cache_folder import cache_folder, remove_stale
+from scratchnet.cache_folder import cache_folder, draft_of, wait_for_others
 from scratchnet.data.cut import Progress, write
 from scratchnet.data.fingerprint import digest, files_of, fingerprint, note_shut, still_shut
 from scratchnet.data.segments import META, VERSION, Segments, open_cache
@@ -103,28 +102,25 @@ def _build(order: _Order, files: list[list[Any]], strict: bool, workers: int, pr
     source = order.source
     prints = fingerprint(source, files)
     target = order.place(prints)
+    wait_for_others(target)
+    if (segments := _open_or_none(target)) is not None:
+        return segments
+    begun = False
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale(target)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        with draft_of(target) as draft:
+            begun = True
+            sizes = {path: size for path, size, *_ in files}
+            meta, shut = write(draft, source, order.settings, order.augmentation, strict, workers, progress, sizes)
+            if shut:
+                note_shut(target, shut)
+                prints = fingerprint(source, files, shut)
+                target = order.place(prints)
+            (draft / META).write_text(json.dumps({**meta, **order.about(prints)}), encoding="utf-8")
+            return _put_in_place(draft, target)
     except OSError as error:
-        raise InputError(
-            f"{target.parent} cannot be written ({error.strerror}): name another folder in SCRATCHNET_CACHE"
-        ) from error
-    try:
-        meta, shut = write(draft, source, order.settings, order.augmentation, strict, workers, progress)
-        if shut:
-            note_shut(target, shut)
-            prints = fingerprint(source, files, shut)
-            target = order.place(prints)
-        (draft / META).write_text(json.dumps({**meta, **order.about(prints)}), encoding="utf-8")
-        return _put_in_place(draft, target)
-    except OSError as error:
-        raise InputError(
-            f"{draft.parent} cannot hold the prepared data ({error.strerror}): name another folder in SCRATCHNET_CACHE"
-        ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        words = "cannot hold the prepared data" if begun else "cannot be written"
+        reason = f"{words} ({error.strerror}): name another folder in SCRATCHNET_CACHE"
+        raise InputError(f"{target.parent} {reason}") from error
 
 
 def _put_in_place(draft: Path, target: Path) -> Segments:

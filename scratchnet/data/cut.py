@@ -5,7 +5,9 @@ With augmentation, every clip is followed by its variants: in a cross-validation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import shutil
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from hashlib import file_digest
 from pathlib import Path
@@ -18,12 +20,13 @@ from scratchnet.data.segments import ARRAYS, INDEX, LOGMEL, VARIANT, WAVEFORM
 from scratchnet.data.source import Clip, Source
 from scratchnet.errors import InputError
 from scratchnet.sound.augmentation import Augmentation, make_variant
-from scratchnet.sound.io import cannot_be_read, load_clip, may_pass
+from scratchnet.sound.io import cannot_be_read, load_clip, may_pass, too_long
 from scratchnet.sound.segments import segment_clip
 from scratchnet.sound.settings import SoundSettings
 from scratchnet.sound.workers import ordered_map
 
 TOO_SHORT = "is shorter than a segment"
+STEP = 0.02  # of the files' bytes, after which room on the disk is looked for again
 Progress = Callable[[int, int], Any]
 Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -36,8 +39,9 @@ def write(
     strict: bool,
     workers: int,
     progress: Progress | None,
+    sizes: Mapping[str, int],
 ) -> tuple[dict[str, Any], set[str]]:
-    """Write waveforms, spectrograms and index into `folder`.
+    """Write waveforms, spectrograms and index into `folder`; `sizes`: bytes of the clips' files.
 
     Returns what belongs into the description, and the paths of files that the system did not give out.
     """
@@ -47,12 +51,15 @@ def write(
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     owners: list[tuple[int, int]] = []  # number of the clip and of its variant, for each of the parts
     position = 0
+    room, classes = _Room(folder, sizes), _Classes(source)
     with (
         open(folder / WAVEFORM, "wb") as waveform,
         open(folder / LOGMEL, "wb") as logmel,
         closing(_cut_all(source, settings, augmentation, workers, progress)) as cuts,
     ):
         for clip, content, cut in cuts:
+            classes.check(clip, cut if isinstance(cut, InputError) else None)
+            room.check(clip, waveform.tell() + logmel.tell())
             if isinstance(cut, InputError):
                 if strict:
                     raise cut
@@ -69,7 +76,8 @@ def write(
                 _append(logmel, spectrograms)
             clips.append(clip)
             contents.append(content)
-    _check_classes(source, clips, skipped)
+    if not clips:
+        raise InputError(f"no sound file of {source.root} can be used, of {len(skipped)}; the first: {skipped[0][1]}")
     counts = [len(starts) for starts, _ in parts]
     labels, folds = (np.array([getattr(clip, name) for clip in clips], np.int64) for name in ("label", "fold"))
     owner, variants = np.repeat(np.array(owners, np.int64), counts, axis=0).T
@@ -109,16 +117,18 @@ def _cut_all(
         try:
             x = load_clip(path, settings.sample_rate, peak=False)
             cuts = [segment_clip(x, settings)]
+            if len(cuts[0][1]) == 0:
+                seconds = settings.segment_length / settings.sample_rate
+                return "", InputError(f"{path} {TOO_SHORT} of {seconds:.2f} s: take --short pad")
+            if augmentation is not None:
+                name, rate, length = source.classes[clip.label], settings.sample_rate, settings.segment_length
+                for number in range(1, augmentation.variants + 1):
+                    variant = make_variant(x, rate, name, clip.path, number, augmentation, length)
+                    cuts.append(segment_clip(variant, settings))
         except InputError as error:
             return "", error
-        if len(cuts[0][1]) == 0:
-            seconds = settings.segment_length / settings.sample_rate
-            return "", InputError(f"{path} {TOO_SHORT} of {seconds:.2f} s: take --short pad")
-        if augmentation is not None:
-            name, rate, length = source.classes[clip.label], settings.sample_rate, settings.segment_length
-            for number in range(1, augmentation.variants + 1):
-                variant = make_variant(x, rate, name, clip.path, number, augmentation, length)
-                cuts.append(segment_clip(variant, settings))
+        except MemoryError:
+            return "", too_long(path)
         try:
             with open(path, "rb") as file:
                 return file_digest(file, "sha256").hexdigest()[:16], cuts
@@ -132,12 +142,52 @@ def _cut_all(
                 progress(done, len(source.clips))
 
 
-def _check_classes(source: Source, clips: list[Clip], skipped: list[tuple[str, str]]) -> None:
-    if not clips:
-        raise InputError(f"no sound file of {source.root} can be used, of {len(skipped)}; the first: {skipped[0][1]}")
-    left = {clip.label for clip in clips}
-    for label, name in enumerate(source.classes):
-        if label not in left:
-            reasons = [reason for path, reason in skipped if path in {c.path for c in source.clips if c.label == label}]
-            why = f"can be used; the first: {reasons[0]}" if reasons else "is there"
-            raise InputError(f"no sound file of class {name!r} {why}")
+class _Classes:
+    """Whether each class has a clip that can be used: told as soon as its last one cannot, not after hours."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.left = Counter(clip.label for clip in source.clips)  # clips of each class that are still to come
+        self.reasons: dict[int, str] = {}  # why the first one of a class, of which none was used so far, cannot be
+        self.used: set[int] = set()
+
+    def check(self, clip: Clip, error: InputError | None) -> None:
+        """A clip, and why it cannot be used. Raises `InputError` for a class without any, but where all are so."""
+        self.left[clip.label] -= 1
+        if error is None:
+            self.used.add(clip.label)
+        else:
+            self.reasons.setdefault(clip.label, str(error))
+        if not self.used:
+            return
+        for label, reason in self.reasons.items():
+            if label not in self.used and not self.left[label]:
+                name = self.source.classes[label]
+                raise InputError(f"no sound file of class {name!r} can be used; the first: {reason}")
+
+
+class _Room:
+    """Whether the disk will hold all that is prepared, judged by what was made of the files so far."""
+
+    def __init__(self, folder: Path, sizes: Mapping[str, int]) -> None:
+        self.folder, self.sizes = folder, sizes
+        self.total, self.done = sum(sizes.values()), 0
+        self.next = STEP * self.total
+
+    def check(self, clip: Clip, written: int) -> None:
+        """A clip comes, and so many bytes are written. Raises `InputError` where the rest takes twice what is free:
+        files of another kind may follow, which become less."""
+        done, self.done = self.done, self.done + self.sizes[clip.path]
+        if done < self.next:
+            return
+        self.next = done + STEP * self.total
+        try:
+            usage = shutil.disk_usage(self.folder)
+        except OSError:
+            return
+        rest = written * (self.total - done) / max(1, done)
+        if usage.total and usage.free * 2 < rest:  # some file systems count nothing
+            raise InputError(
+                f"{self.folder.parent} has no room for the prepared data, about {(written + rest) / 1e9:.1f} GB: "
+                "name another folder in SCRATCHNET_CACHE"
+            )

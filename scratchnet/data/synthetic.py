@@ -11,8 +11,6 @@ from __future__ import annotations
 import csv
 import functools
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scratchnet.cache_folder import cache_folder, remove_stale
+from scratchnet.cache_folder import cache_folder, draft_of, wait_for_others
 from scratchnet.data import synthesis, urban_sounds
 from scratchnet.data.synthesis import (
     SAMPLE_RATE,
@@ -149,7 +147,7 @@ def make(
         raise InputError(f"clips_per_class is {clips_per_class}: ask for at least 1")
     if seed < 0:
         raise InputError(f"seed is {seed}: take 0 or more")
-    if (root / "metadata" / "UrbanSound8K.csv").is_file():
+    if _is_whole(root):
         return root
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(f"{root} exists and holds no synthetic data set: name a new or empty folder")
@@ -166,19 +164,21 @@ def make(
 def _make(
     root: Path, seed: int, clips_per_class: int, workers: int | None, progress: Callable[[int, int], None] | None
 ) -> None:
-    root.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(root)
-    draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    try:
+    wait_for_others(root)
+    if _is_whole(root):
+        return
+    with draft_of(root) as draft:
         _write(draft, seed, clips_per_class, workers, progress)
         draft.chmod(0o755)
         try:
             draft.replace(root)
         except OSError:  # another process was faster: its set is the same
-            if not (root / "metadata" / "UrbanSound8K.csv").is_file():
+            if not _is_whole(root):
                 raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _is_whole(root: Path) -> bool:
+    return (root / "metadata" / "UrbanSound8K.csv").is_file()
 
 
 def _write(

@@ -7,10 +7,15 @@ import stat
 from io import BytesIO
 from numbers import Real
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scratchnet.errors import InputError, check_utf8
+from scratchnet.sound.workers import go_on
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
 
 SYSTEM = 2  # libsndfile's error where reading failed
 UNKNOWN = (1, 7)  # libsndfile's errors where it knows no format of the content, and where an .mp3 is none
@@ -26,8 +31,7 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
     read or decoded, holds fewer than two samples, less than 100 of them a second, or a NaN or infinite one; and for a
     `sample_rate` that is no number of hertz.
     """
-    import soundfile  # here, so that a machine that trains from a prepared cache needs neither library
-    import soxr
+    import soundfile  # here, so that a machine that trains from a prepared cache needs no such library
 
     check_rate(sample_rate)
     path = Path(path)
@@ -44,9 +48,7 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
             rate = file.samplerate
             if rate < SLOWEST:  # a minute of it would become days
                 raise InputError(f"{path} is said to have {rate} samples a second, no rate of a sound: export it again")
-            blocks: list[np.ndarray] = []
-            while not blocks or len(blocks[-1]) == BLOCK:  # a shorter block is the last one
-                blocks.append(_mean_of_channels(file.read(BLOCK, dtype="float32", always_2d=True)))
+            x, count = _resampled(file, sample_rate)
     except InputError:
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
@@ -59,15 +61,31 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
             raise cannot_be_read(path, error) from error
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
         raise InputError(unreadable(path, reason)) from error
-    x = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    if rate != sample_rate and len(x) > 1:
-        x = soxr.resample(x, rate, sample_rate, quality="HQ")
-    if len(x) < 2:
-        count = "no sample" if len(x) == 0 else "a single sample"
-        raise InputError(f"{path} holds {count}: it may have been cut off; replace it, or remove it")
+    except MemoryError as error:
+        raise too_long(path) from error
+    if min(count, len(x)) < 2:
+        words = "no sample" if count == 0 else "a single sample"
+        raise InputError(f"{path} holds {words}: it may have been cut off; replace it, or remove it")
     if not np.isfinite(_peak(x)):  # of the resampled sound, which is shorter as a rule: a filter passes NaN on
         raise InputError(f"{path} holds NaN or infinite samples: export it again, or remove it")
     return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def _resampled(file: SoundFile, sample_rate: float) -> tuple[np.ndarray, int]:
+    """All of a file's sound, resampled block by block: an hour of it is never held at its own rate. And its frames."""
+    import soxr
+
+    to_rate = None
+    if file.samplerate != sample_rate:
+        to_rate = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
+    blocks: list[np.ndarray] = []
+    frames, last = 0, False
+    while not last:
+        go_on()
+        block = _mean_of_channels(file.read(BLOCK, dtype="float32", always_2d=True))
+        frames, last = frames + len(block), len(block) < BLOCK
+        blocks.append(block if to_rate is None else to_rate.resample_chunk(block, last=last))
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), frames
 
 
 def _kind(path: Path) -> int:
@@ -96,6 +114,11 @@ def cannot_be_read(path: str | Path, error: OSError) -> InputError:
     said = InputError(f"{path} cannot be read ({error.strerror}): see to it, or remove it")
     said.__cause__ = error
     return said
+
+
+def too_long(path: str | Path) -> InputError:
+    """What to say of a file whose sound the memory cannot hold."""
+    return InputError(f"{path} is too long for the memory there is: cut it into several files")
 
 
 def may_pass(error: InputError) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from scratchnet.blas import one_blas_thread
 from scratchnet.sound.settings import SoundSettings
 from scratchnet.sound.stft import Window, fft_window, frame_count, pad
-from scratchnet.sound.workers import cores, ordered_map
+from scratchnet.sound.workers import cores, go_on, ordered_map
 
 Band = tuple[slice, slice, np.ndarray]
 
@@ -104,6 +104,7 @@ def _mel_rows(
     spectrum = np.empty((block, n_fft // 2 + 1), np.complex128)
     energy = np.empty((block, n_fft // 2 + 1), np.float32)
     for row, result in zip(x, out):
+        go_on()
         signal = pad(row, n_fft, center, pad_mode)
         for first in range(0, n_frames, block):
             count = min(block, n_frames - first)

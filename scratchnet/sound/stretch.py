@@ -19,6 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.sound.stft import fft_window, frames
+from scratchnet.sound.workers import go_on
 
 N_FFT, HOP_LENGTH = 2048, 512  # librosa's, and so Piczak's
 BLOCK_FRAMES = 32  # frames at a time: they stay in the cache, and an hour of sound has no spectrum in memory
@@ -39,6 +40,7 @@ def time_stretch(x: np.ndarray, rate: float, n_fft: int = N_FFT, hop_length: int
     out, weight = np.zeros(total), np.zeros(total)
     phase = np.empty(0)  # of the first frame of a block
     for first in range(0, len(places), BLOCK_FRAMES):
+        go_on()
         at = places[first : first + BLOCK_FRAMES]
         spectrum = _spectrum(signal, window, int(at[0]), int(at[-1]) + 2)
         if first == 0:

@@ -20,12 +20,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scratchnet import lock
 from scratchnet.errors import InputError, quoted
 from scratchnet.training import readings
 from scratchnet.training.config import Config
@@ -138,25 +139,13 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Nobody else trains here meanwhile: a lock of the system on the folder, which falls with its process.
-
-        Raises `InputError` where another process holds it. Where the system has no such locks, there is none.
-        """
-        try:
-            import fcntl
-        except ImportError:  # Windows
+        """Nobody else trains here meanwhile. Raises `InputError` where another process does."""
+        with ExitStack() as locks:
+            try:
+                locks.enter_context(lock.held(self.path))
+            except BlockingIOError:
+                raise InputError(f"{self.path}: another process trains here; wait for it, or stop it") from None
             yield
-            return
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            with suppress(OSError):  # a file system without locks
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise InputError(f"{self.path}: another process trains here; wait for it, or stop it") from None
-            yield
-        finally:
-            os.close(handle)
 
     def about(self, name: str) -> Any:
         """An entry of config.json that is no setting, or None. Raises `InputError` where that is damaged."""

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from scratchnet.interrupt import endings
+
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C, held back until a moment at which the weights are whole."""
@@ -42,8 +44,7 @@ def stop_on_signal() -> Iterator[Stop]:
             signal.signal(number, handler)
 
     try:
-        closed = getattr(signal, "SIGHUP", None)  # not there on Windows; under nohup it is ignored, and stays so
-        for number in (signal.SIGINT, signal.SIGTERM, *([closed] if closed and _is_default(closed) else [])):
+        for number in (signal.SIGINT, *endings()):
             if signal.getsignal(number) is not None:  # else a program around Python has a handler of its own there
                 before[number] = signal.signal(number, request)
     except ValueError:  # not the main thread
@@ -52,7 +53,3 @@ def stop_on_signal() -> Iterator[Stop]:
         yield stop
     finally:
         restore()
-
-
-def _is_default(number: signal.Signals) -> bool:
-    return signal.getsignal(number) == signal.SIG_DFL

@@ -35,7 +35,8 @@ def test_kernels_of_other_widths_equal_the_reference(tmp_path, program, environm
     )
     shown = subprocess.run([sys.executable, "-c", show], env=environment, capture_output=True, text=True, timeout=60)
     assert shown.stdout.split() == [str(n) for n in registers], shown.stderr
-    names = "float32 and (convolution or blocks or nan or sparse_product or pools) or float64 and (blocks or sparse)"
+    names = "float32 and (convolution or blocks or nan or sparse_product or pools)"
+    names += " or float64 and (convolution or blocks or sparse)"
     done = subprocess.run(
         [sys.executable, "-c", program, "-q", "-p", "no:cacheprovider", "-W", "ignore", str(TESTS), "-k", names],
         env=environment, capture_output=True, text=True, timeout=600,

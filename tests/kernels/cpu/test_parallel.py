@@ -307,5 +307,5 @@ def test_a_forked_child_has_threads_of_its_own(threads):
         parallel.run(done.append, 8)
         with threadpool_limits(2, user_api="blas"):
             parallel.run(lambda piece: within.extend(blas_threads()), 1)
-        os._exit(0 if sorted(done) == list(range(8)) and set(within) == {1} else 1)
+        os._exit(0 if sorted(done) == list(range(8)) and set(within) <= {1} else 1)  # none where no BLAS is known
     assert os.waitpid(child, 0)[1] == 0
