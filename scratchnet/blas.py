@@ -1,5 +1,9 @@
 """BLAS on one thread, while threads of our own use it: two pools of threads that spin against each other cost a factor
-of three."""
+of three.
+
+Apple's Accelerate, which NumPy's wheels for macOS have, listens only to VECLIB_MAXIMUM_THREADS=1 in the environment of
+the whole process.
+"""
 
 from __future__ import annotations
 

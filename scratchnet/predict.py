@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -71,7 +72,12 @@ def _predict(model: Model, path: Path) -> Prediction:
 
 
 def _sound_files(path: Path) -> Iterator[Path | InputError]:
-    """The file itself, or the sound files under a folder, sorted."""
+    """The file itself, or the sound files under a folder, sorted; on Windows, whose shells leave that to us, those that
+    a pattern such as more/*.ogg matches."""
+    if sys.platform == "win32" and (matching := sorted(glob.glob(str(path)))) not in ([], [str(path)]):
+        for one in matching:
+            yield from _sound_files(Path(one))
+        return
     try:
         folder = path.is_dir()
     except OSError:  # `predict` says why

@@ -10,6 +10,7 @@ import soundfile
 import scratchnet
 from scratchnet.data import Segments
 from scratchnet.errors import InputError
+from scratchnet.model import Model
 from scratchnet.nets import build
 from scratchnet.sound import SoundSettings, log_melspectrogram
 from scratchnet.sound.segments import segment_clip
@@ -120,6 +121,17 @@ def test_spectrograms_are_standardised_to_the_bit_as_in_training(tmp_path, wavef
     prepared = SimpleNamespace(logmel=logmel, settings=model.settings)
     Segments.logmels(prepared, range(len(logmel)), out=trained, mean=-31.7, std=17.3)
     np.testing.assert_array_equal(model.inputs(waveform)[0], trained)
+
+
+@pytest.mark.parametrize("name", ["piczaknet", "heurinet"])
+def test_a_long_sound_is_taken_in_parts(tmp_path, waveform, monkeypatch, name):
+    net = build(name, 3, rng=np.random.default_rng(0))
+    write_arrays(tmp_path / "model.safetensors", net.state_dict(), about(net))
+    model, parts = scratchnet.load(tmp_path), []
+    monkeypatch.setattr("scratchnet.model.BATCH", 3)
+    monkeypatch.setattr(Model, "classify", lambda self, x: (parts.append(x), np.full((len(x), 3), 1 / 3))[1])
+    assert len(model.predict(waveform).start) == 4 and [len(part) for part in parts] == [3, 1]
+    np.testing.assert_array_equal(np.concatenate(parts), model.inputs(waveform)[0])
 
 
 def test_what_was_trained_to_drop_in_evaluation_predicts_without(tmp_path, waveform):

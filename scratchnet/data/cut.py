@@ -6,7 +6,6 @@ With augmentation, every clip is followed by its variants: in a cross-validation
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from hashlib import file_digest
@@ -51,14 +50,13 @@ def write(
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     owners: list[tuple[int, int]] = []  # number of the clip and of its variant, for each of the parts
     position = 0
-    room, classes = _Room(folder, sizes), _Classes(source)
+    room = _Room(folder, sizes)
     with (
         open(folder / WAVEFORM, "wb") as waveform,
         open(folder / LOGMEL, "wb") as logmel,
         closing(_cut_all(source, settings, augmentation, workers, progress)) as cuts,
     ):
         for clip, content, cut in cuts:
-            classes.check(clip, cut if isinstance(cut, InputError) else None)
             room.check(clip, waveform.tell() + logmel.tell())
             if isinstance(cut, InputError):
                 if strict:
@@ -76,8 +74,7 @@ def write(
                 _append(logmel, spectrograms)
             clips.append(clip)
             contents.append(content)
-    if not clips:
-        raise InputError(f"no sound file of {source.root} can be used, of {len(skipped)}; the first: {skipped[0][1]}")
+    _check_classes(source, clips, skipped)
     counts = [len(starts) for starts, _ in parts]
     labels, folds = (np.array([getattr(clip, name) for clip in clips], np.int64) for name in ("label", "fold"))
     owner, variants = np.repeat(np.array(owners, np.int64), counts, axis=0).T
@@ -142,28 +139,15 @@ def _cut_all(
                 progress(done, len(source.clips))
 
 
-class _Classes:
-    """Whether each class has a clip that can be used: told as soon as its last one cannot, not after hours."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.left = Counter(clip.label for clip in source.clips)  # clips of each class that are still to come
-        self.reasons: dict[int, str] = {}  # why the first one of a class, of which none was used so far, cannot be
-        self.used: set[int] = set()
-
-    def check(self, clip: Clip, error: InputError | None) -> None:
-        """A clip, and why it cannot be used. Raises `InputError` for a class without any, but where all are so."""
-        self.left[clip.label] -= 1
-        if error is None:
-            self.used.add(clip.label)
-        else:
-            self.reasons.setdefault(clip.label, str(error))
-        if not self.used:
-            return
-        for label, reason in self.reasons.items():
-            if label not in self.used and not self.left[label]:
-                name = self.source.classes[label]
-                raise InputError(f"no sound file of class {name!r} can be used; the first: {reason}")
+def _check_classes(source: Source, clips: list[Clip], skipped: list[tuple[str, str]]) -> None:
+    if not clips:
+        raise InputError(f"no sound file of {source.root} can be used, of {len(skipped)}; the first: {skipped[0][1]}")
+    left, reasons = {clip.label for clip in clips}, dict(skipped[::-1])
+    for label, name in enumerate(source.classes):
+        if label not in left:
+            found = [reasons[clip.path] for clip in source.clips if clip.label == label and clip.path in reasons]
+            why = f"can be used; the first: {found[0]}" if found else "is there"
+            raise InputError(f"no sound file of class {name!r} {why}")
 
 
 class _Room:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-from scratchnet.data.source import AUDIO, FOREIGN, Clip, Source, make_source, sounds_below
+from scratchnet.data.source import AUDIO, FOREIGN, Clip, Source, in_order, make_source, sounds_below
 from scratchnet.errors import InputError, check_utf8, listed
 from scratchnet.sound.io import unreadable
 
@@ -97,7 +97,7 @@ def read(root: Path, folds: int = FOLDS) -> Source:
     Hidden files, files of other kinds and folders of runs are passed over; sounds of formats that libsndfile does not
     read are among the `unusable`.
     """
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+    folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))), key=in_order)
     sounds = {folder: sounds_below(folder) for folder in folders}
     sounds = {folder: paths for folder, paths in sounds.items() if paths or not holds_runs(folder)}
     if not sounds:

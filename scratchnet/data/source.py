@@ -98,6 +98,11 @@ def _stop(error: OSError) -> NoReturn:
     raise unreadable_folder(error) from error
 
 
+def in_order(path: Path) -> tuple[str, ...]:
+    """What paths are sorted by, the same on every system: Windows' own order takes capitals for small letters."""
+    return path.parts
+
+
 def sounds_below(folder: Path, onerror: Callable[[OSError], Any] = _stop) -> list[Path]:
     """The files at any depth in a folder that are sound by their names, `AUDIO` or `FOREIGN`, sorted.
 
@@ -112,10 +117,11 @@ def sounds_below(folder: Path, onerror: Callable[[OSError], Any] = _stop) -> lis
             continue
         seen.add(real)
         # A folder itself before the links to it: its files keep their names when a link comes along.
-        below = sorted(Path(place, name) for name in folders if not name.startswith("."))
+        below = sorted((Path(place, name) for name in folders if not name.startswith(".")), key=in_order)
         folders[:] = [path.name for path in sorted(below, key=Path.is_symlink)]
         found += [Path(place, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if path.suffix.lower() in AUDIO | FOREIGN and not path.is_fifo())
+    sounds = [path for path in found if path.suffix.lower() in AUDIO | FOREIGN and not path.is_fifo()]
+    return sorted(sounds, key=in_order)
 
 
 def _files_below(root: Path, folders: Iterable[str]) -> set[str]:

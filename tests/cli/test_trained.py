@@ -172,6 +172,40 @@ def test_predict_names_a_folder_that_may_not_be_read_and_answers_for_the_others(
     assert f"{tree / 'middle'} cannot be read (Permission denied)" in said.err and "1 of 11" in said.err
 
 
+def test_predict_prints_one_array_as_it_goes(trained, tree, capsys):
+    files = [str(tree / "low" / "low-a.wav"), str(tree / "absent.wav"), str(tree / "low" / "low-b.wav")]
+    predict.main([str(trained), *files, "--json", "--backend", "cpu"])
+    said = capsys.readouterr().out
+    assert said == json.dumps(json.loads(said), indent=1) + "\n"
+    assert [answer["file"] for answer in json.loads(said)] == files
+
+
+def test_predict_names_a_file_that_the_memory_does_not_hold(trained, tree, capsys, monkeypatch):
+    hear = Model.predict
+
+    def too_much(model, path):
+        if path.name == "low-a.wav":
+            raise MemoryError
+        return hear(model, path)
+
+    monkeypatch.setattr(Model, "predict", too_much)
+    files = [str(tree / "low" / f"low-{name}.wav") for name in "ab"]
+    assert predict.main([str(trained), *files, "--backend", "cpu"]) == 2
+    said = capsys.readouterr()
+    assert f"{files[0]} is too long for the memory there is" in said.err and f"{files[1]}: " in said.out
+
+
+def test_predict_expands_patterns_where_the_shell_does_not(tree, monkeypatch):
+    monkeypatch.setattr(predict.sys, "platform", "win32")
+    found = list(predict._sound_files(tree / "l*" / "low-[ab].wav"))
+    assert found == [tree / "low" / f"low-{name}.wav" for name in "ab"]
+    assert list(predict._sound_files(tree / "l*")) == sorted((tree / "low").iterdir())  # folders too
+    for none in (tree / "*.wav", tree / "low" / "low-a.wav"):
+        assert list(predict._sound_files(none)) == [none]
+    monkeypatch.setattr(predict.sys, "platform", "linux")
+    assert list(predict._sound_files(tree / "l*" / "low-[ab].wav")) == [tree / "l*" / "low-[ab].wav"]
+
+
 def test_predict_that_is_interrupted_prints_what_it_knows_as_json(trained, tree, capsys, monkeypatch):
     hear, heard = Model.predict, []
 
@@ -188,6 +222,7 @@ def test_predict_that_is_interrupted_prints_what_it_knows_as_json(trained, tree,
     assert said.err == "scratchnet: interrupted\n"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
 def test_predict_hears_what_is_piped_into_it(trained, tree, tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe")
     sound = tree / "low" / "low-a.wav"

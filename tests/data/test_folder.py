@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from scratchnet.data import open_source
 from scratchnet.data.folder import freesound_id, make_folds, recordings, without_part
-from scratchnet.data.source import sounds_below
+from scratchnet.data.source import in_order, sounds_below
 from scratchnet.errors import InputError
 
 
@@ -165,3 +166,11 @@ def test_sounds_that_libsndfile_does_not_read_are_named_and_take_no_part_in_the_
     (folder / "frogs" / "z.wma").touch()
     with pytest.raises(InputError, match=r"frogs is a class without .* libsndfile reads: convert z.wma, or remove"):
         open_source(folder)
+
+
+def test_the_order_is_the_same_on_every_system():
+    names = ["Dog/b.wav", "Zebra/a.wav", "ant/x y.wav", "ant/x/z.wav", "cat"]
+    for kind in (PurePosixPath, PureWindowsPath):
+        assert [path.as_posix() for path in sorted(map(kind, names[::-1]), key=in_order)] == [
+            "Dog/b.wav", "Zebra/a.wav", "ant/x/z.wav", "ant/x y.wav", "cat"
+        ]  # fmt: skip

@@ -85,6 +85,30 @@ def test_blocks_are_joined(tmp_path, monkeypatch):
     np.testing.assert_array_equal(load(tmp_path / "x.wav"), whole)
 
 
+@pytest.mark.parametrize("rate", [8000, 44100, 48000, 96000])
+@pytest.mark.parametrize("frames", [2, 999, 1000, 1001, 5000, 12345])
+def test_blocks_are_resampled_as_the_whole_is(tmp_path, monkeypatch, rate, frames):
+    soxr = pytest.importorskip("soxr", reason="needs soxr")
+    x = np.random.default_rng(frames).uniform(-1, 1, frames).astype(np.float32)
+    soundfile.write(tmp_path / "x.wav", x, rate, subtype="FLOAT")
+    monkeypatch.setattr("scratchnet.sound.io.BLOCK", 1000)
+    expected = soxr.resample(x, rate, RATE, quality="HQ")
+    if len(expected) < 2:
+        pytest.skip("what is left of it is no sound")
+    np.testing.assert_array_equal(load(tmp_path / "x.wav"), expected)
+
+
+def test_a_sound_that_the_memory_does_not_hold_is_named(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "x.wav", tone(), RATE)
+
+    def full(*given, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", full)
+    with pytest.raises(InputError, match=r"x\.wav is too long for the memory there is: cut it into several files"):
+        load(tmp_path / "x.wav")
+
+
 def test_equal_to_librosa_on_real_recordings(recordings):
     librosa = pytest.importorskip("librosa", reason="librosa is the oracle here")
     for path, x in recordings[:3]:
@@ -198,6 +222,7 @@ def test_a_file_that_is_there_is_not_said_to_be_missing(tmp_path, name):
         load(tmp_path / name)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
 def test_a_pipe_is_read_to_its_end(tmp_path):
     soundfile.write(tmp_path / "x.wav", tone(), RATE, subtype="FLOAT")
     os.mkfifo(tmp_path / "pipe")
