@@ -83,9 +83,11 @@ def as_type(x: Any, dtype: Any) -> Any:
 
     Raises ValueError for complex numbers, and for what is no number.
     """
+    if x.dtype == dtype:
+        return x
     if x.dtype.kind not in "biuf":
         raise ValueError(f"takes real numbers, not {x.dtype}")
-    return x if x.dtype == dtype else x.astype(dtype)
+    return x.astype(dtype)
 
 
 def to_numpy(x: Any) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scratchnet.backend import kernels_of
-from scratchnet.layers.layer import Array
+from scratchnet.layers.layer import FLOATS, Array
 
 
 def clip_by_norm(grads: dict[str, Array], max_norm: float) -> dict[str, Array]:
@@ -32,7 +32,7 @@ def _clip(groups: dict[str, list[Array]], max_norm: float) -> dict[str, Array]:
         return {}
     for name, group in groups.items():
         for grad in group:
-            if grad.dtype not in ("float32", "float64"):
+            if grad.dtype not in FLOATS:
                 raise ValueError(f"{name} is of {grad.dtype}: gradients are clipped in float32 or float64")
     arrays = list(groups.values())
     return dict(zip(groups, kernels_of(arrays[0][0]).clip_by_norms(arrays, max_norm)))

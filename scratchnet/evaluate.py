@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                    for k, fold in folds.items()}  # fmt: skip
         scores = metrics.gather(results)
     elif known:
-        test = folds_of(segments, config)[0][0]
+        test = folds_of(segments.clip_fold, config)[0][0]
         scores = _scores(model, segments, segments.fold == test, screen, f"test fold {test}")
     else:
         scores = _scores_of_others(model, folder, segments, _learned(folder, config, trained, segments), screen)

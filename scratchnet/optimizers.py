@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet import backend
-from scratchnet.layers.layer import Array, as_float
+from scratchnet.layers.layer import FLOATS, Array, as_float
 
 
 class Optimizer:
@@ -30,9 +30,9 @@ class Optimizer:
         """One step, in place."""
         moved = {name: params[name] for name in grads}
         for name, param in moved.items():
-            if param.dtype not in ("float32", "float64"):
+            if param.dtype not in FLOATS:
                 raise ValueError(f"{name} is of {param.dtype}: parameters are of float32 or float64")
-            if not getattr(param.flags, "writeable", True):  # CuPy's always are
+            if isinstance(param, np.ndarray) and not param.flags.writeable:  # CuPy's always are
                 raise ValueError(f"{name} is read-only")
         grads = {name: as_float(grad) for name, grad in grads.items()}
         for kind, arrays in {"gradient": grads, **self._state}.items():

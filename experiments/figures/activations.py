@@ -121,7 +121,7 @@ def _draw(arguments: Namespace) -> None:
     if not run.folder.trained_on(segments):
         raise InputError(f"{run.path}: was trained on other data; name them with --data")
     classes = chosen(arguments.classes, segments.classes, segments.codes)
-    _, _, test = split(segments, *dataset.folds_of(segments, config)[0])
+    _, _, test = split(segments, *dataset.folds_of(segments.clip_fold, config)[0])
     index = examples(segments.label, test, classes, seed)
     waveforms = segments.waveforms(index)
     columns = {}

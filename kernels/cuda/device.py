@@ -176,7 +176,7 @@ class CupyDevice:
         return out
 
 
-@lru_cache(maxsize=64)  # a training loop's arrays come back at the same addresses step by step
+@lru_cache(maxsize=64)  # of parameters alone they come back; those of gradients are others in nearly every step
 def _upload_addresses(addresses: tuple[int, ...]) -> Any:
     import cupy
 

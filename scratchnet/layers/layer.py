@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 Array = Any  # numpy.ndarray, or cupy.ndarray on a GPU
+FLOATS = np.dtype("float32"), np.dtype("float64")  # what parameters may be of
 SMALLEST = 2.0**-126  # of float32's normal numbers: what is less may be 0 there, and its inverse infinite
 
 
@@ -57,13 +60,14 @@ def as_float(x: Array) -> Array:
 
     Raises ValueError for complex numbers, and for what is no number.
     """
+    if x.dtype in FLOATS:
+        return x
     if x.dtype.kind not in "biuf":
         raise ValueError(f"takes real numbers, not {x.dtype}")
     if x.dtype.kind in "biu" or x.dtype == "float16":
         return x.astype("float32")
-    if x.dtype.kind == "f" and x.dtype.newbyteorder("=") not in ("float32", "float64"):
-        return x.astype("float64")
-    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+    native = x.dtype.newbyteorder("=")
+    return x.astype(native if native in FLOATS else "float64")
 
 
 def check_shape(layer: Layer, x: Array, ndim: int, channels: int | None = None, shape: str = "") -> None:
@@ -81,7 +85,7 @@ def check_params(layer: Layer, **shapes: tuple[int, ...]) -> None:
         if getattr(array, "shape", None) != shape:
             found = f"one of {array.shape}" if hasattr(array, "shape") else "none" if array is None else "no array"
             raise ValueError(f"{layer!r} takes a {name} of shape {shape}, and has {found}")
-        if array.dtype not in ("float32", "float64") or array.dtype != layer.params["weight"].dtype:
+        if array.dtype not in FLOATS or array.dtype != layer.params["weight"].dtype:
             raise ValueError(
                 f"{layer!r} takes a weight, and a bias, of float32 or of float64, not a {name} of {array.dtype}"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,11 +76,11 @@ class _Progress:
         self.screen.advance(done)
 
 
-def folds_of(segments: Segments, config: Config) -> list[tuple[int, int]]:
+def folds_of(folds: Iterable[int], config: Config) -> list[tuple[int, int]]:
     """(test fold, validation fold) of every split to run: all for `--cv`, else the last fold or the one asked for."""
     from scratchnet.data.split import check_folds, fold_before
 
-    folds = [int(k) for k in np.unique(segments.clip_fold)]
+    folds = sorted({int(fold) for fold in folds})
     check_folds(folds)
     tests = folds if config.cv else [folds[-1] if config.test_fold is None else config.test_fold]
     pairs = []

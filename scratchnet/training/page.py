@@ -136,7 +136,7 @@ def _mistakes(config: Config, folder: RunFolder, test: dict[str, Any], folds: di
             wrong.append([_link(config, clip), true, heard, share[heard], share[true]])
     wrong.sort(key=lambda row: -row[3])
     said = f"<p>{len(wrong)} of {len(rows)} clips, by their mean probability"
-    said += f"; the {MOST} surest:</p>" if len(wrong) > MOST else ".</p>"
+    said += f"; the {MOST} surest ({PREDICTIONS} has them all):</p>" if len(wrong) > MOST else ".</p>"
     head = ("clip", "class", "taken for", "probability", "of its own class")
     return said + (_table(head, wrong[:MOST]) if wrong else "")
 

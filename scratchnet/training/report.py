@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scratchnet.data import Segments
 
 WIDEST = 20  # classes that a confusion matrix shows as numbers
+UNEQUAL = 10  # times as many clips of one class as of another, from which `--balanced` is worth a word
 
 
 def announce(
@@ -42,6 +43,9 @@ def announce(
     if names := untrained(segments, splits):
         where = "training on some fold" if config.cv else "training"
         screen.say(f"classes  without a clip in {where}: {listed(names)}; to be learned, they need more recordings")
+    clips = np.bincount(segments.clip_label)
+    if clips.max() > UNEQUAL * clips.min() and not config.balanced:
+        screen.say(f"classes  of {clips.min()} to {clips.max()} clips: --balanced takes them equally often")
     if twins := dataset.copies(segments):
         first, second = twins[0]
         words = f"{len(twins)} recordings are copies of one in another fold or class, as {second} of {first}"

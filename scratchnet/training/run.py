@@ -117,12 +117,16 @@ def _run(config: Config, folder: RunFolder, source: Source | None, screen: Scree
 
 
 def _train(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:
-    segments = dataset.prepare_data(config, source or dataset.open_data(config, screen), screen)
+    source = source or dataset.open_data(config, screen)
+    dataset.folds_of(
+        source.folds, config
+    )  # what no folds are there for is told now, and not after hours of preparation
+    segments = dataset.prepare_data(config, source, screen)
     if not folder.trained_on(segments):
         changed = folder.changed(segments)
         what = f" ({changed}; put it back)" if changed else ""
         raise InputError(f"{folder.path}: the data has changed since this run began{what}; or start a new one")
-    splits = dataset.folds_of(segments, config)
+    splits = dataset.folds_of(segments.clip_fold, config)
     if folder.about("used_backend") is None:  # it has not begun
         dataset.check_classes(segments, splits)
     begun = {}

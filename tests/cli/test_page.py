@@ -102,6 +102,7 @@ def test_only_the_surest_of_many_mistakes_are_listed(icebroken, tmp_path, monkey
     shutil.copytree(icebroken, out)
     (out / "result.json").unlink()
     assert train.main(["--resume", str(out), "--quiet"]) == 0
+    assert "the 1 surest (predictions.csv has them all)" in (out / "report.html").read_text(encoding="utf-8")
     listed = [row for row in Page(out / "report.html").rows if row[0] in {row["clip"] for row in wrong}]
     assert len(listed) == 1
     assert listed[0][0] == max(wrong, key=lambda row: float(row[f"p({row['probability']})"]))["clip"]

@@ -17,7 +17,7 @@ from scratchnet import evaluate, predict, train
 from scratchnet.data import open_source
 from scratchnet.errors import InputError
 from scratchnet.sound.workers import cores
-from scratchnet.training import dataset
+from scratchnet.training import dataset, report
 from scratchnet.training.files import read_arrays
 from scratchnet.training.resolve import resolve
 from scratchnet.training.screen import Screen
@@ -87,6 +87,27 @@ def test_where_what_is_prepared_is_kept_is_said_once(tmp_path, tree, monkeypatch
     assert len(list((tmp_path / "kept").iterdir())) == 1
     assert dataset.prepare_data(config, source, Screen()).clips == segments.clips
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("options, said", [([], "the data has 2 folds"), (["--test-fold", "7"], "--test-fold 7")])
+def test_what_no_folds_are_there_for_is_told_before_anything_is_prepared(tmp_path, monkeypatch, capsys, options, said):
+    data = write_tree(tmp_path / "data", 1)
+    if not options:
+        shutil.rmtree(data / "middle")
+    monkeypatch.setattr("scratchnet.data.prepare", lambda *given, **more: pytest.fail("prepared"))
+    fails(capsys, train.main, [*QUICK, "--data", data, "--out", tmp_path / "run", *options], said)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("options, said", [([], True), (["--balanced"], False)])
+def test_very_unequal_classes_are_told_of(tmp_path, capsys, monkeypatch, options, said):
+    monkeypatch.setattr(report, "UNEQUAL", 4)
+    data = write_tree(tmp_path / "data", 5)
+    for path in (data / "high").glob("*-[b-e].wav"):
+        path.unlink()
+    assert train.main([*QUICK, "--epochs", "1", "--data", str(data), "--out", str(tmp_path / "run"), *options]) == 0
+    words = "classes  of 1 to 5 clips: --balanced takes them equally often"
+    assert (words in capsys.readouterr().out.splitlines()) is said
 
 
 @pytest.mark.parametrize("threads, workers", [(1, 1), (999, cores()), (None, cores())])
