@@ -49,7 +49,7 @@ def draft_of(target: Path) -> Iterator[Path]:
     with as_ctrl_c():
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
-            with held(draft):
+            with held(draft, wait=True):  # somebody may just look whether it is held
                 yield draft
         finally:
             shutil.rmtree(draft, ignore_errors=True)

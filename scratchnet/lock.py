@@ -12,8 +12,8 @@ from pathlib import Path
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a folder. Raises BlockingIOError where another process, or another place in this one, holds it."""
+def held(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold a folder. Where another process, or another place in this one, holds it: `wait`, or BlockingIOError."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -22,7 +22,7 @@ def held(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise
         except OSError:  # a file system without locks
