@@ -36,7 +36,7 @@ CPU_FILES = {
     "dense": (CPU_TESTS, "dense or sparse"),
     "elementwise": (f"{CPU_TESTS} tests/layers/test_dropout.py", "dense or dropout"),
     "kept": ("tests/kernels/cpu/test_kept.py", "test"),
-    "lowering": (CPU_TESTS, "blocks or conv or nan"),
+    "lowering": (f"{CPU_TESTS} tests/kernels/cpu/test_chunks.py", "blocks or conv or nan or chunk or twice"),
     "maxpool": (CPU_TESTS, "pool"),
     "outer": (CPU_TESTS, "blocks or conv"),
     "panels": (CPU_TESTS, "blocks or conv or nan"),
