@@ -63,15 +63,15 @@ def product(a, b, behind=_leave):
         return out
     transposed = _is_transposed(b)
 
+    @np.errstate(all="ignore")  # BLAS with Arm's SME raises flags for nothing
     def piece(i: int) -> None:
         part = slice(i * COLUMNS, (i + 1) * COLUMNS)
-        rows, columns = (part, slice(None)) if len(a) >= b.shape[1] else (slice(None), part)
-        with np.errstate(all="ignore"):  # BLAS with Arm's SME raises flags for nothing
-            if rows is part:
-                np.matmul(a[part], b, out=out[part])
-            else:
-                out[:, part] = (b[:, part].T @ a.T).T if transposed else a @ b[:, part]
-        behind(out, rows, columns)
+        if len(a) >= b.shape[1]:
+            np.matmul(a[part], b, out=out[part])
+            behind(out, part, slice(None))
+            return
+        out[:, part] = (b[:, part].T @ a.T).T if transposed else a @ b[:, part]
+        behind(out, slice(None), part)
 
     parallel.run(piece, -(-max(len(a), b.shape[1]) // COLUMNS))
     return out

@@ -91,6 +91,7 @@ def _bands(*options: Any) -> list[Band]:
     return pieces
 
 
+@np.errstate(all="ignore")  # BLAS with Arm's SME raises flags for nothing
 def _mel_rows(
     x: np.ndarray, out: np.ndarray, bands: list[Band], window: np.ndarray, hop_length: int, center: bool,
     pad_mode: str, power: float,
@@ -112,9 +113,8 @@ def _mel_rows(
             passes.power(np.fft.rfft(windowed[:count], out=spectrum[:count]), energy[:count])
             if power != 2.0:
                 np.power(energy[:count], power / 2.0, out=energy[:count])
-            with np.errstate(all="ignore"):  # BLAS with Arm's SME raises flags for nothing
-                for mels, bins, weights in bands:
-                    np.matmul(weights, energy[:count, bins].T, out=result[mels, first : first + count])
+            for mels, bins, weights in bands:
+                np.matmul(weights, energy[:count, bins].T, out=result[mels, first : first + count])
 
 
 def melspectrogram(
