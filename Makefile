@@ -1,6 +1,6 @@
 # make train    the main job: makes the sounds, trains HeuriNet in four phases, writes a run folder
 # make test     all tests
-# make api      a page for every module, of its docstrings: docs/api/index.html
+# make api      pages of the public interface, of its docstrings: docs/api/index.html
 # The first use makes .venv and installs into it; later uses install again only when setup.py or pyproject.toml changed.
 #
 # ARGS    further options:         make train ARGS="--net piczaknet"      make test ARGS="tests/layers -q"

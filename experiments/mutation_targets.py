@@ -58,10 +58,12 @@ TARGETS: dict[str, list[Target]] = {
         Target("relu_.*|tanh_.*|abs_.*", "tests/layers/test_activations.py"),
         Target("dropout_.*", "tests/kernels/reference tests/layers/test_dropout.py"),
         Target("softmax_.*|mean_.*", "tests/test_losses.py"),
-        Target("squared_norms?|clip_by_norms?", UPDATE_TESTS, select="updates or clipping"),
-        Target("nesterov_steps?|adam_steps?", UPDATE_TESTS, select="updates or optimizers"),
         Target("(conv|dense)_block_.*", f"tests/test_fusion.py {CPU_TESTS}"),
         Target("batchnorm_.*|norm_block_.*|global_.*", BATCHNORM_TESTS, select=BATCHNORM_NAMES),
+    ],
+    "kernels/reference_updates.py": [
+        Target("squared_norms?|clip_by_norms?", UPDATE_TESTS, select="updates or clipping"),
+        Target("nesterov_steps?|adam_steps?", UPDATE_TESTS, select="updates or optimizers"),
     ],
     "kernels/philox.py": [Target("philox", "tests/kernels/reference tests/layers/test_dropout.py")],
     **{f"kernels/cpu/{name}.py": [Target(f"(?!({CHOICES})$).*", tests, "cpu", names)]

@@ -237,6 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in "AB":
         parser.add_argument(name, metavar=name, help="run folder, or folder of runs with several seeds")
     options = parser.parse(argv)
+    print(f"A: {options.A}. B: {options.B}.\n")
     print(comparison_markdown(compare(Runs([options.A]), Runs([options.B]))))
     return 0
 

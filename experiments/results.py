@@ -112,7 +112,8 @@ def heading(work: Reproduction, done: Finished) -> str:
 
 Scale `{work.scale}`: {SCALES[work.scale].about}{f"; here with `{asked.strip()}`" if asked else ""}.
 Split: {"every fold in turn" if work.about["split"] == "cv" else "the last fold alone"}; figures are means ± sample \
-standard deviations over folds and seeds.
+standard deviations over folds and seeds. What the columns and the tests mean: "Reading the tables" of \
+docs/reproduce.md. Of one fold there is no test between folds: its cells are empty.
 Made by `{work.command}` at {commits},
 {len(rows)} trained models on {work.used}; these tables were written on {machine["processor"]}, \
 {machine["cores"]} cores.

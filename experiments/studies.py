@@ -151,7 +151,12 @@ STUDIES = {
     "systems": Study(
         "Does a learned front end do as well as the Mel-spectrogram, and does it need the IceBreaker? (fig. 4)",
         FIVE,
-        pairs=((HEURINET, PICZAKNET), (MSTNET, PICZAKNET)),
+        pairs=(
+            (HEURINET, PICZAKNET),
+            (MSTNET, PICZAKNET),
+            (HEURINET, HEURINET_RANDOM),
+            (MSTNET, MSTNET_RANDOM),
+        ),
         phases=True,
     ),
     "icebreaker": Study(

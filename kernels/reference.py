@@ -1,7 +1,8 @@
 """The definition of every operation, in plain NumPy: short and obviously right, never fast.
 
 Each `…_forward` stands beside its `…_backward`. Arrays are (N, C, T) and (N, C, H, W); padding is given in numbers,
-`(left, right)` or `((top, bottom), (left, right))`. Every other backend is tested against this file.
+`(left, right)` or `((top, bottom), (left, right))`. Every other backend is tested against this file, and against
+`reference_updates.py`, which has the optimizers' steps.
 """
 
 from __future__ import annotations
@@ -9,6 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet.kernels.philox import philox
+from scratchnet.kernels.reference_updates import (  # noqa: F401
+    adam_step,
+    adam_steps,
+    clip_by_norm,
+    clip_by_norms,
+    nesterov_step,
+    nesterov_steps,
+    squared_norm,
+    squared_norms,
+)
 
 # --- convolution (cross-correlation, as everywhere in deep learning): eq. 3, 5, 7, 8, 9 ------------------------------
 
@@ -282,63 +293,6 @@ def mean_squared_error_forward(prediction, target):
 def mean_squared_error_backward(prediction, target):
     """dprediction = 2 (prediction − target) / number of elements"""
     return (prediction - target) * prediction.dtype.type(2 / prediction.size)
-
-
-# --- one training step: clip, then move ------------------------------------------------------------------------------
-
-
-def squared_norm(x):
-    """Σ x², summed in float64."""
-    return float((x.astype(np.float64) ** 2).sum())
-
-
-def clip_by_norm(x, max_norm):
-    """Scale x in place so that its L2 norm is at most `max_norm`; returns the norm before.  Short ones stay."""
-    return clip_by_norms([[x]], max_norm)[0]
-
-
-def squared_norms(groups):
-    """Σ x² over all arrays of each group, (number of groups,) float64."""
-    return np.array([sum(squared_norm(x) for x in group) for group in groups], np.float64)
-
-
-def clip_by_norms(groups, max_norm):
-    """`clip_by_norm` for each group of arrays: its arrays share one norm and one factor.   → the norms before"""
-    norms = squared_norms(groups) ** 0.5
-    for group, norm in zip(groups, norms):
-        if norm > max_norm:
-            for x in group:
-                x *= x.dtype.type(max_norm / norm)
-    return norms
-
-
-def nesterov_step(param, grad, velocity, lr, momentum, weight_decay):
-    """Nesterov (Sutskever et al. 2013): g = grad + λ·param; v ← μ·v + g; param ← param − lr·(g + μ·v), in place"""
-    g = grad + param.dtype.type(weight_decay) * param
-    velocity *= param.dtype.type(momentum)
-    velocity += g
-    param -= param.dtype.type(lr) * (g + param.dtype.type(momentum) * velocity)
-
-
-def nesterov_steps(params, grads, velocities, lr, momentum, weight_decay):
-    """`nesterov_step` over lists of arrays."""
-    for arrays in zip(params, grads, velocities, strict=True):
-        nesterov_step(*arrays, lr, momentum, weight_decay)
-
-
-def adam_step(param, grad, m, v, t, lr, beta1, beta2, eps, weight_decay):
-    """Adam (Kingma & Ba 2015, algorithm 1), in place; t counts from 1."""
-    real = param.dtype.type
-    g = grad + real(weight_decay) * param
-    m += real(1 - beta1) * (g - m)
-    v += real(1 - beta2) * (g * g - v)
-    param -= real(lr / (1 - beta1**t)) * m / (np.sqrt(v / real(1 - beta2**t)) + real(eps))
-
-
-def adam_steps(params, grads, ms, vs, t, lr, beta1, beta2, eps, weight_decay):
-    """`adam_step` over lists of arrays."""
-    for arrays in zip(params, grads, ms, vs, strict=True):
-        adam_step(*arrays, t, lr, beta1, beta2, eps, weight_decay)
 
 
 # --- blocks: what the fast backends do in one pass -------------------------------------------------------------------

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import glob
-import math
 import os
+import platform
 import re
 import shutil
 import sys
@@ -16,11 +15,10 @@ from pathlib import Path
 
 from scratchnet.errors import InputError, say
 from scratchnet.interrupt import as_ctrl_c
-from scratchnet.lock import held, is_held, wait_for
+from scratchnet.lock import alone, is_held
 
 STALE = 24 * 3600.0  # seconds after which a draft is taken for what a killed process left, where locks do not tell
-NEW = 60.0  # seconds in which a draft that nobody holds may be one that is about to be held
-DRAFT = re.compile(r"\.[a-z0-9]+-[0-9a-f]{20}-\w{8}")  # beside what it will be: .esc10-0123456789abcdef0123-x1y2z3a4
+HERE = re.sub(r"\W", "_", platform.node()) or "here"  # a lock of another machine cannot be seen on every network drive
 
 
 def cache_folder() -> Path:
@@ -43,32 +41,36 @@ def cache_folder() -> Path:
 
 @contextmanager
 def draft_of(target: Path) -> Iterator[Path]:
-    """A new folder beside `target` to make that in; it is gone afterwards unless it was renamed, however this ends."""
+    """A new folder beside `target` to make that in; it is gone afterwards unless it was renamed, however this ends.
+
+    One process at a time: the others wait, and should then look whether `target` is there.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(target)
-    with as_ctrl_c():
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    with as_ctrl_c(), alone(_lock_of(target.name, target.parent), lambda: _say_waiting(target)):
+        _remove_stale(target)
+        draft = Path(tempfile.mkdtemp(f".{HERE}.draft", f".{target.name}-", target.parent))
         try:
-            with held(draft, wait=True):  # somebody may just look whether it is held
-                yield draft
+            yield draft
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def wait_for_others(target: Path) -> None:
-    """Where another process makes `target`, wait until it has, or has given up."""
-    for draft in target.parent.glob(f".{glob.escape(target.name)}-*"):
-        if is_held(draft):
-            say(f"another process makes {target} already: waiting for it")
-            wait_for(draft)
+def _lock_of(name: str, folder: Path) -> Path:
+    return folder / f".{name}.lock"
+
+
+def _say_waiting(target: Path) -> None:
+    say(f"another process makes {target} already: waiting for it")
 
 
 def _remove_stale(target: Path) -> None:
-    """Take drafts away that killed processes left: those of `target`, and of other prepared data beside it."""
-    for folder in target.parent.glob(".*-*"):
-        if not (folder.name.startswith(f".{target.name}-") or DRAFT.fullmatch(folder.name)):
-            continue
+    """Take drafts away that killed processes left: those of `target`, whose lock is ours, and of all beside it."""
+    for folder in target.parent.glob(".*.draft"):
+        name, _, end = folder.name[1:].rpartition("-")
+        held: bool | None = None
+        if end.endswith(f".{HERE}.draft"):
+            held = name != target.name and is_held(_lock_of(name, target.parent))
         with suppress(OSError):
-            age = time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
-            if age > {True: math.inf, False: NEW, None: STALE}[is_held(folder)]:
+            age = time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+            if held is False or (held is None and age > STALE):
                 shutil.rmtree(folder, ignore_errors=True)

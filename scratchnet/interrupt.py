@@ -9,9 +9,9 @@ from typing import Any
 
 
 def endings() -> list[signal.Signals]:
-    """Those that the system has and this process does not ignore, as under nohup it does a closed terminal."""
+    """Those that the system has, that are not ignored, as nohup does the second, and that no other handler is for."""
     known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
-    return [number for number in known if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    return [number for number in known if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)]
 
 
 @contextmanager

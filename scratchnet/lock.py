@@ -1,4 +1,4 @@
-"""Locks of the system on folders, which fall with their process, however it ends.
+"""Locks of the system, which fall with their process, however it ends.
 
 Where the system has none (Windows, some network drives), nothing is held, and nothing can be told.
 """
@@ -6,23 +6,27 @@ Where the system has none (Windows, some network drives), nothing is held, and n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
-def held(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Hold a folder. Where another process, or another place in this one, holds it: `wait`, or BlockingIOError."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder. Raises BlockingIOError where another process, or another place in this one, holds it."""
+    if fcntl is None:
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise
         except OSError:  # a file system without locks
@@ -32,14 +36,48 @@ def held(folder: Path, wait: bool = False) -> Iterator[None]:
         os.close(handle)
 
 
-def is_held(folder: Path) -> bool | None:
-    """Whether somebody holds it; None where that cannot be told."""
+@contextmanager
+def alone(file: Path, waiting: Callable[[], Any]) -> Iterator[None]:
+    """One at a time of all who name this file, which is there meanwhile; `waiting` is called before one that waits."""
+    if fcntl is None or (handle := _locked(file, waiting)) is None:
+        yield
+        return
     try:
-        import fcntl
+        yield
+    finally:
+        with suppress(OSError):
+            file.unlink()
+        os.close(handle)
 
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
+
+def _locked(file: Path, waiting: Callable[[], Any]) -> int | None:
+    while True:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(file), os.fstat(handle)):
+                    return handle
+        except BaseException as error:
+            os.close(handle)
+            if isinstance(error, OSError):  # a file system without locks
+                return None
+            raise
+        os.close(handle)  # who held it before has taken the file away: another may have made it anew
+
+
+def is_held(file: Path) -> bool | None:
+    """Whether somebody holds it, or is `alone` with it; None where that cannot be told."""
+    if fcntl is None:
         return None
+    try:
+        handle = os.open(file, os.O_RDONLY)
+    except OSError as error:
+        return False if isinstance(error, FileNotFoundError) else None
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -49,15 +87,3 @@ def is_held(folder: Path) -> bool | None:
     finally:
         os.close(handle)
     return False
-
-
-def wait_for(folder: Path) -> None:
-    """Come back when nobody holds it any more."""
-    with suppress(ImportError, OSError):
-        import fcntl
-
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH)
-        finally:
-            os.close(handle)

@@ -77,6 +77,10 @@ class Model:
         self.norm = Normalisation(about["offset"], about["scale"])
         self.about = about
 
+    def __repr__(self) -> str:
+        name, rate = self.about["network"]["name"], self.settings.sample_rate
+        return f"Model({name}, {rate} Hz, {len(self.classes)} classes: {', '.join(self.classes)})"
+
     def predict(self, sound: np.ndarray | str | Path, sample_rate: int | None = None) -> Prediction:
         """Classify a waveform (n,) or a sound file; unsigned integers are centred at half their range, as 8-bit PCM.
 

@@ -68,7 +68,7 @@ class Network:
     def fused(self, fused: bool) -> None:
         self._fused = fused
         self._steps = {group: fuse([layer for _, layer in layers], fused) for group, layers in self.groups.items()}
-        self._ran_on: Any = None  # the kernels of the last forward
+        self._ran_on: str | None = None  # the kernels of the last forward
 
     @property
     def params(self) -> dict[str, Array]:
@@ -95,7 +95,7 @@ class Network:
     def forward(self, x: Array, training: bool = False) -> Array:
         """The network's output for x (N, …): logits (N, n_classes). Raises ValueError for a batch of no samples."""
         y = self._run(list(self.groups), x, training)
-        self._ran_on = backend.kernels_of(y)
+        self._ran_on = backend.kernels_of(y).__name__  # the module itself cannot be pickled
         return y
 
     def features(self, x: Array) -> Array:
@@ -113,7 +113,7 @@ class Network:
         Returns the gradient with respect to the input where `need_dx`, else None. Raises RuntimeError where no forward
         came before, on this backend, or a layer has run in another network since.
         """
-        if self._ran_on is not backend.kernels_of(dlogits):
+        if self._ran_on != backend.kernels_of(dlogits).__name__:
             raise RuntimeError("forward comes before backward" + (", on the same backend" if self._ran_on else ""))
         steps = [step for steps in self._steps.values() for step in steps]
         trains = [any(layer.params and not layer.frozen for layer in step.layers) for step in steps]

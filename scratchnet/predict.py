@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from textwrap import indent
 from typing import Any
 
 from scratchnet import backend
@@ -33,15 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     backend.use(options.backend, convert("threads", options.threads))
     model = load(options.run)
     warn_if_unfinished(options.run, model)
+    answers: list[dict[str, Any]] = []
     count = bad = 0
     try:
         for answer in _answers(model, options.files, as_text=not options.json):
-            if options.json:
-                print("," if count else "[", indent(json.dumps(answer, indent=1), " "), sep="\n", end="", flush=True)
             count, bad = count + 1, bad + ("error" in answer)
+            if options.json:  # else it is printed, and of hours of sound a lot to keep
+                answers.append(answer)
     finally:  # Ctrl-C, for one
         if options.json:
-            print("\n]" if count else "[]", flush=True)
+            print(json.dumps(answers, indent=1), flush=True)
     if bad and bad < count:
         say(f"{bad} of {count} files could not be used")
     return 2 if bad else 0
@@ -74,9 +75,9 @@ def _predict(model: Model, path: Path) -> Prediction:
 def _sound_files(path: Path) -> Iterator[Path | InputError]:
     """The file itself, or the sound files under a folder, sorted; on Windows, whose shells leave that to us, those that
     a pattern such as more/*.ogg matches."""
-    if sys.platform == "win32" and (matching := sorted(glob.glob(str(path)))) not in ([], [str(path)]):
-        for one in matching:
-            yield from _sound_files(Path(one))
+    if sys.platform == "win32" and not os.path.exists(path) and (matching := sorted(glob.glob(str(path)))):
+        for one in map(Path, matching):
+            yield from _sound_files(one) if one.is_dir() else [one]
         return
     try:
         folder = path.is_dir()

@@ -118,6 +118,13 @@ def test_a_copy_is_a_network_of_its_own(copied):
     net = small()
     other = copied(net)
     assert np.array_equal(other.forward(X), net.forward(X))
+    ran = copied(net)  # with what its layers remember
+    ran.backward(DY)
+    net.backward(DY)
+    assert set(ran.grads) == set(NAMES)
+    assert all(np.array_equal(grad, net.grads[name]) for name, grad in ran.grads.items())
+    for layer in net.layers.values():
+        layer.grads = {}
     other.layers["front.conv1"].params["weight"][...] = 0
     other.backward(DY)
     assert net.layers["front.conv1"].params["weight"].any() and not net.grads and set(other.grads) == set(NAMES)

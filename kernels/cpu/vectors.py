@@ -145,6 +145,8 @@ def store_at(typingctx, array, index, shifts, line, value):
 
 def _apart(context, builder, kind, args, count):
     """index + shifts[line, i] for each of `count` vectors, which are all that a line of `shifts` tells of."""
+    if (kind.ndim, kind.layout, kind.dtype) != (2, "C", types.intp):
+        raise TypingError(f"{kind}: takes shifts (lines, vectors), one behind the other")
     index, shifts, line = args
     data = cgutils.create_struct_proxy(kind)(context, builder, shifts).data
     first = builder.mul(line, ir.Constant(line.type, count))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scratchnet.cache_folder import cache_folder, draft_of, wait_for_others
+from scratchnet.cache_folder import cache_folder, draft_of
 from scratchnet.data.cut import Progress, write
 from scratchnet.data.fingerprint import digest, files_of, fingerprint, note_shut, still_shut
 from scratchnet.data.segments import META, VERSION, Segments, open_cache
@@ -50,10 +50,7 @@ def prepare(
         raise _refused(source.unusable, source)
     parent = cache_folder() if cache_dir is None else Path(cache_dir)
     order, files = _Order(source, settings, augmentation, parent), files_of(source)
-    place = order.place(fingerprint(source, files))
-    segments = _open_or_none(place)
-    if segments is None and (shut := still_shut(source, place, settings.sample_rate)):
-        segments = _open_or_none(order.place(fingerprint(source, files, shut)))
+    segments = _find(order, files)
     if segments is None:
         segments = _build(order, files, strict, workers or cores(), progress)
     if strict and segments.skipped:
@@ -97,17 +94,26 @@ def _open_or_none(folder: Path) -> Segments | None:
         return None
 
 
+def _find(order: _Order, files: list[list[Any]]) -> Segments | None:
+    """The prepared data, whole or, as it was then, without the files that are still kept back."""
+    source = order.source
+    place = order.place(fingerprint(source, files))
+    segments = _open_or_none(place)
+    if segments is None and (shut := still_shut(source, place, order.settings.sample_rate)):
+        segments = _open_or_none(order.place(fingerprint(source, files, shut)))
+    return segments
+
+
 def _build(order: _Order, files: list[list[Any]], strict: bool, workers: int, progress: Progress | None) -> Segments:
     """Prepare the data and keep it where it belongs by its fingerprint, without the files that were kept back."""
     source = order.source
     prints = fingerprint(source, files)
     target = order.place(prints)
-    wait_for_others(target)
-    if (segments := _open_or_none(target)) is not None:
-        return segments
     begun = False
     try:
         with draft_of(target) as draft:
+            if (segments := _find(order, files)) is not None:  # made by another process, meanwhile
+                return segments
             begun = True
             sizes = {path: size for path, size, *_ in files}
             meta, shut = write(draft, source, order.settings, order.augmentation, strict, workers, progress, sizes)

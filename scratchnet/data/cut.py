@@ -155,13 +155,14 @@ class _Room:
 
     def __init__(self, folder: Path, sizes: Mapping[str, int]) -> None:
         self.folder, self.sizes = folder, sizes
-        self.total, self.done = sum(sizes.values()), 0
+        self.total, self.done, self.clips = sum(sizes.values()), 0, 0
         self.next = STEP * self.total
 
     def check(self, clip: Clip, written: int) -> None:
         """A clip comes, and so many bytes are written. Raises `InputError` where the rest takes twice what is free:
         files of another kind may follow, which become less."""
-        done, self.done = self.done, self.done + self.sizes[clip.path]
+        done, clips = self.done, self.clips
+        self.done, self.clips = done + self.sizes[clip.path], clips + 1
         if done < self.next:
             return
         self.next = done + STEP * self.total
@@ -169,7 +170,8 @@ class _Room:
             usage = shutil.disk_usage(self.folder)
         except OSError:
             return
-        rest = written * (self.total - done) / max(1, done)
+        by_bytes, by_clips = (self.total - done) / max(1, done), (len(self.sizes) - clips) / max(1, clips)
+        rest = written * min(by_bytes, by_clips)  # the first files may be more compact than the others, or longer
         if usage.total and usage.free * 2 < rest:  # some file systems count nothing
             raise InputError(
                 f"{self.folder.parent} has no room for the prepared data, about {(written + rest) / 1e9:.1f} GB: "

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scratchnet.cache_folder import cache_folder, draft_of, wait_for_others
+from scratchnet.cache_folder import cache_folder, draft_of
 from scratchnet.data import synthesis, urban_sounds
 from scratchnet.data.synthesis import (
     SAMPLE_RATE,
@@ -164,10 +164,9 @@ def make(
 def _make(
     root: Path, seed: int, clips_per_class: int, workers: int | None, progress: Callable[[int, int], None] | None
 ) -> None:
-    wait_for_others(root)
-    if _is_whole(root):
-        return
     with draft_of(root) as draft:
+        if _is_whole(root):  # by another process, meanwhile
+            return
         _write(draft, seed, clips_per_class, workers, progress)
         draft.chmod(0o755)
         try:

@@ -64,9 +64,9 @@ def as_float(x: Array) -> Array:
         return x
     if x.dtype.kind not in "biuf":
         raise ValueError(f"takes real numbers, not {x.dtype}")
-    if x.dtype.kind in "biu" or x.dtype == "float16":
-        return x.astype("float32")
     native = x.dtype.newbyteorder("=")
+    if x.dtype.kind in "biu" or native == "float16":
+        return x.astype("float32")
     return x.astype(native if native in FLOATS else "float64")
 
 

@@ -125,5 +125,5 @@ def report(config: Config, folder: RunFolder, result: dict[str, Any], screen: Sc
     screen.say(f"results, model and pictures: {folder.path}")
     if (folder.path / PAGE).is_file():  # not of a run of an older version
         screen.say(f"all of it on one page: {folder.path / PAGE}")
-    if not config.cv:
-        screen.say(f"try:  python -m scratchnet.predict {quoted(folder.path)} FILE")
+    model = folder.fold(min(map(int, result["folds"]))) if config.cv else folder.path
+    screen.say(f"try:  python -m scratchnet.predict {quoted(model)} FILE")

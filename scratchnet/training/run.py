@@ -118,9 +118,8 @@ def _run(config: Config, folder: RunFolder, source: Source | None, screen: Scree
 
 def _train(config: Config, folder: RunFolder, source: Source | None, screen: Screen, used: str) -> dict[str, Any]:
     source = source or dataset.open_data(config, screen)
-    dataset.folds_of(
-        source.folds, config
-    )  # what no folds are there for is told now, and not after hours of preparation
+    if folder.about("used_backend") is None:  # it has not begun: too few folds are told of before hours of preparation
+        dataset.folds_of(source.folds, config)
     segments = dataset.prepare_data(config, source, screen)
     if not folder.trained_on(segments):
         changed = folder.changed(segments)

@@ -65,7 +65,8 @@ class Screen:
         self._title, self._epochs, self._steps = title, epochs, steps
         done = (state.epoch - 1) * steps + state.batch
         if done:
-            self.say(f"{title}: going on at epoch {state.epoch}, mini-batch {state.batch + 1} of {steps}")
+            where = f"mini-batch {state.batch + 1} of {steps}" if state.batch < steps else "validation"
+            self.say(f"{title}: going on at epoch {state.epoch}, {where}")
         self.progress(title, epochs * steps, "batch", done, SHORT)
 
     def step(self, state: State) -> None:

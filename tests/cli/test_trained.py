@@ -195,11 +195,14 @@ def test_predict_names_a_file_that_the_memory_does_not_hold(trained, tree, capsy
     assert f"{files[0]} is too long for the memory there is" in said.err and f"{files[1]}: " in said.out
 
 
-def test_predict_expands_patterns_where_the_shell_does_not(tree, monkeypatch):
+def test_predict_expands_patterns_where_the_shell_does_not(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(predict.sys, "platform", "win32")
     found = list(predict._sound_files(tree / "l*" / "low-[ab].wav"))
     assert found == [tree / "low" / f"low-{name}.wav" for name in "ab"]
     assert list(predict._sound_files(tree / "l*")) == sorted((tree / "low").iterdir())  # folders too
+    (tmp_path / "take[1].wav").touch(), (tmp_path / "take1.wav").touch()
+    assert list(predict._sound_files(tmp_path / "take[1].wav")) == [tmp_path / "take[1].wav"]
+    assert list(predict._sound_files(tmp_path / "t*.wav")) == [tmp_path / "take1.wav", tmp_path / "take[1].wav"]
     for none in (tree / "*.wav", tree / "low" / "low-a.wav"):
         assert list(predict._sound_files(none)) == [none]
     monkeypatch.setattr(predict.sys, "platform", "linux")

@@ -360,16 +360,6 @@ def test_several_at_once(shared_set, tmp_path):
     np.testing.assert_array_equal(results[0].logmel, results[2].logmel)
 
 
-def test_old_drafts_are_cleared(shared_set, tmp_path):
-    target = prepare(open_source(shared_set), cache_dir=tmp_path).folder
-    old, new = (tmp_path / f".{target.name}-{name}" for name in ("old", "new"))
-    old.mkdir(), new.mkdir()
-    os.utime(old, (1, 1))
-    (target / "meta.json").unlink()
-    prepare(open_source(shared_set), cache_dir=tmp_path)
-    assert not old.exists() and new.exists()  # the new one may be another process at work
-
-
 def test_a_cache_is_enough(shared_set, segments):
     """A machine that has neither soundfile nor soxr opens a carried cache, and finds the one of its own data."""
     code = f"""

@@ -1,4 +1,4 @@
-"""Drafts of prepared data: gone when their process ends, however it does, and waited for by others."""
+"""Drafts of prepared data: gone when their process ends, however it does; made by one while others wait."""
 
 import os
 import signal
@@ -9,47 +9,48 @@ import time
 
 import pytest
 
-from scratchnet import cache_folder, interrupt
-from scratchnet.cache_folder import NEW, STALE, draft_of, wait_for_others
-from scratchnet.lock import held, is_held
+from scratchnet import interrupt, lock
+from scratchnet.cache_folder import HERE, STALE, draft_of
+from scratchnet.data import cut, open_source, prepare
+from scratchnet.data import synthetic as sounds
+from scratchnet.lock import alone, is_held
+from scratchnet.sound import load_clip
 
 DIGEST = "0123456789abcdef0123"
-locks = pytest.mark.skipif(sys.platform == "win32", reason="the system has no locks on folders")
+locks = pytest.mark.skipif(sys.platform == "win32", reason="the system has no such locks")
 
 
-def draft(cache, name, seconds):
-    place = cache / name
-    place.mkdir()
-    (place / "waveform.f32").write_bytes(b"0")
-    for path in (place / "waveform.f32", place):
-        os.utime(path, (time.time() - seconds,) * 2)
+def left(cache, name, age=0.0, host=HERE):
+    """A draft, last written in so many seconds ago."""
+    place = cache / f".{name}-abcd1234.{host}.draft"
+    (place / "audio").mkdir(parents=True)
+    (place / "audio" / "x.wav").write_bytes(b"0")
+    for path in (place / "audio" / "x.wav", place / "audio", place):
+        os.utime(path, (time.time() - age,) * 2)
     return place
 
 
 @locks
-def test_drafts_that_nobody_holds_go_and_nothing_else_does(tmp_path):
-    left = draft(tmp_path, f".esc10-{DIGEST}-abcd1234", 2 * NEW)
-    mine = draft(tmp_path, ".synthetic-v1-abcd1234", 2 * NEW)
-    at_work = draft(tmp_path, f".folder-{DIGEST}-abcd1234", 2 * STALE)  # a large data set, which takes days
-    new = draft(tmp_path, f".folder-{DIGEST}-wxyz1234", 0.1 * NEW)  # which its process is about to hold
-    other = draft(tmp_path, ".config-of-something", 2 * STALE)
-    whole = draft(tmp_path, f"folder-{DIGEST}", 2 * STALE)
-    with held(at_work), draft_of(tmp_path / "synthetic-v1") as own:
-        assert own.is_dir() and is_held(own)
-    assert sorted(tmp_path.iterdir()) == sorted([at_work, new, other, whole])
-    assert not any(path.exists() for path in (left, mine, own))
+def test_drafts_that_nobody_makes_go_and_nothing_else_does(tmp_path):
+    others, mine = left(tmp_path, f"esc10-{DIGEST}"), left(tmp_path, "synthetic-v1")
+    at_work = left(tmp_path, f"folder-{DIGEST}", 2 * STALE)
+    elsewhere = left(tmp_path, f"esc50-{DIGEST}", 0.5 * STALE, "another_machine")
+    forgotten = left(tmp_path, f"esc50-{DIGEST[::-1]}", 2 * STALE, "another_machine")
+    os.utime(elsewhere, (1, 1))  # what is in it is newer
+    own = tmp_path / ".synthetic-v1-settings"  # the user's
+    own.mkdir()
+    with alone(tmp_path / f".folder-{DIGEST}.lock", pytest.fail), draft_of(tmp_path / "synthetic-v1") as draft:
+        assert draft.is_dir() and is_held(tmp_path / ".synthetic-v1.lock")
+    assert sorted(tmp_path.iterdir()) == sorted([at_work, elsewhere, own])
+    assert not any(path.exists() for path in (others, mine, forgotten, draft))
 
 
 def test_where_the_system_has_no_locks_old_drafts_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache_folder, "is_held", lambda folder: None)
-    old, young = (
-        draft(tmp_path, f".esc10-{DIGEST}-{name}1234", age * STALE) for name, age in (("abcd", 2), ("w", 0.9))
-    )
-    written = draft(tmp_path, f".esc10-{DIGEST}-xyzx1234", 2 * STALE)
-    os.utime(written / "waveform.f32")
+    monkeypatch.setattr(lock, "fcntl", None)
+    old, young = left(tmp_path, f"esc10-{DIGEST}", 2 * STALE), left(tmp_path, f"esc50-{DIGEST}", 0.9 * STALE)
     with draft_of(tmp_path / "synthetic-v1"):
         pass
-    assert not old.exists() and young.exists() and written.exists()
+    assert not old.exists() and young.exists()
 
 
 @pytest.mark.parametrize("number", interrupt.endings())
@@ -62,10 +63,10 @@ def test_a_draft_goes_when_the_process_is_told_to_end(tmp_path, number):
     assert not any(tmp_path.iterdir()) and signal.getsignal(number) == before
 
 
-def test_what_is_ignored_stays_so(tmp_path, monkeypatch):
-    """Under nohup, a terminal that is closed."""
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda number, frame: None], ids=["nohup", "a program's own"])
+def test_what_is_ignored_or_taken_care_of_stays_so(tmp_path, handler):
     number = interrupt.endings()[0]
-    before = signal.signal(number, signal.SIG_IGN)
+    before = signal.signal(number, handler)
     try:
         assert number not in interrupt.endings()
         with draft_of(tmp_path / "data"):
@@ -75,7 +76,7 @@ def test_what_is_ignored_stays_so(tmp_path, monkeypatch):
 
 
 @locks
-def test_a_killed_process_leaves_a_draft_that_the_next_one_clears(tmp_path, monkeypatch):
+def test_a_killed_process_leaves_a_draft_that_the_next_one_clears(tmp_path):
     code = f"""
 import os, signal
 from pathlib import Path
@@ -85,29 +86,62 @@ with draft_of(Path({str(tmp_path)!r}) / "data") as draft:
     os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", code], timeout=60)
-    (left,) = tmp_path.iterdir()
-    monkeypatch.setattr(cache_folder, "NEW", -1.0)
+    (draft,) = tmp_path.glob("*.draft")
     with draft_of(tmp_path / "data"):
-        assert not left.exists()
+        assert not draft.exists()
+    assert not any(tmp_path.iterdir())
 
 
 @locks
-def test_others_are_waited_for(tmp_path, capsys):
-    target, begun = tmp_path / "data", threading.Event()
+def test_one_prepares_and_the_others_wait_for_it(tmp_path, write_wav, monkeypatch, capsys):
+    for label, name in enumerate(("bee", "cat", "dog")):
+        for number in range(3):
+            write_wav(tmp_path / "animals" / name / f"{name}{number}.wav", label, 1.0, 10 * label + number)
+    source, reads = open_source(tmp_path / "animals"), []
+
+    def slowly(path, *rest, **options):
+        reads.append(path.name)
+        time.sleep(0.05)
+        return load_clip(path, *rest, **options)
+
+    monkeypatch.setattr(cut, "load_clip", slowly)
+    made = _side_by_side(lambda: prepare(source, cache_dir=tmp_path / "cache", workers=1))
+    assert len(reads) == 9 and len({segments.folder for segments in made}) == 1
+    assert sorted((tmp_path / "cache").iterdir()) == [made[0].folder]
+    assert "another process makes " in capsys.readouterr().err
+
+
+@locks
+def test_one_makes_the_synthetic_sounds_and_the_others_wait_for_it(tmp_path, monkeypatch):
+    made, write = [], sounds._write
+    monkeypatch.setattr(sounds, "_write", lambda *given: (made.append(given), time.sleep(0.2), write(*given)))
+    _side_by_side(lambda: sounds.make(tmp_path / "city", clips_per_class=1))
+    assert len(made) == 1
+
+
+@locks
+def test_where_the_first_one_gives_up_the_next_one_makes_it(tmp_path):
+    """And no two at a time, though each takes the lock's file away when it ends."""
+    at_work, most, done = [], [], []
 
     def make():
-        with draft_of(target) as draft:
-            begun.set()
-            time.sleep(0.5)
-            draft.rename(target)
+        with draft_of(tmp_path / "data") as draft:
+            at_work.append(draft)
+            most.append(len(at_work))
+            time.sleep(0.02)
+            at_work.remove(draft)
+            done.append(draft)
 
-    maker = threading.Thread(target=make)
-    maker.start()
-    assert begun.wait(10)
-    wait_for_others(target)
-    assert target.is_dir()
-    maker.join()
-    assert f"another process makes {target} already" in capsys.readouterr().err
-    draft(tmp_path, ".data-left", 0)  # of a killed process: nobody holds it
-    wait_for_others(target)
-    assert capsys.readouterr().err == ""
+    _side_by_side(make, 8)
+    assert len(done) == 8 and max(most) == 1 and not any(tmp_path.iterdir())
+
+
+def _side_by_side(work, count=3):
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(work())) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == count
+    return results

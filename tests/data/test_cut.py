@@ -75,6 +75,17 @@ def test_a_disk_that_is_too_small_is_told_of_early(three, tmp_path, read, monkey
     assert not any((tmp_path / "cache").iterdir())
 
 
+def test_compact_files_at_the_beginning_do_not_make_a_disk_too_small(three, tmp_path, monkeypatch):
+    """All other files are a hundred times as large for the same sound: by clips there is room."""
+    source, sizes = open_source(three), {}
+    for number, clip in enumerate(source.clips):
+        sizes[clip.path] = 1 if number < 2 else 100
+    room, one = cut._Room(tmp_path, sizes), 1000
+    monkeypatch.setattr(cut.shutil, "disk_usage", lambda folder: Usage(100 * one, one, 9 * one))
+    for number, clip in enumerate(source.clips):
+        room.check(clip, number * one)
+
+
 def test_a_disk_that_counts_nothing_is_taken_to_have_room(three, tmp_path, monkeypatch):
     monkeypatch.setattr(cut.shutil, "disk_usage", lambda folder: Usage(0, 0, 0))
     assert len(prepare(open_source(three), cache_dir=tmp_path / "cache").clips) == 9

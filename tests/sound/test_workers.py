@@ -3,13 +3,29 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 
+from scratchnet.sound import load, log_melspectrogram, workers
+from scratchnet.sound.stretch import time_stretch
 from scratchnet.sound.workers import Unwanted, go_on, ordered_map
 
 
 def test_results_come_in_order():
     assert list(ordered_map(lambda k: (time.sleep(0.01 * (k % 3)), k)[1], range(20), 3)) == list(range(20))
+
+
+@pytest.mark.parametrize("work", ["load", "stretch", "mel"])
+def test_long_work_asks_whether_it_is_wanted(tmp_path, monkeypatch, work):
+    stopped = threading.Event()
+    stopped.set()
+    monkeypatch.setattr(workers._here, "stopped", stopped, raising=False)
+    x = np.zeros(30000, np.float32)
+    soundfile = pytest.importorskip("soundfile", reason="needs soundfile")
+    soundfile.write(tmp_path / "x.wav", x, 22050)
+    with pytest.raises(Unwanted):
+        {"load": lambda: load(tmp_path / "x.wav"), "stretch": lambda: time_stretch(x, 1.1),
+         "mel": lambda: log_melspectrogram(x, workers=1)}[work]()  # fmt: skip
 
 
 def test_going_on_outside_of_any_thread_is_nothing():
