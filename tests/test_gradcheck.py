@@ -50,9 +50,24 @@ def test_a_wrong_factor_is_found_with_its_place_and_both_values():
     assert abs(worst.error - 1 / 3) < 1e-6 and abs(worst.analytic / worst.numeric - 2 / 3) < 1e-6
     assert re.search(
         r"Wrong: WRONG GRADIENT\n  input \(3, 2, 17\): WRONG at 40 of 40 checked; worst at \[\d, \d, \d+\]: "
-        r"backward gives \S+, central differences \S+ \(relative error 3.3e-01, ratio 0.666667\)",
+        r"backward gives \S+, central differences \S+ \(relative error 3.3e-01, ratio 0.667 everywhere\)",
         str(result),
     )
+
+
+def test_a_wrong_element_is_told_rather_than_a_direction_and_whether_all_are_wrong_alike():
+    class Wrong(Cube):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            dx[0] *= 5
+            dx[1] *= 0.5
+            return dx
+
+    result = gradcheck(Wrong(), X)
+    (report,) = result.arrays
+    assert report.wrong and report.worst.index is not None
+    assert re.search(r"worst at \[\d, \d, \d+\]: .*, ratio \S+, others from 0\.5 to 5\)", str(result))
+    assert result.max_error == report.largest >= report.worst.error
 
 
 def broken(layer, spoil):

@@ -10,12 +10,13 @@ from scratchnet.gradcheck.differences import Slope
 
 @dataclass
 class Worst:
-    """The largest error of one array."""
+    """The largest error of one array's wrong elements; where none is, of its elements and directions."""
 
     index: tuple[int, ...] | None  # None: along the random direction
     analytic: float
     numeric: float
     error: float
+    is_wrong: bool = False  # an element that is
 
 
 @dataclass
@@ -30,25 +31,33 @@ class ArrayReport:
     left_out: int = 0  # coordinates whose slope the forward pass does not tell: beside a kink, or lost in rounding
     direction: str = ""  # the random directions whose slopes were compared too, which see what was not sampled
     note: str = ""  # what is right, and yet to be known
-    worst: Worst | None = None
+    worst: Worst | None = None  # an element, where one is wrong: of a direction's slope the ratio says little
+    largest: float = 0.0  # error, of elements and directions
+    ratios: tuple[float, float] | None = None  # backward's slope over the true one, least and most of wrong elements
     complaint: str = ""  # what is wrong with the gradient as a whole, if anything
 
     def add(self, index: tuple[int, ...] | None, analytic: float, found: Slope) -> None:
         """Compare one coordinate (None: the random direction)."""
         size = max(found.scale, abs(found.value), abs(analytic))
         error = abs(analytic - found.value) / size if size > 0 else 0.0
+        self.largest = max(self.largest, error)
+        is_wrong = index is not None and error > self.tolerance
         if index is not None:
             self.checked += 1
-            self.wrong += error > self.tolerance
-        if self.worst is None or error > self.worst.error:
-            self.worst = Worst(index, analytic, found.value, error)
+            self.wrong += is_wrong
+        if is_wrong and found.value:
+            ratio = analytic / found.value
+            least, most = self.ratios or (ratio, ratio)
+            self.ratios = min(least, ratio), max(most, ratio)
+        if self.worst is None or (is_wrong, error) > (self.worst.is_wrong, self.worst.error):
+            self.worst = Worst(index, analytic, found.value, error, is_wrong)
 
     @property
     def error(self) -> float:
         """The largest relative error; infinite where the gradient as a whole is not one."""
         if self.complaint:
             return float("inf")
-        return self.worst.error if self.worst else 0.0
+        return self.largest
 
     def __str__(self) -> str:
         name = f"{self.name} {self.shape}"
@@ -60,11 +69,14 @@ class ArrayReport:
         if self.checked == math.prod(self.shape) and not self.direction:
             direction = ""
         worst = self.worst
-        if worst is None or worst.error <= self.tolerance:
+        if worst is None or self.error <= self.tolerance:
             note = f"; {self.note}" if self.note else ""
             return f"{name}: ok, worst relative error {self.error:.1e} ({counts}{direction}){note}"
         where = "along a random direction" if worst.index is None else f"at {list(worst.index)}"
         ratio = f", ratio {worst.analytic / worst.numeric:.6g}" if worst.numeric else ""
+        if self.ratios and self.wrong > 1:
+            least, most = (f"{ratio:.3g}" for ratio in self.ratios)
+            ratio = f", ratio {least} everywhere" if least == most else f"{ratio}, others from {least} to {most}"
         return (
             f"{name}: WRONG at {self.wrong} of {counts}; worst {where}: backward gives {worst.analytic:.9g}, "
             f"central differences {worst.numeric:.9g} (relative error {worst.error:.1e}{ratio})"
