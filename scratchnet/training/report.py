@@ -59,6 +59,9 @@ def announce(
     if config.phase0 is not None:
         screen.say(f"phase 0  from {config.phase0}")
     screen.say(f"epochs   {epochs}; mini-batches of {config.batch_size} segments")
+    learned = min(np.sum(~np.isin(segments.fold[segments.originals], split)) for split in splits)
+    if learned <= config.batch_size:
+        screen.say(f"batches  of all {learned} training segments: an epoch is one step; --batch-size 32 makes more")
     screen.say(f"folder   {folder.path}; how the paper is read: {READINGS} there")
     if used == "cpu" and not kernels_compiled():
         screen.say("Numba compiles the kernels now, once: the first mini-batches take up to a minute")

@@ -245,7 +245,8 @@ def test_what_changed_in_the_data_is_named(tree, tmp_path, capsys):
 
 def test_a_fold_that_was_lost_is_trained_again(tree, tmp_path, capsys):
     out = tmp_path / "run"
-    assert train.main([*QUICK, "--epochs", "1", "--cv", "--data", str(tree), "--out", str(out), "--quiet"]) == 0
+    assert train.main([*QUICK, "--epochs", "1", "--cv", "--data", str(tree), "--out", str(out)]) == 0
+    assert f"try:  python -m scratchnet.predict {out / 'fold1'} FILE" in capsys.readouterr().out.splitlines()
     before = (out / "result.json").read_text()
     shutil.rmtree(out / "fold2")
     assert train.main(["--resume", str(out), "--quiet"]) == 0

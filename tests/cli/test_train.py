@@ -99,6 +99,15 @@ def test_what_no_folds_are_there_for_is_told_before_anything_is_prepared(tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("size, said", [("18", True), ("17", False)])
+def test_epochs_of_one_step_are_told_of(tree, tmp_path, capsys, size, said):
+    """Nine clips train, of two segments each."""
+    given = [*QUICK, "--epochs", "1", "--data", str(tree), "--out", str(tmp_path / "run"), "--batch-size", size]
+    assert train.main(given) == 0
+    words = "batches  of all 18 training segments: an epoch is one step; --batch-size 32 makes more"
+    assert (words in capsys.readouterr().out.splitlines()) is said
+
+
 @pytest.mark.parametrize("options, said", [([], True), (["--balanced"], False)])
 def test_very_unequal_classes_are_told_of(tmp_path, capsys, monkeypatch, options, said):
     monkeypatch.setattr(report, "UNEQUAL", 4)
