@@ -46,8 +46,8 @@ def draft_of(target: Path) -> Iterator[Path]:
     One process at a time: the others wait, and should then look whether `target` is there.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with as_ctrl_c(), alone(_lock_of(target.name, target.parent), lambda: _say_waiting(target)):
-        _remove_stale(target)
+    with as_ctrl_c(), alone(_lock_of(target.name, target.parent), lambda: _say_waiting(target)) as sure:
+        _remove_stale(target, sure)
         draft = Path(tempfile.mkdtemp(f".{HERE}.draft", f".{target.name}-", target.parent))
         try:
             yield draft
@@ -63,13 +63,14 @@ def _say_waiting(target: Path) -> None:
     say(f"another process makes {target} already: waiting for it")
 
 
-def _remove_stale(target: Path) -> None:
-    """Take drafts away that killed processes left: those of `target`, whose lock is ours, and of all beside it."""
+def _remove_stale(target: Path, sure: bool) -> None:
+    """Take drafts away that killed processes left, of `target`, which nobody else makes if `sure`, and beside it."""
     for folder in target.parent.glob(".*.draft"):
         name, _, end = folder.name[1:].rpartition("-")
         held: bool | None = None
         if end.endswith(f".{HERE}.draft"):
-            held = name != target.name and is_held(_lock_of(name, target.parent))
+            mine = name == target.name
+            held = (False if sure else None) if mine else is_held(_lock_of(name, target.parent))
         with suppress(OSError):
             age = time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
             if held is False or (held is None and age > STALE):

@@ -37,13 +37,16 @@ def held(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone(file: Path, waiting: Callable[[], Any]) -> Iterator[None]:
-    """One at a time of all who name this file, which is there meanwhile; `waiting` is called before one that waits."""
+def alone(file: Path, waiting: Callable[[], Any]) -> Iterator[bool]:
+    """One at a time of all who name this file, which is there meanwhile; `waiting` is called before one that waits.
+
+    Yields whether it is sure.
+    """
     if fcntl is None or (handle := _locked(file, waiting)) is None:
-        yield
+        yield False
         return
     try:
-        yield
+        yield True
     finally:
         with suppress(OSError):
             file.unlink()
@@ -52,7 +55,12 @@ def alone(file: Path, waiting: Callable[[], Any]) -> Iterator[None]:
 
 def _locked(file: Path, waiting: Callable[[], Any]) -> int | None:
     while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError:
+            if file.exists():  # another user's
+                return None
+            raise
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -48,9 +48,28 @@ def test_drafts_that_nobody_makes_go_and_nothing_else_does(tmp_path):
 def test_where_the_system_has_no_locks_old_drafts_go(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "fcntl", None)
     old, young = left(tmp_path, f"esc10-{DIGEST}", 2 * STALE), left(tmp_path, f"esc50-{DIGEST}", 0.9 * STALE)
+    mine = left(tmp_path, "synthetic-v1")  # of another process, perhaps at work
     with draft_of(tmp_path / "synthetic-v1"):
         pass
-    assert not old.exists() and young.exists()
+    assert not old.exists() and young.exists() and mine.exists()
+
+
+@locks
+def test_a_lock_that_is_another_users_is_none(tmp_path, monkeypatch):
+    open_file = os.open
+
+    def refused(path, *rest, **options):
+        if str(path).endswith(".lock"):
+            raise PermissionError
+        return open_file(path, *rest, **options)
+
+    (tmp_path / ".data.lock").touch()
+    mine = left(tmp_path, "data")
+    monkeypatch.setattr(lock.os, "open", refused)
+    with draft_of(tmp_path / "data"):
+        assert mine.exists()
+    with pytest.raises(PermissionError), draft_of(tmp_path / "other"):
+        pass
 
 
 @pytest.mark.parametrize("number", interrupt.endings())
