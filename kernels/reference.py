@@ -2,7 +2,7 @@
 
 Each `…_forward` stands beside its `…_backward`. Arrays are (N, C, T) and (N, C, H, W); padding is given in numbers,
 `(left, right)` or `((top, bottom), (left, right))`. Every other backend is tested against this file, and against
-`reference_updates.py`, which has the optimizers' steps.
+`reference_updates.py`, which has clipping and the optimizers' steps.
 """
 
 from __future__ import annotations

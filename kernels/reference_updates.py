@@ -1,6 +1,6 @@
 """The definition of what moves the weights in one training step: clip the gradients, then step along them.
 
-A part of `reference.py`, in a file of its own.
+`reference.py` hands these names on: import them from there.
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from scratchnet.errors import InputError, say
 from scratchnet.interrupt import as_ctrl_c
-from scratchnet.lock import alone, is_held
+from scratchnet.lock import abandoned, alone
 
 STALE = 24 * 3600.0  # seconds after which a draft is taken for what a killed process left, where locks do not tell
+DRAFT = re.compile(r"\.(.+)-[a-z0-9_]{8}\.(\w+)\.draft")  # .NAME-RANDOM.MACHINE.draft
 HERE = re.sub(r"\W", "_", platform.node()) or "here"  # a lock of another machine cannot be seen on every network drive
 
 
@@ -66,12 +67,19 @@ def _say_waiting(target: Path) -> None:
 def _remove_stale(target: Path, sure: bool) -> None:
     """Take drafts away that killed processes left, of `target`, which nobody else makes if `sure`, and beside it."""
     for folder in target.parent.glob(".*.draft"):
-        name, _, end = folder.name[1:].rpartition("-")
-        held: bool | None = None
-        if end.endswith(f".{HERE}.draft"):
-            mine = name == target.name
-            held = (False if sure else None) if mine else is_held(_lock_of(name, target.parent))
+        if (match := DRAFT.fullmatch(folder.name)) is None:
+            continue
+        (name, machine), left = match.groups(), None
+        if machine == HERE:
+            left = (sure or None) if name == target.name else abandoned(_lock_of(name, target.parent))
+        if left or (left is None and _age(folder) > STALE):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _age(folder: Path) -> float:
+    """Seconds since anything in it was written."""
+    times = []
+    for path in (folder, *folder.rglob("*")):
         with suppress(OSError):
-            age = time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-            if held is False or (held is None and age > STALE):
-                shutil.rmtree(folder, ignore_errors=True)
+            times.append(path.stat().st_mtime)
+    return time.time() - max(times, default=time.time())

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def endings() -> list[signal.Signals]:
-    """Those that the system has, that are not ignored, as nohup does the second, and that no other handler is for."""
+    """Those that the system has, but for what is ignored (SIGHUP under nohup) or has a handler of the program's own."""
     known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
     return [number for number in known if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)]
 

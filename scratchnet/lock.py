@@ -6,6 +6,7 @@ Where the system has none (Windows, some network drives), nothing is held, and n
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,9 +39,9 @@ def held(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def alone(file: Path, waiting: Callable[[], Any]) -> Iterator[bool]:
-    """One at a time of all who name this file, which is there meanwhile; `waiting` is called before one that waits.
+    """One at a time of all who name this file, which is there meanwhile; `waiting` is called before waiting.
 
-    Yields whether it is sure.
+    Yields whether it is sure. Raises OSError where the file cannot be made.
     """
     if fcntl is None or (handle := _locked(file, waiting)) is None:
         yield False
@@ -58,40 +59,59 @@ def _locked(file: Path, waiting: Callable[[], Any]) -> int | None:
         try:
             handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         except PermissionError:
-            if file.exists():  # another user's
-                return None
-            raise
-        try:
+            if not file.exists():
+                raise
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waiting()
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                handle = os.open(file, os.O_RDONLY)  # another user's, whose lock can be waited for
+            except PermissionError:
+                return None
+        try:
+            if not _lock(handle, waiting):
+                with suppress(OSError):
+                    file.unlink()
+                os.close(handle)
+                return None
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.stat(file), os.fstat(handle)):
                     return handle
-        except BaseException as error:
+        except BaseException:
             os.close(handle)
-            if isinstance(error, OSError):  # a file system without locks
-                return None
             raise
         os.close(handle)  # who held it before has taken the file away: another may have made it anew
 
 
-def is_held(file: Path) -> bool | None:
-    """Whether somebody holds it, or is `alone` with it; None where that cannot be told."""
+def _lock(handle: int, waiting: Callable[[], Any]) -> bool:
+    """Lock an open file. → whether its file system has locks"""
+    for pause in (0.0, 0.02):  # somebody may just look whether it is held
+        time.sleep(pause)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            continue
+        except OSError:
+            return False
+    waiting()
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return True
+
+
+def abandoned(file: Path) -> bool | None:
+    """Whether nobody is `alone` with it; it is taken away then. None where that cannot be told."""
     if fcntl is None:
         return None
     try:
         handle = os.open(file, os.O_RDONLY)
     except OSError as error:
-        return False if isinstance(error, FileNotFoundError) else None
+        return True if isinstance(error, FileNotFoundError) else None
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError):
+            file.unlink()
         return True
+    except BlockingIOError:
+        return False
     except OSError:
         return None
     finally:
         os.close(handle)
-    return False

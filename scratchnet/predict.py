@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for answer in _answers(model, options.files, as_text=not options.json):
             count, bad = count + 1, bad + ("error" in answer)
-            if options.json:  # else it is printed, and of hours of sound a lot to keep
+            if options.json:  # printed as a whole, so that it is one array after Ctrl-C, too
                 answers.append(answer)
     finally:  # Ctrl-C, for one
         if options.json:

@@ -66,7 +66,7 @@ def test_a_wrong_element_is_told_rather_than_a_direction_and_whether_all_are_wro
     result = gradcheck(Wrong(), X)
     (report,) = result.arrays
     assert report.wrong and report.worst.index is not None
-    assert re.search(r"worst at \[\d, \d, \d+\]: .*, ratio \S+, others from 0\.5 to 5\)", str(result))
+    assert re.search(r"worst at \[\d, \d, \d+\]: .*, ratio \S+, all from 0\.5 to 5\)", str(result))
     assert result.max_error == report.largest >= report.worst.error
 
 

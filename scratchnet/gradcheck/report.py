@@ -45,8 +45,8 @@ class ArrayReport:
         if index is not None:
             self.checked += 1
             self.wrong += is_wrong
-        if is_wrong and found.value:
-            ratio = analytic / found.value
+        if is_wrong:
+            ratio = analytic / found.value + 0.0 if found.value else math.inf
             least, most = self.ratios or (ratio, ratio)
             self.ratios = min(least, ratio), max(most, ratio)
         if self.worst is None or (is_wrong, error) > (self.worst.is_wrong, self.worst.error):
@@ -75,8 +75,9 @@ class ArrayReport:
         where = "along a random direction" if worst.index is None else f"at {list(worst.index)}"
         ratio = f", ratio {worst.analytic / worst.numeric:.6g}" if worst.numeric else ""
         if self.ratios and self.wrong > 1:
-            least, most = (f"{ratio:.3g}" for ratio in self.ratios)
-            ratio = f", ratio {least} everywhere" if least == most else f"{ratio}, others from {least} to {most}"
+            least, most = self.ratios
+            same = least == most or most - least <= 1e-3 * abs(most)
+            ratio = f", ratio {most:.3g} everywhere" if same else f"{ratio}, all from {least:.3g} to {most:.3g}"
         return (
             f"{name}: WRONG at {self.wrong} of {counts}; worst {where}: backward gives {worst.analytic:.9g}, "
             f"central differences {worst.numeric:.9g} (relative error {worst.error:.1e}{ratio})"

@@ -60,8 +60,10 @@ def announce(
         screen.say(f"phase 0  from {config.phase0}")
     screen.say(f"epochs   {epochs}; mini-batches of {config.batch_size} segments")
     learned = min(np.sum(~np.isin(segments.fold[segments.originals], split)) for split in splits)
-    if learned <= config.batch_size:
-        screen.say(f"batches  of all {learned} training segments: an epoch is one step; --batch-size 32 makes more")
+    if learned <= config.batch_size and not config.balanced and config.augment_epoch != "all":
+        screen.say(
+            f"batches  hold all {learned} training segments: an epoch is one step; a smaller --batch-size makes more"
+        )
     screen.say(f"folder   {folder.path}; how the paper is read: {READINGS} there")
     if used == "cpu" and not kernels_compiled():
         screen.say("Numba compiles the kernels now, once: the first mini-batches take up to a minute")

@@ -104,7 +104,7 @@ def test_epochs_of_one_step_are_told_of(tree, tmp_path, capsys, size, said):
     """Nine clips train, of two segments each."""
     given = [*QUICK, "--epochs", "1", "--data", str(tree), "--out", str(tmp_path / "run"), "--batch-size", size]
     assert train.main(given) == 0
-    words = "batches  of all 18 training segments: an epoch is one step; --batch-size 32 makes more"
+    words = "batches  hold all 18 training segments: an epoch is one step; a smaller --batch-size makes more"
     assert (words in capsys.readouterr().out.splitlines()) is said
 
 

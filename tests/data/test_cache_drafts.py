@@ -1,5 +1,6 @@
 """Drafts of prepared data: gone when their process ends, however it does; made by one while others wait."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from scratchnet import interrupt, lock
 from scratchnet.cache_folder import HERE, STALE, draft_of
 from scratchnet.data import cut, open_source, prepare
 from scratchnet.data import synthetic as sounds
-from scratchnet.lock import alone, is_held
+from scratchnet.lock import abandoned, alone
 from scratchnet.sound import load_clip
 
 DIGEST = "0123456789abcdef0123"
@@ -37,11 +38,14 @@ def test_drafts_that_nobody_makes_go_and_nothing_else_does(tmp_path):
     elsewhere = left(tmp_path, f"esc50-{DIGEST}", 0.5 * STALE, "another_machine")
     forgotten = left(tmp_path, f"esc50-{DIGEST[::-1]}", 2 * STALE, "another_machine")
     os.utime(elsewhere, (1, 1))  # what is in it is newer
-    own = tmp_path / ".synthetic-v1-settings"  # the user's
-    own.mkdir()
+    (tmp_path / f".esc10-{DIGEST}.lock").touch()  # of the process that was killed
+    own = [tmp_path / name for name in (".synthetic-v1-settings", ".thesis.draft", ".my-thesis.draft")]  # the user's
+    for folder in own:
+        folder.mkdir()
+        os.utime(folder, (1, 1))
     with alone(tmp_path / f".folder-{DIGEST}.lock", pytest.fail), draft_of(tmp_path / "synthetic-v1") as draft:
-        assert draft.is_dir() and is_held(tmp_path / ".synthetic-v1.lock")
-    assert sorted(tmp_path.iterdir()) == sorted([at_work, elsewhere, own])
+        assert draft.is_dir() and abandoned(tmp_path / ".synthetic-v1.lock") is False
+    assert sorted(tmp_path.iterdir()) == sorted([at_work, elsewhere, *own])
     assert not any(path.exists() for path in (others, mine, forgotten, draft))
 
 
@@ -55,21 +59,47 @@ def test_where_the_system_has_no_locks_old_drafts_go(tmp_path, monkeypatch):
 
 
 @locks
-def test_a_lock_that_is_another_users_is_none(tmp_path, monkeypatch):
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_lock_that_is_another_users(tmp_path, monkeypatch, readable):
     open_file = os.open
 
-    def refused(path, *rest, **options):
-        if str(path).endswith(".lock"):
+    def refused(path, flags, *rest, **options):
+        if str(path).endswith(".lock") and not (readable and flags == os.O_RDONLY):
             raise PermissionError
-        return open_file(path, *rest, **options)
+        return open_file(path, flags, *rest, **options)
 
     (tmp_path / ".data.lock").touch()
     mine = left(tmp_path, "data")
     monkeypatch.setattr(lock.os, "open", refused)
-    with draft_of(tmp_path / "data"):
-        assert mine.exists()
+    with draft_of(tmp_path / "data") as draft:
+        assert mine.exists() is not readable
+        if readable:  # and so are those who make other data
+            assert abandoned(tmp_path / ".data.lock") is False
+        else:
+            assert abandoned(tmp_path / ".data.lock") is None
+        assert draft.is_dir()
     with pytest.raises(PermissionError), draft_of(tmp_path / "other"):
         pass
+
+
+@locks
+def test_a_file_system_without_locks_keeps_no_file_of_them(tmp_path, monkeypatch):
+    def none(handle, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", none)
+    with draft_of(tmp_path / "data") as draft:
+        assert sorted(tmp_path.iterdir()) == [draft]
+    assert not any(tmp_path.iterdir())
+
+
+@locks
+def test_what_goes_wrong_while_waiting_is_said_is_no_missing_lock(tmp_path):
+    def broken():
+        raise BrokenPipeError
+
+    with alone(tmp_path / "x.lock", pytest.fail), pytest.raises(BrokenPipeError), alone(tmp_path / "x.lock", broken):
+        pytest.fail("two at a time")
 
 
 @pytest.mark.parametrize("number", interrupt.endings())

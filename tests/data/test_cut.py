@@ -81,7 +81,7 @@ def test_compact_files_at_the_beginning_do_not_make_a_disk_too_small(three, tmp_
     for number, clip in enumerate(source.clips):
         sizes[clip.path] = 1 if number < 2 else 100
     room, one = cut._Room(tmp_path, sizes), 1000
-    monkeypatch.setattr(cut.shutil, "disk_usage", lambda folder: Usage(100 * one, one, 9 * one))
+    monkeypatch.setattr(cut.shutil, "disk_usage", lambda folder: Usage(100 * one, one, 5 * one))
     for number, clip in enumerate(source.clips):
         room.check(clip, number * one)
 
