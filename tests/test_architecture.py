@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 # Bottom to top; a file imports from its own floor and from those below it; everyone from the cellar, bottom to top too.
-CELLAR = ["errors", "interrupt", "lock", "blas", "cache_folder", "compiled"]
+CELLAR = ["errors", "interrupt", "lock", "drafts", "blas", "cache_folder", "compiled"]
 NETWORK_WING = [
     {"kernels"},
     {"backend"},

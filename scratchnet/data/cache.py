@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scratchnet.cache_folder import cache_folder, draft_of
+from scratchnet.cache_folder import cache_folder
 from scratchnet.data.cut import Progress, write
 from scratchnet.data.fingerprint import digest, files_of, fingerprint, note_shut, still_shut
 from scratchnet.data.segments import META, VERSION, Segments, open_cache
 from scratchnet.data.source import Source
+from scratchnet.drafts import draft_of
 from scratchnet.errors import InputError
 from scratchnet.sound.augmentation import Augmentation
 from scratchnet.sound.settings import SoundSettings

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scratchnet.cache_folder import cache_folder, draft_of
+from scratchnet.cache_folder import cache_folder
 from scratchnet.data import synthesis, urban_sounds
 from scratchnet.data.synthesis import (
     SAMPLE_RATE,
@@ -34,6 +34,7 @@ from scratchnet.data.synthesis import (
     wander,
 )
 from scratchnet.data.urban_sounds import SOUNDS
+from scratchnet.drafts import draft_of
 from scratchnet.errors import InputError
 from scratchnet.sound.workers import cores
 

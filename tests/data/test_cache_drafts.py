@@ -11,9 +11,9 @@ import time
 import pytest
 
 from scratchnet import interrupt, lock
-from scratchnet.cache_folder import HERE, STALE, draft_of
 from scratchnet.data import cut, open_source, prepare
 from scratchnet.data import synthetic as sounds
+from scratchnet.drafts import HERE, STALE, draft_of
 from scratchnet.lock import abandoned, alone
 from scratchnet.sound import load_clip
 
@@ -129,7 +129,7 @@ def test_a_killed_process_leaves_a_draft_that_the_next_one_clears(tmp_path):
     code = f"""
 import os, signal
 from pathlib import Path
-from scratchnet.cache_folder import draft_of
+from scratchnet.drafts import draft_of
 with draft_of(Path({str(tmp_path)!r}) / "data") as draft:
     (draft / "waveform.f32").write_bytes(b"0")
     os.kill(os.getpid(), signal.SIGKILL)
