@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.table import SCORES, TITLES, Row, data_of, find, identity, markdown, mean_sd, minutes, percent, row_of
+from experiments.table import SCORES, TITLES, Row, find, identity, markdown, mean_sd, minutes, percent, row_of
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
+from scratchnet.training.dataset import called
 from scratchnet.training.runfolder import RunFolder
 
 FORCING = "forcing"  # the one phase that learns without classes
@@ -91,7 +92,8 @@ def name_of(path: Path) -> str:
     folder, config = RunFolder.open(path)
     words = identity(folder, config)
     known = [words[name] for name in ("net", "init", "back_end", "preset", "settings")]
-    return f"{' '.join(word for word in known if word)}, seed {config.seed}, on {data_of(folder, config)}"
+    data = called(folder.about("data_name"), config.data)
+    return f"{' '.join(word for word in known if word)}, seed {config.seed}, on {data}"
 
 
 @guard

@@ -1,4 +1,6 @@
-"""How many wrong derivatives would the tests catch? Breaks the kernels and backward passes, one place at a time.
+"""How many wrong derivatives would the tests catch?   python -m experiments.mutation [--sample N] [--only FILE]
+
+Breaks the kernels and backward passes, one place at a time.
 
     python -m experiments.mutation                        a sample of 800 mutants (seed 0), on all cores
     python -m experiments.mutation --sample 0             all of them
@@ -161,7 +163,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """→ 0 where at least 95 % of the mutants were killed and every survivor is explained, else 1"""
-    parser = argparse.ArgumentParser(prog="python -m experiments.mutation", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m experiments.mutation", description=__doc__.split("   ")[0])
     parser.add_argument(
         "--sample", type=int, default=800, metavar="N", help="how many mutants, drawn at random (default 800; 0: all)"
     )

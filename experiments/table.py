@@ -18,6 +18,7 @@ import numpy as np
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.training.config import Config
+from scratchnet.training.dataset import called
 from scratchnet.training.files import damaged, read_json, write_table, write_text
 from scratchnet.training.resolve import resolve
 from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder
@@ -81,12 +82,6 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
     return found
 
 
-def data_of(folder: RunFolder, config: Config) -> str:
-    """What tables call a run's data: of a collection of the user's own, its folder's name."""
-    name = folder.about("data_name")
-    return Path(config.data).name if name == "folder" and config.data is not None else name
-
-
 def identity(folder: RunFolder, config: Config) -> Row:
     """What makes a run's system, whatever its seed and fold: the columns `SYSTEM`."""
     return {
@@ -111,7 +106,7 @@ def row_of(path: Path, *, hashed: bool = True) -> Row:
     if backend is None or folder.about("data_name") is None:  # every run that has trained says so
         raise damaged(path / CONFIG)
     return {
-        "source": data_of(folder, config),
+        "source": called(folder.about("data_name"), config.data),
         **identity(folder, config),
         "seed": config.seed,
         "fold": result["test_fold"],

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from scratchnet.ensemble import Ensemble
     from scratchnet.model import Model
 
 __version__ = "0.1.0"
@@ -46,11 +47,12 @@ def __getattr__(name: str) -> ModuleType:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def load(path: str | Path) -> Model:
-    """Load a trained model from a run folder or a `model.safetensors`; see `scratchnet.model.Model`.
+def load(path: str | Path) -> Model | Ensemble:
+    """Load a trained model from a run folder or a `model.safetensors`; see `scratchnet.model.Model`. The folder of a
+    cross-validation gives all its models as one, an `Ensemble`.
 
     Raises `scratchnet.errors.InputError` where the path holds no model of ours.
     """
-    from scratchnet.model import load
+    from scratchnet.ensemble import load
 
     return load(path)

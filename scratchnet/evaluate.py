@@ -18,7 +18,7 @@ from scratchnet.errors import InputError, listed, say
 from scratchnet.model import Model, load, warn_if_unfinished
 from scratchnet.training import metrics, run
 from scratchnet.training.config import Config
-from scratchnet.training.dataset import folds_of, open_data, prepare_data
+from scratchnet.training.dataset import called, folds_of, open_data, prepare_data
 from scratchnet.training.report import confusion_text, line, title
 from scratchnet.training.resolve import convert
 from scratchnet.training.runfolder import RESULT, RunFolder, resume_command
@@ -47,21 +47,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = open_data(config, screen)
     model = None if config.cv else _model(folder, source.classes)  # before it is worth preparing anything
     segments = prepare_data(config, source, screen)
-    known = folder.trained_on(segments)
+    known, name = folder.trained_on(segments), called(segments.name, config.data)
     if model is None:
         if not known:
             raise InputError(
                 f"{folder.path}: a cross-validation; name one of its folds for other data, such as {folder.fold(1)}"
             )
         folds = {k: RunFolder(folder.fold(k)) for k in _finished(folder, segments)}
-        results = {k: _scores(_model(fold, segments.classes), segments, segments.fold == k, screen, f"test fold {k}")
-                   for k, fold in folds.items()}  # fmt: skip
+        results = {
+            k: _scores(_model(fold, segments.classes), segments, segments.fold == k, screen, f"{name}: test fold {k}")
+            for k, fold in folds.items()
+        }
         scores = metrics.gather(results)
     elif known:
         test = folds_of(segments.clip_fold, config)[0][0]
-        scores = _scores(model, segments, segments.fold == test, screen, f"test fold {test}")
+        scores = _scores(model, segments, segments.fold == test, screen, f"{name}: test fold {test}")
     else:
-        scores = _scores_of_others(model, folder, segments, _learned(folder, config, trained, segments), screen)
+        learned = _learned(folder, config, trained, segments)
+        scores = _scores_of_others(model, folder, segments, learned, screen, name)
     if options.json:
         print(json.dumps(scores, indent=1))
     else:
@@ -106,7 +109,7 @@ def _learned(folder: RunFolder, config: Config, trained: Config, segments: Any) 
 def _model(folder: RunFolder, classes: Sequence[str]) -> Model:
     """The run's model. Raises `InputError` where data of these classes has some that it does not know."""
     model = load(folder.path, as_trained=True)
-    warn_if_unfinished(folder.path, model)
+    warn_if_unfinished(folder.path, model.what)
     alike = _alike(model.classes, classes)
     if strange := sorted({alike(name) for name in classes} - {alike(name) for name in model.classes}):
         theirs = listed(model.classes)
@@ -122,30 +125,30 @@ def _alike(*both: Sequence[str]) -> Callable[[str], str]:
 
 
 def _scores_of_others(
-    model: Model, folder: RunFolder, segments: Any, learned: np.ndarray, screen: Screen
+    model: Model, folder: RunFolder, segments: Any, learned: np.ndarray, screen: Screen, name: str
 ) -> dict[str, Any]:
-    """On all clips of other data than the run's but those that it has learned."""
-    what, left = "all of it, it is not the data of the run", len(learned) - int(learned.sum())
+    """On all clips of other data than the run's, called `name`, but those that it has learned."""
+    what, left = f"{name}: all of it, it is not the data of the run", len(learned) - int(learned.sum())
     if folder.learned() is None:
         what += " (which keeps no record of what it learned)"
     if left == 0:
         raise InputError(f"{folder.path} was trained or validated on every clip there; name others with --data")
     if left < len(learned):
-        what = f"{left} of its {len(learned)} clips: the run was trained or validated on the others"
+        what = f"{name}: {left} of its {len(learned)} clips: the run was trained or validated on the others"
     chosen = ~learned[segments.clip]
     alike = _alike(model.classes, segments.classes)
     there = {alike(segments.classes[k]) for k in np.unique(segments.label[chosen])}
     if lacking := [name for name in model.classes if alike(name) not in there]:
         say(f"none of these clips is of {listed(lacking)}: the scores are those of the other classes")
     if screen.quiet:
-        say(f"{segments.name}: {what}, {chosen.sum()} segments")
+        say(f"{what}, {chosen.sum()} segments")
     return _scores(model, segments, chosen, screen, what)
 
 
 def _scores(model: Model, segments: Any, chosen: np.ndarray, screen: Screen, what: str) -> dict[str, Any]:
     """Scores on the segments where `chosen` is True; `what` these are."""
     indices = np.flatnonzero(chosen)
-    screen.say(f"{segments.name}: {what}, {len(indices)} segments")
+    screen.say(f"{what}, {len(indices)} segments")
     alike = _alike(model.classes, segments.classes)
     known = {alike(name): k for k, name in enumerate(model.classes)}
     number = np.array([known[alike(name)] for name in segments.classes])  # other data may have another order

@@ -81,6 +81,11 @@ class Model:
         name, rate = self.about["network"]["name"], self.settings.sample_rate
         return f"Model({name}, {rate} Hz, {len(self.classes)} classes: {', '.join(self.classes)})"
 
+    @property
+    def what(self) -> str:
+        """Whose model it is, in words."""
+        return f"its model is that of phase {self.about['phase']}, {self.about['network']['name']}"
+
     def predict(self, sound: np.ndarray | str | Path, sample_rate: int | None = None) -> Prediction:
         """Classify a waveform (n,) or a sound file; unsigned integers are centred at half their range, as 8-bit PCM.
 
@@ -88,7 +93,10 @@ class Model:
         for a file that cannot be read, a waveform that is none (empty, silent, of NaN, not one-dimensional) and a
         `sample_rate` that is no number of hertz, or given with a file, which says its own.
         """
-        x = self._waveform(sound, sample_rate)
+        return self.hear(self.waveform(sound, sample_rate))
+
+    def hear(self, x: np.ndarray) -> Prediction:
+        """Classify a waveform (n,) as `waveform` gives it."""
         starts, take = self._cut(x)
         parts = (slice(i, i + BATCH) for i in range(0, len(starts), BATCH))  # of hours not all at once
         probs = np.concatenate([self.classify(take(part)) for part in parts])
@@ -129,7 +137,8 @@ class Model:
         """The settings, but with short sounds padded: whoever asks wants an answer."""
         return replace(self.settings, short="pad")
 
-    def _waveform(self, sound: np.ndarray | str | Path, sample_rate: int | None) -> np.ndarray:
+    def waveform(self, sound: np.ndarray | str | Path, sample_rate: int | None = None) -> np.ndarray:
+        """What `predict` takes as float32 (n,) at the model's sample rate. Raises `InputError` as `predict`."""
         from scratchnet.sound import load
         from scratchnet.sound.io import check_rate
 
@@ -213,11 +222,10 @@ def _samples(sound: Any) -> np.ndarray:
         raise InputError("waveform: holds what is no number") from None
 
 
-def warn_if_unfinished(path: str | Path, model: Model) -> None:
-    """Say whose model it is where `path` is the folder of a run that has not ended."""
+def warn_if_unfinished(path: str | Path, what: str) -> None:
+    """Say `what` models there are where `path` is the folder of a run that has not ended."""
     if Path(path).is_dir() and not (Path(path) / RESULT).is_file():
-        what = f"that of phase {model.about['phase']}, {model.about['network']['name']}"
-        say(f"{path}: not finished, its model is {what}; go on with {resume_command(path)}")
+        say(f"{path}: not finished, {what}; go on with {resume_command(path)}")
 
 
 def load(path: str | Path, *, as_trained: bool = False) -> Model:

@@ -223,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("file", metavar="FILE", nargs="?", help="where to write (default: model.onnx beside the model)")
     options = parser.parse(argv)
     model, run = load(options.run), Path(options.run)
-    warn_if_unfinished(options.run, model)
+    warn_if_unfinished(options.run, model.what)
     path = Path(options.file) if options.file else (run if run.is_dir() else run.parent) / "model.onnx"
     export_onnx(model.network, path, metadata={key: json.dumps(value) for key, value in model.about.items()})
     print(f"wrote {path}")

@@ -12,8 +12,9 @@ from typing import Any
 
 from scratchnet import backend
 from scratchnet.cli import Parser, add_backend, add_threads, fail, guard
+from scratchnet.ensemble import Ensemble, load
 from scratchnet.errors import InputError, printable, say
-from scratchnet.model import Model, Prediction, load, warn_if_unfinished
+from scratchnet.model import Model, Prediction, warn_if_unfinished
 from scratchnet.sound.io import too_long
 from scratchnet.training.resolve import convert
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
     backend.use(options.backend, convert("threads", options.threads))
     model = load(options.run)
-    warn_if_unfinished(options.run, model)
+    warn_if_unfinished(options.run, model.what)
     answers: list[dict[str, Any]] = []
     count = bad = 0
     try:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2 if bad else 0
 
 
-def _answers(model: Model, names: Sequence[str], *, as_text: bool) -> Iterator[dict[str, Any]]:
+def _answers(model: Model | Ensemble, names: Sequence[str], *, as_text: bool) -> Iterator[dict[str, Any]]:
     """What is heard in each file, or why nothing is, ready for JSON; printed at once where it is wanted as text."""
     for name in names:
         for path in _sound_files(Path(name)):
@@ -65,7 +66,7 @@ def _answers(model: Model, names: Sequence[str], *, as_text: bool) -> Iterator[d
             yield {"file": str(path), **prediction.to_dict()}
 
 
-def _predict(model: Model, path: Path) -> Prediction:
+def _predict(model: Model | Ensemble, path: Path) -> Prediction:
     try:
         return model.predict(path)
     except MemoryError:

@@ -20,7 +20,7 @@ NETWORK_WING = [
 ]
 SOUND_WING = [{"sound"}, {"data"}]
 JOINED = [
-    {"gradcheck", "model", "plots", "training"},
+    {"ensemble", "gradcheck", "model", "plots", "training"},
     {"cli", "evaluate", "onnx_export", "predict", "train"},
     {"experiments"},
 ]

@@ -34,7 +34,7 @@ def parser(
     name: str, doc: str | None, *, nets: Sequence[str] = PAPER, data: bool = False, trained: bool = False
 ) -> Parser:
     """The options `--out` and `--threads`, and where they mean something the others."""
-    options = Parser(prog=f"python -m experiments.bench.{name}", description=(doc or "").split(":   ")[0])
+    options = Parser(prog=f"python -m experiments.bench.{name}", description=(doc or "").split("   ")[0].rstrip(":"))
     options.set_defaults(name=name)
     options.add_argument("--out", type=Path, default=Path(OUT), help=f"folder for the JSON (default {OUT})")
     options.add_argument("--threads", type=positive, help="threads of either side (default: the cores)")

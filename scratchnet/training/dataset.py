@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,12 @@ from scratchnet.training.screen import Screen
 
 if TYPE_CHECKING:
     from scratchnet.data import Segments, Source
+
+
+def called(name: str, folder: str | None) -> str:
+    """What a run calls its data: the data set's name, or of a collection of the user's own that of its folder."""
+    own = Path(folder).resolve().name if name == "folder" and folder is not None else ""
+    return own or name
 
 
 def open_data(config: Config, screen: Screen) -> Source:

@@ -13,6 +13,7 @@ import numpy as np
 from scratchnet.errors import printable
 from scratchnet.nets import TITLES
 from scratchnet.training.config import Config
+from scratchnet.training.dataset import called
 from scratchnet.training.files import read_table, write_text
 from scratchnet.training.readings import readings
 from scratchnet.training.runfolder import COLUMNS, PAGE, PREDICTIONS, RunFolder
@@ -38,7 +39,7 @@ img { max-width: 100%; } .note { color: #666; }
 
 def write_page(config: Config, folder: RunFolder, result: dict[str, Any], segments: Segments) -> None:
     """Write report.html of a run on these segments, whose result.json will be `result`."""
-    title = f"{TITLES[config.net]} on {segments.name}"
+    title = f"{TITLES[config.net]} on {called(segments.name, config.data)}"
     test, folds = result["test"], result.get("folds", {})
     sections = {
         "Accuracy on the test set": _scores(result),

@@ -35,7 +35,7 @@ def announce(
     valid = "the fold before it" if config.cv else f"fold {splits[0][1]}"
     counts = f"{len(segments.clips)} clips, {len(segments.originals)} segments, {len(segments.classes)} classes"
     taken_for_one = f": {listed(segments.classes)}" if segments.name == "folder" else ""
-    screen.say(f"data     {segments.name}: {counts}{taken_for_one}")
+    screen.say(f"data     {dataset.called(segments.name, config.data)}: {counts}{taken_for_one}")
     if segments.augmentation is not None:
         how = "an epoch draws one of each clip" if config.augment_epoch == "draw" else "an epoch has them all"
         screen.say(f"augment  {config.augment} variants of every training clip besides the recording; {how}")
@@ -122,7 +122,7 @@ def _confusion_list(confusion: np.ndarray, names: list[str]) -> str:
 
 def report(config: Config, folder: RunFolder, result: dict[str, Any], screen: Screen) -> None:
     """The end of a run on the screen."""
-    for name, scores in result["phases"].items():
+    for name, scores in result["phases"].items() if len(result["phases"]) > 1 else ():
         phase = f"phase {name}" if name.isdecimal() else name
         net = NET_OF[config.back_end] if name == "0" else title(config)
         screen.say(f"test     {phase} ({net}): {line(scores)}")
@@ -130,5 +130,4 @@ def report(config: Config, folder: RunFolder, result: dict[str, Any], screen: Sc
     screen.say(f"results, model and pictures: {folder.path}")
     if (folder.path / PAGE).is_file():  # not of a run of an older version
         screen.say(f"all of it on one page: {folder.path / PAGE}")
-    model = folder.fold(min(map(int, result["folds"]))) if config.cv else folder.path
-    screen.say(f"try:  python -m scratchnet.predict {quoted(model)} FILE")
+    screen.say(f"try:  python -m scratchnet.predict {quoted(folder.path)} FILE")

@@ -100,8 +100,9 @@ def resolve(*differences: tuple[Mapping[str, Any], str | None]) -> Config:
     for name in (name for name in OF_A_PHASE if given.get(name) is not None):
         for one in (one for one in given if one in OF_A_PHASE[name]):
             if origin[one][0] >= origin[name][0]:  # one of an earlier layer is overridden; this one would be lost
-                words = f"{option(name)} {given[name]} is that of every phase; leave one of the two out"
                 where = origin[one][1]
+                said = f"{option(name)} {given[name]}" if origin[name][1] is None else f"{name} = {given[name]}"
+                words = f"{said} is that of every phase; leave one of the two out"
                 raise InputError(f"{where}: {one}: {words}" if where else f"{option(one)}: {words}")
     preset = given.get("preset", default("preset"))
     net = given.get("net", PRESETS[preset].get("net", default("net")))

@@ -40,7 +40,7 @@ def start(config: Config) -> dict[str, Any]:
     if config.phase0 is not None:
         phase0.check(config)
     config = _from_anywhere(config)
-    folder = _new_folder(config, source.name if source else "synthetic")
+    folder = _new_folder(config, dataset.called(source.name, config.data) if source else "synthetic")
     try:
         return _run(config, folder, source, screen, used)
     except _Halted:

@@ -16,6 +16,7 @@ checkpoint/         best weights of every phase (only those it trained, see `Run
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import shutil
@@ -365,6 +366,6 @@ def resume_command(path: str | Path) -> str:
 
 def default_path(net: str, data: str) -> Path:
     """runs/NET-DATA-N with the next free N."""
-    stem = f"{net}-{data}-"
-    taken = [p.name.removeprefix(stem) for p in RUNS.glob(f"{stem}*")]
+    stem = f"{net}-{data[:40]}-"  # file systems take 255 bytes
+    taken = [p.name.removeprefix(stem) for p in RUNS.glob(f"{glob.escape(stem)}*")]
     return RUNS / f"{stem}{1 + max((int(n) for n in taken if n.isdecimal()), default=0)}"

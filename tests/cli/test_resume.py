@@ -206,13 +206,13 @@ def test_a_run_among_its_recordings_goes_on_and_another_begins(tmp_path, capsys,
     assert not (data / "runs").exists()
     with monkeypatch.context() as patch:
         interrupt_at(patch, 1)
-        fails(capsys, train.main, given, "--resume runs/piczaknet-folder-1", status=130)
-    assert train.main(["--resume", "runs/piczaknet-folder-1"]) == 0
+        fails(capsys, train.main, given, "--resume runs/piczaknet-birds-1", status=130)
+    assert train.main(["--resume", "runs/piczaknet-birds-1"]) == 0
     assert train.main(given) == 0
-    same_run(data / "runs" / "piczaknet-folder-1", data / "runs" / "piczaknet-folder-2")
+    same_run(data / "runs" / "piczaknet-birds-1", data / "runs" / "piczaknet-birds-2")
     capsys.readouterr()
-    assert evaluate.main(["runs/piczaknet-folder-1", "--backend", "cpu"]) == 0
-    assert "folder: test fold" in capsys.readouterr().out
+    assert evaluate.main(["runs/piczaknet-birds-1", "--backend", "cpu"]) == 0
+    assert "birds: test fold" in capsys.readouterr().out
 
 
 def test_commands_to_copy_are_quoted(trained, tree, tmp_path, capsys, monkeypatch):
@@ -246,7 +246,7 @@ def test_what_changed_in_the_data_is_named(tree, tmp_path, capsys):
 def test_a_fold_that_was_lost_is_trained_again(tree, tmp_path, capsys):
     out = tmp_path / "run"
     assert train.main([*QUICK, "--epochs", "1", "--cv", "--data", str(tree), "--out", str(out)]) == 0
-    assert f"try:  python -m scratchnet.predict {out / 'fold1'} FILE" in capsys.readouterr().out.splitlines()
+    assert f"try:  python -m scratchnet.predict {out} FILE" in capsys.readouterr().out.splitlines()
     before = (out / "result.json").read_text()
     shutil.rmtree(out / "fold2")
     assert train.main(["--resume", str(out), "--quiet"]) == 0

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from scratchnet import evaluate, predict, train
+from scratchnet import evaluate, train
 from scratchnet.data import open_source
 from scratchnet.errors import InputError
 from scratchnet.sound.workers import cores
@@ -207,12 +207,13 @@ def test_quiet_prints_the_result_alone(icebroken):
     assert SAID[icebroken].startswith("heurinet: balanced accuracy")
 
 
-def test_without_out_runs_are_numbered(tree, tmp_path, monkeypatch):
+def test_without_out_runs_are_named_after_their_data_and_numbered(tree, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for other in ("piczaknet-folder-9", "heurinet-folder-20", "piczaknet-folder-old"):
+    shutil.copytree(tree, tmp_path / "my [own] sounds")
+    for other in ("piczaknet-my [own] sounds-9", "heurinet-my [own] sounds-20", "piczaknet-my [own] sounds-old"):
         (tmp_path / "runs" / other).mkdir(parents=True)
-    assert train.main([*QUICK, "--epochs", "1", "--data", str(tree), "--quiet"]) == 0
-    assert (tmp_path / "runs" / "piczaknet-folder-10" / "result.json").is_file()
+    assert train.main([*QUICK, "--epochs", "1", "--data", "my [own] sounds", "--quiet"]) == 0
+    assert (tmp_path / "runs" / "piczaknet-my [own] sounds-10" / "result.json").is_file()
 
 
 def test_cross_validation_gathers_its_folds(cache, tmp_path, capsys):
@@ -244,7 +245,6 @@ def test_cross_validation_gathers_its_folds(cache, tmp_path, capsys):
     assert evaluate.main([str(out), "--backend", "cpu", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.split("\n", 1)[1])
     assert figures["per_fold"] == result["test"]["per_fold"]
-    fails(capsys, predict.main, [out, "any.wav", "--backend", "cpu"], "cross-validation", "fold")
 
 
 def test_the_icebreaker_runs_from_end_to_end(icebroken):

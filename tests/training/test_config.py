@@ -286,9 +286,9 @@ def test_the_epochs_of_every_phase_go_over_those_of_a_file_and_not_the_other_way
     file = {"epochs_phase0": 30, "lr_phase0": 0.1, "lr_final": 0.01}
     made = resolve((file, "--config a.toml"), ({"epochs": 1}, None))
     assert made.epochs_of(0) == 1 and made.lr_of(0) == 0.1
-    with pytest.raises(InputError, match=r"^--epochs-phase0: --epochs 9 is that of every phase; leave one"):
+    with pytest.raises(InputError, match=r"^--epochs-phase0: epochs = 9 is that of every phase; leave one"):
         resolve(({"epochs": 9}, "--config a.toml"), ({"epochs_phase0": 2}, None))
-    with pytest.raises(InputError, match=r"^--config a.toml: epochs_phase0: --epochs 9 is that of every phase"):
+    with pytest.raises(InputError, match=r"^--config a.toml: epochs_phase0: epochs = 9 is that of every phase"):
         resolve((file | {"epochs": 9}, "--config a.toml"))
     assert resolve(({"epochs": 9}, "--config a.toml"), ({"epochs": "none", "epochs_phase0": 2}, None)).epochs_of(0) == 2
     assert resolve((file | {"epochs": 9}, "--config a.toml"), ({"epochs": "none"}, None)).epochs_of(0) == 30
