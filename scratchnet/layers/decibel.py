@@ -9,7 +9,7 @@ from scratchnet.layers.layer import SMALLEST, Array, Layer, as_float, check_grad
 
 
 class Decibel(Layer):
-    """y = multiplier · log₁₀(max(x / ref, amin)), then at most `top_db` under the sample's greatest value.
+    """y = multiplier · log₁₀(max(x / ref, amin)), in dB; none further than `top_db` under the sample's greatest.
 
     x of any shape (N, …). multiplier: 10 for powers (eq. 2), 20 for magnitudes; ref: what is 0 dB. The gradient
     is 0 where x / ref is below amin; a value lifted to the floor passes its gradient to the greatest value, which sets

@@ -12,6 +12,7 @@ class MaxPool1D(Layer):
 
     x (N, C, T) → y (N, C, T'), T' = ⌊(T + left + right − kernel_size) / stride⌋ + 1, or ⌈…⌉ with `ceil_mode`
     (a last window may then hang over the end, but must start inside, as in PyTorch). Padding never wins.
+    `stride` None: as long as the kernel.
     Raises ValueError for a wrong option, or an x of another shape or shorter than the kernel.
     """
 

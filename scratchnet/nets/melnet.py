@@ -13,7 +13,7 @@ from scratchnet.network import Group, Network
 # The unit in which the triangles are counted, by `power`. Eq. 2 leaves it free: a factor on all of them is a constant
 # in dB, which `Decibel` takes off again. It matters to the one learning rate of all layers, since a weight that is
 # counted in a unit u moves u² times as far in a gradient step. Counted in ones, triangles (heights of 0.001 to 0.025)
-# have gradients with norms of some 30,000 (docs/results.md), as the logarithm divides by the powers of the quietest
+# have gradients with norms of some 30,000 (docs/runs.md), as the logarithm divides by the powers of the quietest
 # bins, and a first step of 0.01 wipes the Mel transform out. With |·| in place of |·|² they are a hundredth of that.
 TRIANGLE_UNIT = {2: 2.0**-15, 1: 2.0**-9}  # powers of two: nothing is rounded
 

@@ -95,7 +95,7 @@ class Config:
     # -- phases of the IceBreaker, and the rival that trains all weights from random ones
     epochs_phase0: int = _setting(300, "epochs of Phase 0: PiczakNet on spectrograms", check=POSITIVE)
     epochs_phase1: int = _setting(100, "epochs of Phase 1: DeepFourier alone", check=POSITIVE)
-    epochs_phase2: int = _setting(100, "epochs of Phase 2: and PiczakNet's first layer", check=POSITIVE)
+    epochs_phase2: int = _setting(100, "epochs of Phase 2: DeepFourier and PiczakNet's first layer", check=POSITIVE)
     epochs_phase3: int = _setting(100, "epochs of Phase 3: everything", check=POSITIVE)
     epochs_random: int = _setting(300, "epochs of --init random", check=POSITIVE)
     lr_phase0: float = _setting(2e-3, "learning rate of Phase 0", check=POSITIVE)
@@ -144,7 +144,7 @@ class Config:
     top_db: float | None = _setting(80.0, "floor this far under a segment's maximum; none: no floor", check=POSITIVE)
     amin: float = _setting(1e-10, "least power before the logarithm", check=POSITIVE)
     peak: str = _setting("clip", "scale to full range each", choices=("clip", "segment"))
-    silence_db: float | None = _setting(-70.0, "drop segments of a mean log-Mel at or under this; none: keep all")
+    silence_db: float | None = _setting(-70.0, "drop segments whose mean log-Mel in dB is at most this; none: keep all")
     short: str = _setting("pad", "what to do with clips shorter than a segment", choices=("pad", "drop"))
     deltas: str | None = _setting(None, "second channel for PiczakNet alone", choices=("savgol", "librosa031"))
 
