@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draw (default 0)")
     parser.add_argument("--only", type=_pattern, default="", help="files whose path matches this regular expression")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: the cores)")
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
     parser.add_argument("--json", type=Path, help="write every mutant and its fate here")
     parser.add_argument("--try", nargs=2, dest="job", help=argparse.SUPPRESS)

@@ -1,8 +1,8 @@
 """Draws the one picture that explains the idea, docs/pictures/idea.png:   python -m experiments.picture
 
-waveform → DeepFourier → PiczakNet → label, for the front ends of Tables 1 and 2. Every shape is that of the array which
-leaves the layer; the waveform is synthetic voices, and the image is what MelNet, whose front end starts as the Mel
-transform itself, makes of it.
+waveform → DeepFourier → PiczakNet → label, for the front ends of Tables 1 and 2 and for MelNet's, which starts as the
+Mel transform itself. Every shape is that of the array which leaves the layer; the waveform is synthetic voices, and the
+image is what MelNet makes of it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from scratchnet.nets import heurinet, melnet, mstnet
 from scratchnet.network import Network
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "pictures" / "idea.png"
-WIDTH, HEIGHT = 160, 56  # the drawing's own units, a tenth of an inch
-BLUE, ORANGE, GREEN, GREY = "#4c78a8", "#e07b1a", "#3d8f5f", "#666666"
+WIDTH, HEIGHT = 100, 79  # the drawing's own units, a tenth of an inch
+BLUE, ORANGE, PURPLE, GREEN, GREY = "#4c78a8", "#c8660a", "#8a5fa8", "#3d8f5f", "#555555"
 
 
 class Stage(NamedTuple):
@@ -92,8 +92,8 @@ def draw_stages(axes, drawn: list[Stage], left: float, right: float, y: float, c
     end = left
     for i, (operation, shape) in enumerate(drawn):
         centre = left + (i + 0.5) * step
-        width = 0.8 + 0.4 * np.log2(np.prod(shape[1:], dtype=int))
-        height = 1.05 * np.log2(shape[0])
+        width = 0.7 + 0.35 * np.log2(np.prod(shape[1:], dtype=int))
+        height = 0.7 * np.log2(shape[0])
         arrow(axes, end + 0.3, centre - width / 2 - 0.1, y)
         axes.add_patch(_rectangle(centre - width / 2, y - height / 2, width, height, facecolor=colour))
         axes.text(centre, y + height / 2 + 0.7, operation, ha="center", va="bottom", fontsize=8, color=GREY)
@@ -113,39 +113,47 @@ def draw(path: Path = PICTURE) -> None:
     rng = np.random.default_rng(2)
     waveform = children_playing(rng, 20992)
     x = (waveform / np.abs(waveform).max()).astype(np.float32)[None, None]
-    heuri, mst = heurinet(rng=rng), mstnet(rng=rng)
-    image = melnet(rng=rng).features(x)
+    heuri, mst, mel = heurinet(rng=rng), mstnet(rng=rng), melnet(rng=rng)
+    image = mel.features(x)
 
-    figure = plt.figure(figsize=(WIDTH / 10, HEIGHT / 10), dpi=110)
+    figure = plt.figure(figsize=(WIDTH / 10, HEIGHT / 10), dpi=150)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, HEIGHT))
     axes.axis("off")
-    middle = 25
 
-    _panel(figure, 2, middle - 8, 16, 16).plot(x[0, 0], lw=0.3, color="black")
-    _caption(axes, 10, "waveform", f"{by(x.shape[1:])} samples, 0.95 s", middle - 8)
+    upper, lower = 52, 11.5  # the middles of the two rows
+    _panel(figure, 1, upper - 7, 14, 14).plot(x[0, 0], lw=0.3, color="black")
+    _caption(axes, 8, 76.7, "waveform", f"{by(x.shape[1:])}\nsamples, 0.95 s", upper - 7)
+    arrow(axes, 15.5, 18, upper)
 
-    axes.add_patch(_rectangle(22, 2, 43, 46, facecolor="#f3f5f8"))
-    _caption(axes, 43.5, "DeepFourier", "", 0)
-    for y, name, net, colour in ((35, "HeuriNet's", heuri, BLUE), (12.5, "or MSTNet's", mst, ORANGE)):
-        axes.text(23.5, y + 10.6, name, fontsize=10, weight="bold", color=colour)
-        draw_stages(axes, stages(net, "deepfourier", x), 23, 64, y, colour)
-    arrow(axes, 18.5, 22, middle)
+    axes.add_patch(_rectangle(18, 32, 62, 42.5, facecolor="#f3f5f8"))
+    _caption(axes, 49, 76.7, "DeepFourier, one of three", "", 0)
+    fronts = (
+        ("HeuriNet's", heuri, BLUE),
+        ("MSTNet's", mst, ORANGE),
+        ("MelNet's,\nat first the\nMel transform", mel, PURPLE),
+    )
+    for y, (name, net, colour) in zip((66, 52, 38), fronts):
+        axes.text(19, y, name, fontsize=10, weight="bold", color=colour, va="center")
+        draw_stages(axes, stages(net, "deepfourier", x), 32, 79.5, y, colour)
 
-    panel = _panel(figure, 68.5, middle - 8, 11, 16)
+    panel = _panel(figure, 84, upper - 7, 14, 14)
     panel.imshow(image[0, 0], origin="lower", aspect="auto", cmap="magma")
-    _caption(axes, 74, "image", f"{by(image.shape[1:])}: where the Mel\nspectrogram used to be", middle - 8)
-    arrow(axes, 65, 68, middle)
+    _caption(axes, 91, 76.7, "image", f"{by(image.shape[1:])}, where the\nspectrogram used to be", upper - 7)
+    arrow(axes, 80, 83.5, upper)
 
-    axes.add_patch(_rectangle(83, 2, 60, 46, facecolor="#f2f7f3"))
-    _caption(axes, 113, "PiczakNet", "", 0)
-    draw_stages(axes, stages(heuri, "piczak", image), 83.5, 143, middle, GREEN)
-    arrow(axes, 80, 83, middle)
+    turn = 27.7
+    axes.plot([91, 91, 0.8, 0.8], [upper - 12.5, turn, turn, lower], color=GREY, lw=1.2, solid_joinstyle="miter")
+    arrow(axes, 0.8, 3, lower)
+    axes.add_patch(_rectangle(3, 1, 77, 21, facecolor="#f2f7f3"))
+    _caption(axes, 41, 24.7, "PiczakNet", "", 0)
+    draw_stages(axes, stages(heuri, "piczak", image), 3.5, 80, lower, GREEN)
 
-    _caption(axes, 152, "label", "", 0)
+    _caption(axes, 90, 24.7, "label", "", 0)
+    arrow(axes, 80, 82, lower)
     for i, name in enumerate(CLASSES):
         mine = name == children_playing.__name__
-        y = middle + 1.9 * (len(CLASSES) / 2 - i - 0.5)
-        axes.text(145, y, name.replace("_", " "), va="center", fontsize=9, color="black" if mine else "#999999",
+        y = lower + 2.2 * (len(CLASSES) / 2 - i - 0.5)
+        axes.text(83, y, name.replace("_", " "), va="center", fontsize=9, color="black" if mine else "#808080",
                   weight="bold" if mine else "normal")  # fmt: skip
 
     figure.savefig(path, metadata={"Software": None} if path.suffix.lower() == ".png" else None)
@@ -166,8 +174,8 @@ def _panel(figure, x: float, y: float, width: float, height: float):
     return axes
 
 
-def _caption(axes, x: float, title: str, below: str, y: float) -> None:
-    axes.text(x, 52, title, ha="center", va="center", fontsize=14, weight="bold")
+def _caption(axes, x: float, top: float, title: str, below: str, y: float) -> None:
+    axes.text(x, top, title, ha="center", va="center", fontsize=14, weight="bold")
     axes.text(x, y - 1, below, ha="center", va="top", fontsize=9)
 
 

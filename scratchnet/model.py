@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Prediction:
     """What a model hears in one sound; `names, p = prediction` unpacks the classes and their probabilities.
 
-    `probabilities` (K,): mean over the segments; `start`, `end` (n,) in seconds and `segment_probabilities` (n, K): the
-    time line.
+    `classes`: K names; `probabilities` (K,): mean over the segments; `start`, `end` (n,) in seconds and
+    `segment_probabilities` (n, K): the time line.
     """
 
     classes: tuple[str, ...]
@@ -180,8 +180,8 @@ class Model:
 
 
 def load_phase(path: str | Path, name: str | int) -> Model:
-    """The model as it was at the best epoch of one phase of a run: 0 (PiczakNet on spectrograms), "forcing" (before
-    it, MSTNet's forced front end), 1, 2, 3 or "random".
+    """The model as it was at the best epoch of one phase of a run: "forcing" (MSTNet's forced front
+    end), 0 (PiczakNet on spectrograms), 1, 2, 3 or "random".
 
     Raises `InputError` where `path` is no run folder, or the run has no such phase or no weights of it.
     """

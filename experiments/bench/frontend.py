@@ -101,8 +101,8 @@ def table(result: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, print and write."""
     parser = output.parser("frontend", __doc__, nets=(), data=True)
-    parser.add_argument("--segments", type=output.positive, default=1000)
-    parser.add_argument("--rounds", type=output.positive, default=5)
+    parser.add_argument("--segments", type=output.positive, default=1000, help="how many (default 1000)")
+    parser.add_argument("--rounds", type=output.positive, default=5, help=output.ROUNDS)
     parser.add_argument("--noise", action="store_true", help="noise instead of the data set's sounds")
     return output.run(parser, argv, lambda a: measure(a.segments, a.rounds, a.data, a.noise), table)
 

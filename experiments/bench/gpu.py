@@ -314,7 +314,7 @@ def earlier(path: Path, about: dict[str, Any]) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, write OUT/gpu.json and OUT/gpu.md, print the table."""
     options = output.parser("gpu", __doc__)
-    options.add_argument("--batch", nargs="+", type=output.positive, default=[1000, 100])
+    options.add_argument("--batch", nargs="+", type=output.positive, default=[1000, 100], help=output.BATCH)
     options.add_argument("--cache", type=Path, help="prepared segments, for the paper's protocol")
     options.add_argument("--only", nargs="+", metavar="PART", help="parts whose names begin so (default: all)")
     options.add_argument(

@@ -121,8 +121,8 @@ def _values(about: dict[str, Any]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Pack, and say how large it became."""
     options = Parser(prog="python -m experiments.bench.gpu_data", description=(__doc__ or "").split(":   ")[0])
-    options.add_argument("folder", type=Path)
-    options.add_argument("file", type=Path)
+    options.add_argument("folder", type=Path, help="of the cache, with prepared segments")
+    options.add_argument("file", type=Path, help="where to write it")
     options.add_argument("--bits", type=int, choices=range(8, 17), default=16, help="bits of a sample (default 16)")
     a = options.parse(argv)
     print(f"{a.file}: {pack(a.folder, a.file, a.bits) / 2**20:.1f} MiB")

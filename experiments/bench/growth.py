@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--times", nargs="+", type=output.positive, default=TIMES, help="how much larger the data sets get"
     )
     parser.add_argument("--batch", type=output.positive, default=100, help="in the epochs over the data sets")
-    parser.add_argument("--rounds", type=output.positive, default=3)
+    parser.add_argument("--rounds", type=output.positive, default=3, help=output.ROUNDS)
     return output.run(parser, argv, lambda a: measure(a.net, a.sizes, a.base, a.times, a.rounds, a.batch), table)
 
 

@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(child(name, int(batch), int(threads))))
         return 0
     parser = output.parser("jit", __doc__)
-    parser.add_argument("--batch", type=output.positive, default=100)
+    parser.add_argument("--batch", type=output.positive, default=100, help=output.BATCH)
     return output.run(parser, argv, lambda a: measure(a.net, a.batch), table)
 
 

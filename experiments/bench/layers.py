@@ -130,8 +130,8 @@ def _network(found: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, print and write."""
     parser = output.parser("layers", __doc__, data=True, trained=True)
-    parser.add_argument("--batch", type=output.positive, default=1000)
-    parser.add_argument("--rounds", type=output.positive, default=5)
+    parser.add_argument("--batch", type=output.positive, default=1000, help=output.BATCH)
+    parser.add_argument("--rounds", type=output.positive, default=5, help=output.ROUNDS)
     parser.add_argument("--plain", action="store_true", help="one layer after the other, nothing fused")
     return output.run(
         parser, argv, lambda a: measure(a.net, a.batch, a.rounds, a.data, a.trained, a.warm, not a.plain), table

@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(child(side, name, int(batch), int(threads))))
         return 0
     parser = output.parser("memory", __doc__)
-    parser.add_argument("--batch", nargs="+", type=output.positive, default=[1000])
+    parser.add_argument("--batch", nargs="+", type=output.positive, default=[1000], help=output.BATCH)
     return output.run(parser, argv, lambda a: measure(a.net, a.batch), table)
 
 

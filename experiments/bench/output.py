@@ -30,6 +30,12 @@ def not_negative(word: str) -> int:
     return 0 if word.strip("0") == "" != word else positive(word)
 
 
+BATCH, ROUNDS = (
+    "segments in a mini-batch (default %(default)s)",
+    "times that each side is measured (default %(default)s)",
+)
+
+
 def parser(
     name: str, doc: str | None, *, nets: Sequence[str] = PAPER, data: bool = False, trained: bool = False
 ) -> Parser:

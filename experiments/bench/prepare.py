@@ -105,7 +105,7 @@ def table(result: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, print and write."""
     parser = output.parser("prepare", __doc__, nets=(), data=True)
-    parser.add_argument("--rounds", type=output.positive, default=5)
+    parser.add_argument("--rounds", type=output.positive, default=5, help=output.ROUNDS)
     parser.add_argument("--clips", type=output.positive, help="about so many files, of each class alike (default: all)")
     return output.run(parser, argv, lambda a: measure(a.data, a.rounds, a.clips), table)
 

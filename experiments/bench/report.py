@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Rewrite the page; exit status 2 where nothing was measured."""
     parser = Parser(prog="python -m experiments.bench.report", description=(__doc__ or "").split(":   ")[0])
     parser.add_argument("--out", type=Path, default=Path(output.OUT), help=f"the JSON's folder (default {output.OUT})")
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--page", type=Path, default=PAGE, help="page that has the tables (default: docs/speed.md)")
     a = parser.parse(argv)
     page, filled = fill(a.page.read_text(encoding="utf-8"), a.out)
     if not filled:

@@ -16,7 +16,7 @@ from scratchnet.nets import RIVALS
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, print and write."""
     parser = output.parser("rivals", __doc__, nets=tuple(RIVALS))
-    parser.add_argument("--batch", nargs="+", type=output.positive, default=[50, 200])
+    parser.add_argument("--batch", nargs="+", type=output.positive, default=[50, 200], help=output.BATCH)
     parser.add_argument("--rounds", type=output.positive, help="default: 5, or 7 up to batch 200")
     return output.run(parser, argv, lambda a: measure(a.net, a.batch, a.rounds, warm=0), table)
 

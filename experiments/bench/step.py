@@ -115,7 +115,7 @@ def _percent(share: float | None) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, print and write."""
     parser = output.parser("step", __doc__, data=True, trained=True)
-    parser.add_argument("--batch", nargs="+", type=output.positive, default=[100, 1000])
+    parser.add_argument("--batch", nargs="+", type=output.positive, default=[100, 1000], help=output.BATCH)
     parser.add_argument("--rounds", type=output.positive, help="default: 5, or 7 up to batch 200")
     return output.run(parser, argv, lambda a: measure(a.net, a.batch, a.rounds, a.data, a.trained, a.warm), table)
 

@@ -64,8 +64,8 @@ def table(result: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options, measure, print and write."""
     parser = output.parser("waiting", __doc__, data=True)
-    parser.add_argument("--segments", type=output.positive, default=1000)
-    parser.add_argument("--batch", type=output.positive, default=100)
+    parser.add_argument("--segments", type=output.positive, default=1000, help="of an epoch (default 1000)")
+    parser.add_argument("--batch", type=output.positive, default=100, help=output.BATCH)
     return output.run(parser, argv, lambda a: measure(a.net, a.data, a.segments, a.batch), table)
 
 

@@ -86,7 +86,7 @@ class ArrayReport:
 
 @dataclass
 class GradcheckResult:
-    """What `gradcheck` found: print it. `ok`, `max_error` and `worst` (the worst array's report) are for programs."""
+    """What `gradcheck` found: print it. For programs: `ok`, the relative `max_error`, `worst` (that array's report)."""
 
     subject: str
     tolerance: float

@@ -16,6 +16,7 @@ class Conv1D(Layer):
     x (N, in_channels, T) → y (N, out_channels, T'), T' = ⌊(T + left + right − kernel_size) / stride⌋ + 1.
     `padding` with zeros: a number, a pair (left, right), "valid" or "same" (T' = ⌈T / stride⌉).
     params: weight (out_channels, in_channels, kernel_size), Xavier uniform, and bias (out_channels,), zero.
+    `dtype`: the parameters' type, "float32" or "float64", to which x is brought; `rng`: what draws the weights.
     Raises ValueError for a wrong option, an x of another shape or shorter than the kernel, parameters that do not fit.
     """
 

@@ -17,6 +17,7 @@ class Conv2D(Layer):
     `kernel_size`, `stride`: a number or a pair (height, width). `padding` with zeros: a number, a pair
     (height, width), two pairs ((top, bottom), (left, right)), "valid" or "same" (H' = ⌈H / sh⌉).
     params: weight (out_channels, in_channels, kh, kw), Xavier uniform, and bias (out_channels,), zero.
+    `dtype`, `rng`: as in `Conv1D`.
     Raises ValueError for a wrong option, an x of another shape or smaller than the kernel, parameters that do not fit.
     """
 

@@ -14,6 +14,7 @@ class Dense(Layer):
     """y = x · weightᵀ + bias.   x (N, in_features) → y (N, out_features)
 
     params: weight (out_features, in_features), Xavier uniform, and bias (out_features,), zero.
+    `dtype`, `rng`: as in `Conv1D`.
     Raises ValueError for a wrong option, or an x or parameters of another shape.
     """
 

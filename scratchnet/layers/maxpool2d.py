@@ -11,7 +11,7 @@ class MaxPool2D(Layer):
     """y[n, c, i, j] = the greatest x in a kh×kw window; the gradient goes to the winner alone, the first of equals.
 
     x (N, C, H, W) → y (N, C, H', W'), sizes as in `MaxPool1D` along each axis. `kernel_size` and `stride`: a number
-    or a pair (height, width); `padding`: as in `Conv2D`, but it never wins.
+    or a pair (height, width), `stride` None: the kernel's; `padding`: as in `Conv2D`, but it never wins.
     Raises ValueError for a wrong option, or an x of another shape or smaller than the kernel.
     """
 

@@ -10,6 +10,8 @@ from scratchnet.layers.layer import Array, Layer, check_gradient, check_shape
 class ReflectPad1D(Layer):
     """x (N, C, T) → y (N, C, left + T + right): the samples next to an end, mirrored at it (the end itself once).
 
+    `left`, `right`: in samples.
+
     Raises ValueError for a padding that is no whole number of at least 0, and for an x of another shape or no longer
     than the padding.
     """

@@ -111,7 +111,7 @@ def make_variant(
     augmentation: Augmentation,
     segment_length: int = 0,
 ) -> np.ndarray:
-    """Variant `number` (from 1) of the clip x (n,) called `name`: pitch, then stretch, then silence before it.
+    """Variant `number` (from 1) of the clip x (n,) called `name`, float32 (m,): pitch, stretch, silence before it.
 
     What is drawn depends on the name and the number alone, so that every machine makes the same variants in any order.
     A sound shorter than `segment_length` samples is delayed by what leaves it whole in the first segment at most:

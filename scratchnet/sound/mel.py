@@ -174,8 +174,9 @@ def power_to_db(
     top_db: float | None = 80.0,
     axis: Any = None,
 ) -> np.ndarray:
-    """10 log10(max(s, amin) / |ref|), cut at `top_db` under the maximum (of the array, or along `axis`).
+    """Powers s, of any shape, in dB: 10 log10(max(s, amin) / |ref|), cut at `top_db` under the maximum.
 
+    `axis`: those that the maximum is taken along; None: it is the array's.
     `ref`: a number, or a function of the whole array such as `np.max`.
     Raises `ValueError` for an `amin` that is not positive, or a negative `top_db`.
     """

@@ -38,7 +38,7 @@ def _piczaknet(c: Config) -> bool:
 
 def _course(c: Config, what: Callable[[int | str], float], after: Callable[[int | str], str] = lambda phase: "") -> str:
     phases = [phase for phase in phases_for(c) if phase.name != FORCED]
-    return ", ".join(f"{phase.title} {what(phase.name):g}{after(phase.name)}" for phase in phases)
+    return ", ".join(f"{phase.title}: {what(phase.name):g}{after(phase.name)}" for phase in phases)
 
 
 def _augmentation(c: Config) -> str:

@@ -30,7 +30,7 @@ def announce(
     """The beginning of a run on the screen: what it learns from, how, and where it goes."""
     taken = 0 if config.phase0 is not None else None
     phases = [phase for phase in phases_for(config) if phase.name != taken]
-    epochs = ", ".join(f"{phase.title} {config.epochs_of(phase.name)}" for phase in phases)
+    epochs = ", ".join(f"{phase.title}: {config.epochs_of(phase.name)}" for phase in phases)
     test = "every fold in turn" if config.cv else f"fold {splits[0][0]}"
     valid = "the fold before it" if config.cv else f"fold {splits[0][1]}"
     counts = f"{len(segments.clips)} clips, {len(segments.originals)} segments, {len(segments.classes)} classes"
@@ -53,7 +53,7 @@ def announce(
     for what, fold in zip(("test", "validation"), splits[0]) if not config.cv else ():
         if names := without(segments, fold):
             screen.say(
-                f"classes  without a clip in the {what} fold: {listed(names)}; its scores are those of the others"
+                f"classes  without a clip in the {what} fold: {listed(names)}; its scores are of the others alone"
             )
     screen.say(f"network  {title(config)}, {'random' if config.is_back_end else config.init} initialisation, on {used}")
     if config.phase0 is not None:

@@ -5,7 +5,7 @@ import pytest
 
 from experiments import picture
 from scratchnet import backend
-from scratchnet.nets import heurinet, mstnet
+from scratchnet.nets import heurinet, melnet, mstnet
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def definitions():
     backend.use(before)
 
 
-def test_stages_are_tables_1_and_2():
+def test_stages_are_tables_1_and_2_and_the_mel_transform():
     x = np.zeros((1, 1, 20992), np.float32)
     assert picture.stages(heurinet(), "deepfourier", x) == [
         ("conv 155\nstride 10\nReLU", (80, 2084)),
@@ -28,6 +28,10 @@ def test_stages_are_tables_1_and_2():
         ("conv 1024\nstride 512\nReLU", (512, 41)),
         ("conv 3\nReLU", (256, 41)),
         ("conv 3\nTanh", (60, 41)),
+    ]
+    assert picture.stages(melnet(), "deepfourier", x) == [
+        ("conv 1024\nstride 512\nModulus", (513, 41)),
+        ("conv 1\nDecibel", (60, 41)),
     ]
 
 
