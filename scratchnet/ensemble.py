@@ -9,7 +9,7 @@ import numpy as np
 from scratchnet import model
 from scratchnet.errors import InputError
 from scratchnet.model import Model, Prediction
-from scratchnet.training.runfolder import CONFIG, RESULT, RunFolder, resume_command
+from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder, resume_command
 
 
 class Ensemble:
@@ -37,9 +37,9 @@ def load(path: str | Path) -> Model | Ensemble:
 
     Raises `InputError` where there is none, or one is damaged.
     """
-    if not (Path(path) / CONFIG).is_file() or not RunFolder.open(Path(path))[1].cv:
-        return model.load(path)
     folder = RunFolder(Path(path))
+    if (folder.path / MODEL).is_file() or not (folder.path / CONFIG).is_file() or not folder.open(folder.path)[1].cv:
+        return model.load(path)
     result = folder.result()
     found = (place.parent.name.removeprefix("fold") for place in folder.path.glob(f"fold*/{RESULT}"))
     folds = sorted(map(int, result["folds"] if result else filter(str.isdecimal, found)))

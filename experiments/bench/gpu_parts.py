@@ -303,6 +303,7 @@ def protocol(cache: str, used: str = "cuda", epochs: int = 0, segments: int = 0)
     phase: `estimate` is then what the published number would take, by the median epoch of each phase.
     """
     import tempfile
+    from types import SimpleNamespace
     from unittest.mock import patch
 
     from experiments.bench.gpu_data import repeat, unpack
@@ -319,7 +320,7 @@ def protocol(cache: str, used: str = "cuda", epochs: int = 0, segments: int = 0)
         given |= {"out": f"{folder}/run"} | ({"epochs": epochs} if epochs else {})
         settings = resolve((given, None))
         with (
-            patch.object(dataset, "open_data", lambda *_: data),
+            patch.object(dataset, "open_data", lambda *_: SimpleNamespace(name=data.name, folds=data.clip_fold)),
             patch.object(dataset, "prepare_data", lambda *_: data),
         ):
             before = time.perf_counter()

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-import scratchnet
 from scratchnet import nets
 from scratchnet.clipping import clip_by_norm
 from scratchnet.errors import InputError
 from scratchnet.layers import Conv1D, Conv2D, Dense
 from scratchnet.losses import SoftmaxCrossEntropy
+from scratchnet.model import load
 from scratchnet.network import Network
 from scratchnet.optimizers import NesterovSGD
 
@@ -104,7 +104,7 @@ def trained(runs: Sequence[str], sounds: Sounds | None) -> dict[str, Network]:
     """
     found = {}
     for run in runs:
-        model = scratchnet.load(run)
+        model = load(run)
         net, name = model.network, model.network.spec["name"]
         usual = fresh(name, net.spec["n_classes"]).params
         if {key: a.shape for key, a in net.params.items()} != {key: a.shape for key, a in usual.items()}:

@@ -1,12 +1,14 @@
 """`predict` with all models of a cross-validation."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 import scratchnet
 from scratchnet import onnx_export, predict, train
+from scratchnet.model import Model
 from tests.cli.conftest import QUICK, RATE, fails, tone
 
 
@@ -33,3 +35,14 @@ def test_a_cross_validation_predicts_with_the_mean_of_its_folds(cache, tree, tmp
         (out / f"fold{k}" / "result.json").unlink()
     fails(capsys, predict.main, [out, sound, "--backend", "cpu"], "no fold of this cross-validation is finished")
     fails(capsys, onnx_export.main, [out], "name one of its folds")
+
+
+def test_one_model_needs_no_settings(trained, tmp_path):
+    """What it needs is in model.safetensors: a config.json that is damaged, or of another version, is not asked."""
+    for text in (None, "{", '{"a setting of another version": 1}'):
+        folder = tmp_path / str(text is None) / str(len(text or ""))
+        folder.mkdir(parents=True)
+        shutil.copy(trained / "model.safetensors", folder)
+        if text is not None:
+            (folder / "config.json").write_text(text)
+        assert isinstance(scratchnet.load(folder), Model)

@@ -14,9 +14,10 @@ import pytest
 
 from experiments.bench import gpu, gpu_compile, gpu_data, gpu_parts, gpu_touch, gpu_way, report
 from scratchnet import backend
-from scratchnet.data import Segments, open_cache
+from scratchnet.data import Segments, open_cache, open_source, prepare
 from scratchnet.errors import InputError
 from scratchnet.kernels import cuda
+from scratchnet.sound import SoundSettings
 
 
 def python(code):
@@ -282,6 +283,16 @@ def test_what_was_packed_otherwise_is_refused_at_once(cache, tmp_path, capsys, d
     assert said in capsys.readouterr().err
     file.write_bytes(b"")
     assert gpu.main(["--dry-run", "--cache", str(file)]) == 2
+
+
+def test_the_protocol_runs_from_a_cache_and_from_what_was_packed(tones, tmp_path):
+    """On the CPU: what a GPU would change is the backend alone."""
+    segments = prepare(open_source(tones), SoundSettings())
+    gpu_data.pack(segments.folder, tmp_path / "packed")
+    for cache, count in ((segments.folder, 0), (tmp_path / "packed", 2 * len(segments))):
+        found = gpu_parts.protocol(str(cache), "cpu", 1, count)
+        assert found["segments"] == (count or len(segments)) and found["estimate"] > 0
+        assert set(found["epoch_seconds"]) == {"0", "1", "2", "3"} and 0 <= found["segment_accuracy"] <= 1
 
 
 def test_fewer_bits_are_fewer_bytes_and_loud_samples_are_refused(cache, tmp_path):

@@ -149,7 +149,7 @@ def answers(**given):
 def test_a_rate_that_cannot_fall_to_the_final_one_is_kept():
     assert answers(net="sbcnn", lr=5e-4)["steps"].endswith("phase 0: 0.0005 kept")
     assert answers(net="sbcnn", lr=0.1)["steps"].endswith("phase 0: 0.1 decaying to 0.001")
-    assert "phase 1 0.0005 kept, phase 2 0.01 decaying to 0.001" in answers(lr_phase1=5e-4)["steps"]
+    assert "phase 1: 0.0005 kept, phase 2: 0.01 decaying to 0.001" in answers(lr_phase1=5e-4)["steps"]
 
 
 def test_nothing_is_forced_from_random_weights():
