@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.paired import predictions
-from experiments.table import find, markdown, mean_sd, percent, row_of, same_recordings, same_splits, sha256
+from experiments.table import find, mean_sd, percent, row_of, same_recordings, same_splits, sha256
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
+from scratchnet.training.markdown import markdown
 from scratchnet.training.runfolder import MODEL
 
 Fold = dict[str, tuple[str, dict[str, float]]]  # clip -> its class, and the probability of each

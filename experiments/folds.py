@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.table import SCORES, TITLES, Row, find, identity, markdown, mean_sd, minutes, percent, row_of
+from experiments.table import SCORES, TITLES, Row, find, identity, mean_sd, minutes, percent, row_of
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.training.dataset import called
+from scratchnet.training.markdown import markdown
 from scratchnet.training.runfolder import RunFolder
 
 FORCING = "forcing"  # the one phase that learns without classes

@@ -11,9 +11,10 @@ import numpy as np
 from experiments.figures.style import PALETTE
 from experiments.noise_mix import SNRS
 from experiments.paired import p_value, paired_t, points
-from experiments.table import Row, markdown, percent, write_csv
+from experiments.table import Row, percent, write_csv
 from scratchnet import plots
 from scratchnet.training.files import write_text
+from scratchnet.training.markdown import markdown
 
 SCORES = ("segment_balanced_accuracy", "clip_accuracy_probability")
 Cells = dict[tuple[str, str], dict[Any, str]]  # (system, noise) -> ratio -> text

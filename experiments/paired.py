@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.table import SCORES, TITLES, find, markdown, percent, row_of, same_recordings, same_splits
+from experiments.table import SCORES, TITLES, find, percent, row_of, same_recordings, same_splits
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.training.files import damaged, read_table
+from scratchnet.training.markdown import markdown
 from scratchnet.training.runfolder import COLUMNS, PREDICTIONS, RECORDINGS, USES, RunFolder
 
 VOTES = {"clip_accuracy_majority": "majority", "clip_accuracy_probability": "probability"}

@@ -31,9 +31,10 @@ from experiments.studies import (
     System,
     job,
 )
-from experiments.table import HEADS, Row, figures_of, find, markdown, row_of, summary, write_csv
+from experiments.table import HEADS, Row, figures_of, find, row_of, summary, write_csv
 from scratchnet.errors import InputError
 from scratchnet.training.files import write_text
+from scratchnet.training.markdown import markdown
 from scratchnet.training.readings import readings_markdown
 from scratchnet.training.runfolder import RunFolder
 

@@ -20,6 +20,7 @@ from scratchnet.errors import InputError
 from scratchnet.training.config import Config
 from scratchnet.training.dataset import called
 from scratchnet.training.files import damaged, read_json, write_table, write_text
+from scratchnet.training.markdown import markdown
 from scratchnet.training.resolve import resolve
 from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder
 
@@ -210,12 +211,6 @@ def output_folder(name: str | None) -> Path | None:
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """`rows` as a CSV file with the first row's names as heads; None is left empty."""
     write_table(path, [list(rows[0]), *([row[name] for name in rows[0]] for row in rows)])
-
-
-def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def percent(mean: float, sd: float | None = None) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-_PHILOX_ROUNDS = 10
-_PHILOX_MULTIPLIER = (0xD2511F53, 0xCD9E8D57)
-_PHILOX_WEYL = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+MULTIPLIER = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
 
 
 def philox(blocks, seed, offset):
@@ -19,13 +19,13 @@ def philox(blocks, seed, offset):
     counter = [index & low, index >> word]
     counter += [np.full(blocks, (offset >> shift) & 0xFFFFFFFF, np.uint64) for shift in (0, 32)]
     key = [seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF]
-    for _ in range(_PHILOX_ROUNDS):
-        product = [counter[0] * np.uint64(_PHILOX_MULTIPLIER[0]), counter[2] * np.uint64(_PHILOX_MULTIPLIER[1])]
+    for _ in range(ROUNDS):
+        product = [counter[0] * np.uint64(MULTIPLIER[0]), counter[2] * np.uint64(MULTIPLIER[1])]
         counter = [
             (product[1] >> word) ^ counter[1] ^ np.uint64(key[0]),
             product[1] & low,
             (product[0] >> word) ^ counter[3] ^ np.uint64(key[1]),
             product[0] & low,
         ]
-        key = [(key[i] + _PHILOX_WEYL[i]) & 0xFFFFFFFF for i in range(2)]
+        key = [(key[i] + WEYL[i]) & 0xFFFFFFFF for i in range(2)]
     return np.stack(counter, axis=1).astype(np.uint32)

@@ -16,6 +16,7 @@ import numpy as np
 from scratchnet.errors import InputError
 
 BACKENDS = ("auto", "cuda", "cpu", "reference")
+FLOATS = np.dtype("float32"), np.dtype("float64")  # what layers compute with, on every backend
 _current = "cpu"  # the backend that new arrays are made for
 _of_numpy: ModuleType | None = None  # the kernels of NumPy arrays, once they were asked for
 _of_cupy: ModuleType | None = None  # those of CuPy's

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scratchnet.backend import kernels_of
-from scratchnet.layers.layer import FLOATS, Array
+from scratchnet.backend import FLOATS, kernels_of
+from scratchnet.layers.layer import Array
 
 
 def clip_by_norm(grads: dict[str, Array], max_norm: float) -> dict[str, Array]:

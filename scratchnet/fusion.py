@@ -200,7 +200,7 @@ def _times(weight: Array, scale: Array) -> Array:
 
 
 class DenseBlock:
-    """A dense layer, a ReLU, then maybe dropout, in one pass over the product."""
+    """A dense layer, a ReLU, then maybe dropout, which the backend runs together."""
 
     def __init__(self, dense: Dense, relu: ReLU, dropout: Dropout | None) -> None:
         self.layers: list[Layer] = [layer for layer in (dense, relu, dropout) if layer is not None]

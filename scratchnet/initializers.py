@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from scratchnet.backend import FLOATS
+
 
 def xavier_uniform(
     shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: str = "float32"
@@ -36,7 +38,7 @@ def normal(
 def checked_dtype(dtype: str) -> np.dtype:
     """The dtype of this name. Raises ValueError for one that no layer computes with."""
     found = np.dtype(dtype)
-    if found not in (np.dtype("float32"), np.dtype("float64")):
+    if found not in FLOATS:
         raise ValueError(f"dtype must be float32 or float64, not {dtype}")
     return found
 

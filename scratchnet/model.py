@@ -13,6 +13,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scratchnet import backend, nets
 from scratchnet.errors import InputError, say
 from scratchnet.network import Network
+from scratchnet.sound import SoundSettings
+from scratchnet.sound import load as load_sound
+from scratchnet.sound.io import check_rate
+from scratchnet.sound.segments import segment_clip
 from scratchnet.training.evaluation import BATCH, probabilities, softmax
 from scratchnet.training.files import read_arrays
 from scratchnet.training.inputs import Normalisation
@@ -20,7 +24,6 @@ from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder, resu
 
 if TYPE_CHECKING:
     from scratchnet.data import Segments
-    from scratchnet.sound import SoundSettings
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,6 @@ class Model:
     """A network with all that it needs to hear: how sound is cut and scaled, and what its classes are called."""
 
     def __init__(self, network: Network, about: dict[str, Any]) -> None:
-        from scratchnet.sound import SoundSettings
-
         self.network = network
         self.classes: tuple[str, ...] = tuple(about["classes"])
         self.settings: SoundSettings = SoundSettings.from_dict(about["sound"])
@@ -113,8 +114,6 @@ class Model:
 
     def _cut(self, x: np.ndarray) -> tuple[np.ndarray, Callable[[slice], np.ndarray]]:
         """The first samples of a waveform's segments, and what makes some of these as the network takes them."""
-        from scratchnet.sound.segments import segment_clip
-
         x, starts, scale, logmel = segment_clip(x, self._settings())
         windows = sliding_window_view(x, self.settings.segment_length)
 
@@ -139,14 +138,11 @@ class Model:
 
     def waveform(self, sound: np.ndarray | str | Path, sample_rate: int | None = None) -> np.ndarray:
         """What `predict` takes as float32 (n,) at the model's sample rate. Raises `InputError` as `predict`."""
-        from scratchnet.sound import load
-        from scratchnet.sound.io import check_rate
-
         rate = self.settings.sample_rate
         if isinstance(sound, str | Path):
             if sample_rate is not None:
                 raise InputError(f"{sound}: a file says its sample rate itself; leave sample_rate out")
-            name, x = str(sound), load(sound, rate)
+            name, x = str(sound), load_sound(sound, rate)
         else:
             name, x = "waveform", _samples(sound)
             if x.ndim != 1 or len(x) < 2:

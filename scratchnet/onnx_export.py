@@ -22,6 +22,7 @@ import numpy as np
 from scratchnet import backend, layers
 from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
+from scratchnet.layers.geometry import pad_1d, pad_2d
 from scratchnet.layers.layer import Layer
 from scratchnet.network import Network
 from scratchnet.training.files import whole
@@ -58,29 +59,19 @@ class _Graph:
         return f"{self.prefix}.{name}"
 
 
-def _padding(padding: Any, axes: int) -> dict[str, Any]:
-    """Ours is a number, a pair or pairs, "valid" or "same", which is what ONNX calls SAME_UPPER."""
-    if padding == "same":
-        return {"auto_pad": "SAME_UPPER"}
-    if padding == "valid":
-        padding = 0
-    if axes == 1:
-        pairs = [(padding, padding) if isinstance(padding, int) else padding]
-    else:
-        both = (padding, padding) if isinstance(padding, int) else padding
-        pairs = [(side, side) if isinstance(side, int) else side for side in both]
-    return {"pads": [side[0] for side in pairs] + [side[1] for side in pairs]}
-
-
 def _each(value: int | tuple[int, ...]) -> list[int]:
     return [value] if isinstance(value, int) else list(value)
 
 
 def _conv(graph: _Graph, layer: Any) -> None:
-    kernel = _each(layer.kernel_size)
+    size: Any = graph.x_shape[2:]
+    if len(size) == 1:
+        sides = [pad_1d(layer.padding, size[0], layer.kernel_size, layer.stride)]
+    else:
+        sides = [*pad_2d(layer.padding, size, layer.kernel_size, layer.stride)]
     inputs = [graph.value, *(graph.constant(name, value) for name, value in layer.params.items())]
-    padding = _padding(layer.padding, len(kernel))
-    graph.add("Conv", *inputs, kernel_shape=kernel, strides=_each(layer.stride), **padding)
+    pads = [side[0] for side in sides] + [side[1] for side in sides]
+    graph.add("Conv", *inputs, kernel_shape=_each(layer.kernel_size), strides=_each(layer.stride), pads=pads)
 
 
 def _maxpool(graph: _Graph, layer: Any) -> None:

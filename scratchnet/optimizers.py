@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scratchnet import backend
-from scratchnet.layers.layer import FLOATS, Array, as_float
+from scratchnet.layers.layer import Array, as_float
 
 
 class Optimizer:
@@ -30,7 +30,7 @@ class Optimizer:
         """One step, in place."""
         moved = {name: params[name] for name in grads}
         for name, param in moved.items():
-            if param.dtype not in FLOATS:
+            if param.dtype not in backend.FLOATS:
                 raise ValueError(f"{name} is of {param.dtype}: parameters are of float32 or float64")
             if isinstance(param, np.ndarray) and not param.flags.writeable:  # CuPy's always are
                 raise ValueError(f"{name} is read-only")

@@ -16,6 +16,7 @@ from experiments.bench import output, workloads
 from experiments.bench.timing import interleave
 from scratchnet import backend
 from scratchnet.sound import SoundSettings, segment_log_mel
+from scratchnet.training.markdown import markdown
 
 OURS, LOOP, CALL, TORCH = "scratchnet", "librosa, in a loop", "librosa, one call", "torch.stft"
 N_FFT, HOP, MELS, FRAMES = 1024, 512, 60, 41
@@ -95,7 +96,7 @@ def table(result: dict[str, Any]) -> str:
         [r["name"], output.timed(r["time"]), f"{r['time']['seconds'] / ours:.1f}", f"{r['differs_db']:.1g}"]
         for r in result["rows"]
     ]
-    return output.markdown(columns, lines)
+    return markdown(columns, lines, numbers=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

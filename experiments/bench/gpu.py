@@ -37,6 +37,7 @@ from experiments.bench import gpu_compile, gpu_data, gpu_parts, gpu_touch, outpu
 from scratchnet.cli import guard
 from scratchnet.errors import InputError
 from scratchnet.kernels import cuda
+from scratchnet.training.markdown import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 530.0  # seconds for all parts together
@@ -245,7 +246,7 @@ def table(result: dict[str, Any]) -> str:
         "memory",
         "eager's",
     ]
-    text = ["### Training steps", output.markdown(columns, rows)]
+    text = ["### Training steps", markdown(columns, rows, numbers=True)]
     ceilings = found.get("ceilings", {})
     if "copy" in ceilings:
         text.append(
@@ -258,23 +259,26 @@ def table(result: dict[str, Any]) -> str:
         ]  # fmt: skip
         text += [
             "### Kernels, batch 1000",
-            output.markdown(["kernel", "time", "of the copy's speed", "of the product's"], rows),
+            markdown(["kernel", "time", "of the copy's speed", "of the product's"], rows, numbers=True),
         ]
     if "rows" in found.get("way", {}):
         rows = [[name, output.seconds(taken)] for name, taken in found["way"]["rows"]]
-        text += ["### One kernel's way: HeuriNet conv1, ReLU and pool", output.markdown(["what changes", "time"], rows)]
+        text += [
+            "### One kernel's way: HeuriNet conv1, ReLU and pool",
+            markdown(["what changes", "time"], rows, numbers=True),
+        ]
     for name, part in found.items():
         if name.startswith("profile ") and "rows" in part:
             text += [
                 f"### Where a step's time goes: {name.removeprefix('profile ')}, batch {part['batch']}",
                 f"On the device {output.seconds(part['device'])}, the host's queueing {output.seconds(part['host'])}.",
-                output.markdown(["kernel", "launches", "time", "share"], _sums(part["rows"])),
+                markdown(["kernel", "launches", "time", "share"], _sums(part["rows"]), numbers=True),
             ]
     others = [name for name in found if not name.startswith(("step ", "profile ")) or "failed" in found[name]]
     rows = [
         [name, f"{found[name]['seconds']:.1f} s", found[name].get("failed") or _short(found[name])] for name in others
     ]
-    text += ["### Everything else", output.markdown(["part", "took", "result"], rows)]
+    text += ["### Everything else", markdown(["part", "took", "result"], rows, numbers=True)]
     return "\n\n".join(text)
 
 

@@ -24,6 +24,7 @@ from scratchnet import backend
 from scratchnet.data import Segments
 from scratchnet.nets import TITLES
 from scratchnet.sound import SoundSettings
+from scratchnet.training.markdown import markdown
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 TIMES = (1, 2, 4, 8, 16)
@@ -106,7 +107,9 @@ def table(result: dict[str, Any]) -> str:
             each, held = row["time"]["seconds"] / row["batch"], row["memory"]["peak"] - row["memory"]["imported"]
             lines.append([row["batch"], output.seconds(row["time"]["seconds"]), output.seconds(each),
                           f"{held / 1e6:.0f}"])  # fmt: skip
-        parts.append(output.markdown([f"{title}, batch", "step", "a segment", "memory beyond the imports, MB"], lines))
+        parts.append(
+            markdown([f"{title}, batch", "step", "a segment", "memory beyond the imports, MB"], lines, numbers=True)
+        )
         lines = []
         for row in found["data"]:
             lines.append([f"× {row['times']}: {row['segments']}", output.seconds(row["seconds"]),
@@ -114,7 +117,7 @@ def table(result: dict[str, Any]) -> str:
                           f"{row['peak'] / 1e6:.0f}"])  # fmt: skip
         columns = [f"{title}, segments, batch {result['batch']}", "epoch", "a segment", "waited for data",
                    "memory without mapped files, MB"]  # fmt: skip
-        parts.append(output.markdown(columns, lines))
+        parts.append(markdown(columns, lines, numbers=True))
     return "\n\n".join(parts)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from experiments.bench import machine, output
 from scratchnet import backend
 from scratchnet.nets import TITLES
+from scratchnet.training.markdown import markdown
 
 IMPORT = "import time; t = time.perf_counter(); import scratchnet; print(time.perf_counter() - t)"
 
@@ -68,7 +69,7 @@ def table(result: dict[str, Any]) -> str:
             t = row[key]
             times = t["ready"], t["first"], t["second"], t["ready"] + t["first"] - t["second"]
             lines.append([f"{TITLES[row['net']]}, {title}", *map(output.seconds, times)])
-    return f"`import scratchnet` takes {output.seconds(result['import'])}.\n\n{output.markdown(columns, lines)}"
+    return f"`import scratchnet` takes {output.seconds(result['import'])}.\n\n{markdown(columns, lines, numbers=True)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

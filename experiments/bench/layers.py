@@ -20,6 +20,7 @@ from scratchnet.clipping import clip_by_norm
 from scratchnet.fusion import fuse
 from scratchnet.nets import TITLES
 from scratchnet.network import Network
+from scratchnet.training.markdown import markdown
 
 LOSS, CLIPPING, UPDATE = "loss", "clipping", "Nesterov update"
 
@@ -124,7 +125,7 @@ def _network(found: dict[str, Any]) -> str:
     sums = [sum(row[way] or 0 for row in found["passes"]) for way in ("forward", "backward")]
     lines.append(["together", output.seconds(sums[0]), "", output.seconds(sums[1]), "", output.seconds(total)])
     lines.append([f"SGEMM of this machine: {found['product_flops'] / 1e9:.0f} GFLOPS", "", "", "", "", ""])
-    return output.markdown(columns, lines)
+    return markdown(columns, lines, numbers=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

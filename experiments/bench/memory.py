@@ -15,6 +15,7 @@ from experiments.bench import machine, output
 from scratchnet import backend
 from scratchnet.errors import InputError
 from scratchnet.nets import TITLES
+from scratchnet.training.markdown import markdown
 
 OURS, EAGER, LAST = "scratchnet", "eager", "channels-last"  # opponents.py, which needs PyTorch, has the same names
 SIDES = (OURS, EAGER, LAST)
@@ -87,7 +88,7 @@ def table(result: dict[str, Any]) -> str:
         ]
         name = f"{TITLES[row['net']]}, {row['batch']}"
         lines.append([name, *cells, f"**{ratios[0]:.2f}**", f"{ratios[1]:.2f}"])
-    return output.markdown(columns, lines)
+    return markdown(columns, lines, numbers=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

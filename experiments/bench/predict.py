@@ -17,6 +17,7 @@ from experiments.bench.timing import interleave
 from scratchnet import backend
 from scratchnet.nets import TITLES
 from scratchnet.network import Network
+from scratchnet.training.markdown import markdown
 
 SEGMENTS, LATENCIES = 500, 20  # that one turn predicts, in batches and one by one
 
@@ -79,7 +80,7 @@ def table(result: dict[str, Any]) -> str:
             *(output.timed(times.get(v)) for v in variants), f"**{rival[1] / ours:.2f}**" if rival else "–",
             f"{row['batch'] / ours:.0f}",
         ])  # fmt: skip
-    return f"{output.markdown(columns, lines)}{workloads.caption(result)}"
+    return f"{markdown(columns, lines, numbers=True)}{workloads.caption(result)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from scratchnet import backend
 from scratchnet.data import Segments, Source, open_source
 from scratchnet.data import prepare as prepare_source
 from scratchnet.sound import SoundSettings
+from scratchnet.training.markdown import markdown
 
 OURS, LOOP = "scratchnet", "librosa, in a loop"
 LENGTH, HOP = 20992, 10496
@@ -99,7 +100,7 @@ def table(result: dict[str, Any]) -> str:
     ]
     differ = result.get("differs_db")
     same = f"\n\nThe spectrograms of both differ by {differ:.1g} dB at most." if differ is not None else ""
-    return output.markdown(columns, lines) + same
+    return markdown(columns, lines, numbers=True) + same
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from experiments.bench.timing import interleave
 from scratchnet import backend
 from scratchnet.nets import TITLES
 from scratchnet.network import Network
+from scratchnet.training.markdown import markdown
 
 try:
     from experiments.bench import opponents
@@ -105,7 +106,7 @@ def table(result: dict[str, Any]) -> str:
             f"{row['flops'] / 1e9:.3g}", f"{speed / 1e9:.0f}", f"{100 * speed / product:.0f} %",
             *([_percent(row["nonzeros_into_dense2"])] if zeros else []),
         ])  # fmt: skip
-    return f"{output.markdown(columns, lines)}{workloads.caption(result)}"
+    return f"{markdown(columns, lines, numbers=True)}{workloads.caption(result)}"
 
 
 def _percent(share: float | None) -> str:

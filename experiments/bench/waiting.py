@@ -16,6 +16,7 @@ import numpy as np
 from experiments.bench import output, workloads
 from scratchnet.data import Batches
 from scratchnet.nets import TITLES
+from scratchnet.training.markdown import markdown
 
 
 def epochs(
@@ -58,7 +59,7 @@ def table(result: dict[str, Any]) -> str:
             TITLES[row["net"]], output.seconds(first["seconds"]), output.seconds(first["waited"]),
             output.seconds(took), output.seconds(waited), f"{100 * waited / took:.2f} %",
         ])  # fmt: skip
-    return output.markdown(columns, lines)
+    return markdown(columns, lines, numbers=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from experiments.bench import output
 from experiments.bench.timing import interleave
 from scratchnet import backend
 from scratchnet.kernels import cpu, reference
+from scratchnet.training.markdown import markdown
 
 STRIDE, PADDING, POOL = (1, 10), ((0, 0), (0, 0)), ((1, 9), (1, 3))
 LOOPS, BLAS, FUSED = "1. loops over positions", "2. im2col and BLAS, then the pool", "3. one pass, sparse gradient"
@@ -84,7 +85,7 @@ def table(result: dict[str, Any]) -> str:
         times = [f"{1e3 * row[key] / row['samples']:.2f}" for key in ("forward", "backward")]
         lines.append([row["version"], *times, f"{seconds / total[-1]:.1f}"])
     columns = ["version", "forward, ms a segment", "backward, ms a segment", "times version 3"]
-    return output.markdown(columns, lines)
+    return markdown(columns, lines, numbers=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

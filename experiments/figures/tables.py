@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import table
 from experiments.figures import style
 from scratchnet import backend, model
 from scratchnet.cli import Parser, guard
@@ -33,6 +32,7 @@ from scratchnet.layers import (
 )
 from scratchnet.nets import NETS, RIVALS, build
 from scratchnet.network import Network
+from scratchnet.training.markdown import markdown
 
 HEAD = ("", "layer", "#in", "#out", "kernel width", "stride", "activ. func.", "output", "parameters")
 COUNTED = {Conv1D: "CONV1D", Conv2D: "CONV2D", Dense: "DENSE"}  # the paper's layers; the others belong to them
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def text(names: Sequence[str] = FRONT_ENDS) -> str:
     """The tables of these networks, one after the other."""
-    return "\n\n".join(markdown(named(name)) for name in names) + "\n"
+    return "\n\n".join(page_of(named(name)) for name in names) + "\n"
 
 
 def named(name: str) -> Network:
@@ -120,13 +120,13 @@ def _by(numbers: object) -> str:
     return "×".join(map(str, numbers)) if isinstance(numbers, tuple) else str(numbers)
 
 
-def markdown(net: Network) -> str:
+def page_of(net: Network) -> str:
     """The table of a network's first group of layers, with a headline."""
     group = next(iter(net.groups))
     name = style.title(net.spec["name"])
     title = f"**The DeepFourier part of {name}.**" if group == "deepfourier" else f"**{name}.**"
     total = sum(a.size for key, a in net.params.items() if key.startswith(f"{group}."))
-    return f"{title} {total:,} parameters.\n\n{table.markdown(HEAD, rows(net, group))}"
+    return f"{title} {total:,} parameters.\n\n{markdown(HEAD, rows(net, group))}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What happens to each number by itself: dropout; and bias, ReLU and dropout in one pass behind a dense layer."""
+"""Dropout; and a dense layer with bias and ReLU added to each part of its product while that is in the cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 
 from scratchnet.compiled import compiled
 from scratchnet.kernels.cpu import memory, parallel
-from scratchnet.kernels.cpu.dense import dense_backward_input, product
+from scratchnet.kernels.cpu.dense import dense_backward_input, dense_backward_weight, product
+from scratchnet.kernels.philox import MULTIPLIER, ROUNDS, WEYL
 
 PIECE = 1 << 14  # numbers per piece of work, which fit the first-level cache; a multiple of Philox's 4
 
@@ -42,9 +43,7 @@ def dense_block_backward(dy, y, x, weight, p, need_dx, need_dweight):
     flat_dy, flat_y, flat_dz = np.ascontiguousarray(dy).reshape(-1), y.reshape(-1), dz.reshape(-1)
     _in_pieces(y.size, lambda b, e: _through_relu(flat_dy[b:e], flat_y[b:e], scale, flat_dz[b:e]))
     dx = dense_backward_input(dz, weight) if need_dx else None
-    if not need_dweight:
-        return dx, None, None
-    return dx, product(dz.T, x), dz.sum(axis=0)
+    return (dx, *dense_backward_weight(x, dz)) if need_dweight else (dx, None, None)
 
 
 def _mask(p, seed, offset, dtype):
@@ -69,10 +68,10 @@ def _philox(block, key):
     low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
     c0, c1, c2, c3 = np.uint64(block) & low, np.uint64(block) >> shift, key[0], key[1]
     k0, k1 = key[2], key[3]
-    for _ in range(10):
-        first, second = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+    for _ in range(ROUNDS):
+        first, second = c0 * np.uint64(MULTIPLIER[0]), c2 * np.uint64(MULTIPLIER[1])
         c0, c1, c2, c3 = (second >> shift) ^ c1 ^ k0, second & low, (first >> shift) ^ c3 ^ k1, first & low
-        k0, k1 = (k0 + np.uint64(0x9E3779B9)) & low, (k1 + np.uint64(0xBB67AE85)) & low
+        k0, k1 = (k0 + np.uint64(WEYL[0])) & low, (k1 + np.uint64(WEYL[1])) & low
     return c0, c1, c2, c3
 
 

@@ -1,6 +1,6 @@
 """From sound files to arrays on disk: decode, resample, cut, transform, write, one clip after the other.
 
-With augmentation, every clip is followed by its variants: in a cross-validation every fold is a training fold once.
+With augmentation, every clip is followed by its variants: in a cross-validation every fold is trained on at some time.
 """
 
 from __future__ import annotations
@@ -75,24 +75,25 @@ def write(
             clips.append(clip)
             contents.append(content)
     _check_classes(source, clips, skipped)
-    counts = [len(starts) for starts, _ in parts]
-    labels, folds = (np.array([getattr(clip, name) for clip in clips], np.int64) for name in ("label", "fold"))
-    owner, variants = np.repeat(np.array(owners, np.int64), counts, axis=0).T
-    index = {
-        "start": np.concatenate([starts for starts, _ in parts]),
-        "scale": np.concatenate([scale for _, scale in parts]),
-        "label": labels[owner],
-        "fold": folds[owner],
-        "clip": owner,
-        "clip_label": labels,
-        "clip_fold": folds,
-    }
-    assert tuple(index) == ARRAYS
-    if augmentation is not None:
-        index[VARIANT] = variants
+    index = _index(clips, parts, owners)
+    if augmentation is None:
+        del index[VARIANT]
     np.savez(folder / INDEX, **index)  # type: ignore[arg-type]
     about = {"samples": position, "clips": [clip.path for clip in clips], "contents": contents, "skipped": skipped}
     return about, shut
+
+
+def _index(
+    clips: list[Clip], parts: list[tuple[np.ndarray, np.ndarray]], owners: list[tuple[int, int]]
+) -> dict[str, np.ndarray]:
+    """What index.npz holds, `ARRAYS` and the variants' numbers; `parts`: (starts, scales) of the segments of each
+    (clip, variant) in `owners`."""
+    labels, folds = (np.array([getattr(clip, name) for clip in clips], np.int64) for name in ("label", "fold"))
+    start, scale = map(np.concatenate, zip(*parts, strict=True))
+    counts = [len(starts) for starts, _ in parts]
+    owner, variant = np.repeat(np.array(owners, np.int64), counts, axis=0).T
+    index = (start, scale, labels[owner], folds[owner], owner, labels, folds)
+    return {**dict(zip(ARRAYS, index, strict=True)), VARIANT: variant}
 
 
 def _append(file: BinaryIO, values: np.ndarray) -> int:

@@ -1,7 +1,8 @@
 """What data is by its files: names, sizes, times, labels and folds; and which files the system kept back.
 
-A file may be there and yet not be given out for a moment: a drive that is away, a permission. It is another than the
-same when it is given out, so that it is tried again. What cannot be told by opening it is noted beside the cache.
+A file may be there and yet not be readable for a while: a drive that is away, a permission. It then counts as another
+file than the same one once it can be read, so that it is tried again. What opening it does not tell is noted beside the
+cache.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from scratchnet.sound.io import load_clip, may_pass
 def fingerprint(source: Source, files: list[list[Any]] | None = None, shut: Collection[str] = ()) -> str:
     """What the data is: every file's path, size, time of change, label and fold. Equal for equal data, else not.
 
-    A file that the system does not give out, when it is opened or (`shut`) later, is another than the same when it
-    does: it is tried again then. `files`: what `files_of` has found already.
+    A file that cannot be read, when it is opened or (`shut`) later, counts as another than the same one once it can: it
+    is tried again then. `files`: what `files_of` has found already.
     """
     files = [row + ["shut"] if row[0] in shut and "shut" not in row else row for row in files or files_of(source)]
     return digest([source.name, source.classes, files, source.unusable])

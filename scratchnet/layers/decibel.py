@@ -13,8 +13,9 @@ class Decibel(Layer):
 
     x of any shape (N, …). multiplier: 10 for powers (eq. 2), 20 for magnitudes; ref: what is 0 dB. The gradient
     is 0 where x / ref is below amin; a value lifted to the floor passes its gradient to the greatest value, which sets
-    the floor. Raises ValueError
-    unless amin and ref are positive numbers of float32's range (1.2e-38 at least), and top_db, if any, not negative.
+    the floor.
+    Raises ValueError unless amin and ref are positive numbers of float32's range (1.2e-38 at least), and top_db, if
+    any, not negative.
     """
 
     def __init__(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from scratchnet.backend import FLOATS
 
 Array = Any  # numpy.ndarray, or cupy.ndarray on a GPU
-FLOATS = np.dtype("float32"), np.dtype("float64")  # what parameters may be of
 SMALLEST = 2.0**-126  # of float32's normal numbers: what is less may be 0 there, and its inverse infinite
 
 

@@ -10,7 +10,7 @@ class Modulus(Layer):
     """y = re² + im² with power 2 (eq. 1), √(re² + im²) with power 1 (the paper's footnote 9); its gradient at 0 is 0.
 
     x (N, 2F, T), the first F channels real parts, the last F imaginary ones → y (N, F, T).
-    Raises ValueError for another power, or an odd number of channels.
+    Raises ValueError for another power, an x of another shape, or an odd number of channels.
     """
 
     def __init__(self, power: int = 2) -> None:

@@ -22,7 +22,8 @@ def heurinet(
     """HeuriNet: eq. 3–6, 84,540 parameters, then PiczakNet. x (N, 1, 20992) → logits (N, n_classes).
 
     `conv1_channels`, `conv1_kernel` vary the first layer (the paper's open question on hyper-parameters); the other
-    options are PiczakNet's, or those of another `back_end` ("sbcnn", "minivgg"). Raises ValueError for a wrong one.
+    options are PiczakNet's, or those of another `back_end` ("sbcnn", "minivgg").
+    Raises ValueError for a wrong value, TypeError for an unknown option.
     """
     rng = np.random.default_rng(rng)
     how: dict[str, Any] = {"dtype": dtype, "rng": rng}

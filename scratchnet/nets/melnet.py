@@ -36,7 +36,8 @@ def melnet(
     train, the triangles counted in TRIANGLE_UNIT. `power` 2 is |·|² as in eq. 1, 1 is |·| (footnote 9). `top_db`,
     `amin` (of powers) and `window` as in `log_melspectrogram`. `mean`, `std`: of the training
     set's spectrograms in dB, taken off and divided by before PiczakNet. The other options are PiczakNet's, or those of
-    another `back_end` ("sbcnn", "minivgg"). Raises ValueError for a wrong one.
+    another `back_end` ("sbcnn", "minivgg").
+    Raises ValueError for a wrong value, TypeError for an unknown option.
     """
     # Imported here: the Fourier kernels and triangles are the sound wing's, which is not needed for the other networks.
     from scratchnet.sound import fourier_kernels, mel_kernels

@@ -28,7 +28,8 @@ def mstnet(
     in the paper's code, or "aligned", 512 reflected samples at the left, so that window t covers what frame t of the
     Mel-spectrogram covers. `mean`, `std`: taken off the front end's tanh and divided by before PiczakNet, which then
     sees numbers as large as those of standardised spectrograms; 0 and 1, as published, have no layer. The other options
-    are PiczakNet's, or those of another `back_end` ("sbcnn", "minivgg"). Raises ValueError for a wrong one.
+    are PiczakNet's, or those of another `back_end` ("sbcnn", "minivgg").
+    Raises ValueError for a wrong value, TypeError for an unknown option.
     """
     if padding not in ("same", "aligned"):
         raise ValueError(f'padding must be "same" or "aligned", not {padding!r}')

@@ -66,7 +66,8 @@ def piczaknet(
 
     options: `dropout` 0.5, after the first pool and both dense layers; `dropout_in_evaluation`, as the paper's original
     code has it by oversight; `pool_ceil`, as Piczak's code pools (320 values into dense1, not 240);
-    `init` "xavier" or "piczak2015"; `dtype`; `rng`. Raises ValueError for a wrong one.
+    `init` "xavier" or "piczak2015"; `dtype`; `rng`.
+    Raises ValueError for a wrong value, TypeError for an unknown option.
     """
     spec = {"name": "piczaknet", "n_classes": n_classes, "in_channels": in_channels, "dtype": dtype, **options}
     return Network([piczak_group(n_classes, in_channels, dtype=dtype, rng=rng, **options)], spec)

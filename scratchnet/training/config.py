@@ -8,7 +8,10 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
+from scratchnet.backend import BACKENDS
 from scratchnet.nets import BACK_ENDS, NET_OF, NETS, RIVALS
+from scratchnet.sound import Augmentation, SoundSettings
+from scratchnet.sound.settings import CHOICES
 from scratchnet.training.phases import FORCED
 from scratchnet.training.presets import PRESETS
 
@@ -18,8 +21,8 @@ NOT_NEGATIVE: Check = (lambda v: v >= 0, "0 or more")
 FRACTION: Check = (lambda v: 0 <= v < 1, "at least 0 and below 1")
 
 
-def _setting(default: Any, text: str, *, choices: Iterable[str] = (), check: Check | None = None) -> Any:
-    return field(default=default, metadata={"help": text, "choices": tuple(choices), "check": check})
+def _setting(default: Any, text: str, *, choices: Iterable[str | None] = (), check: Check | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "choices": tuple(filter(None, choices)), "check": check})
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Config:
         None, "finished run of PiczakNet, or of --back-end, that is Phase 0 already; none: train it"
     )
     preset: str = _setting("quick", "bundle of settings to start from", choices=tuple(PRESETS))
-    backend: str = _setting("auto", "where to compute", choices=("auto", "cuda", "cpu", "reference"))
+    backend: str = _setting("auto", "where to compute", choices=BACKENDS)
     threads: int | None = _setting(None, "CPU threads; none: all cores", check=POSITIVE)
     seed: int = _setting(0, "seed of weights, order and dropout", check=NOT_NEGATIVE)
     split: str = _setting("single", "one test fold, or every fold in turn", choices=("single", "cv"))
@@ -139,14 +142,14 @@ class Config:
     hop_length: int = _setting(512, "samples from window to window", check=POSITIVE)
     n_mels: int = _setting(60, "Mel bins", check=POSITIVE)
     n_frames: int = _setting(41, "frames of a spectrogram", check=POSITIVE)
-    window: str = _setting("hann", "window of the STFT", choices=("hann", "rectangular"))
+    window: str = _setting("hann", "window of the STFT", choices=CHOICES["window"])
     center: bool = _setting(True, "centre the windows, padding by reflection")
     top_db: float | None = _setting(80.0, "floor this far under a segment's maximum; none: no floor", check=POSITIVE)
     amin: float = _setting(1e-10, "least power before the logarithm", check=POSITIVE)
-    peak: str = _setting("clip", "scale to full range each", choices=("clip", "segment"))
+    peak: str = _setting("clip", "scale to full range each", choices=CHOICES["peak"])
     silence_db: float | None = _setting(-70.0, "drop segments whose mean log-Mel in dB is at most this; none: keep all")
-    short: str = _setting("pad", "what to do with clips shorter than a segment", choices=("pad", "drop"))
-    deltas: str | None = _setting(None, "second channel for PiczakNet alone", choices=("savgol", "librosa031"))
+    short: str = _setting("pad", "what to do with clips shorter than a segment", choices=CHOICES["short"])
+    deltas: str | None = _setting(None, "second channel for PiczakNet alone", choices=CHOICES["deltas"])
 
     @property
     def cv(self) -> bool:
@@ -176,24 +179,20 @@ class Config:
         """Every setting, ready for JSON."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
-    def sound(self) -> Any:
+    def sound(self) -> SoundSettings:
         """The `SoundSettings` among the settings."""
-        from scratchnet.sound import SoundSettings
-
         names = [f.name for f in fields(SoundSettings)]
         return SoundSettings(**{name: getattr(self, name) for name in names})
 
-    def augmentation(self) -> Any:
+    def augmentation(self) -> Augmentation | None:
         """The `Augmentation` among the settings; None where there is none."""
-        from scratchnet.sound import Augmentation
-
         if self.augment == 0:
             return None
         names = [f.name for f in fields(Augmentation) if f.name != "variants"]
         return Augmentation(self.augment, **{name: getattr(self, f"augment_{name}") for name in names})
 
     def with_(self, **changes: Any) -> Config:
-        """A copy with some settings changed (unchecked names raise TypeError)."""
+        """A copy with some settings changed; the values are not checked. Raises TypeError for an unknown name."""
         return replace(self, **changes)
 
 

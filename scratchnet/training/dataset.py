@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scratchnet.cache_folder import cache_folder
+from scratchnet.data import Segments, Source, open_source, prepare
+from scratchnet.data.cut import TOO_SHORT
+from scratchnet.data.split import check_folds, fold_before
 from scratchnet.errors import InputError, say
+from scratchnet.sound.workers import cores
 from scratchnet.training.config import Config
 from scratchnet.training.screen import Screen
-
-if TYPE_CHECKING:
-    from scratchnet.data import Segments, Source
 
 
 def called(name: str, folder: str | None) -> str:
@@ -24,8 +25,6 @@ def called(name: str, folder: str | None) -> str:
 
 def open_data(config: Config, screen: Screen) -> Source:
     """The data source of the settings."""
-    from scratchnet.data import open_source
-
     if config.data is not None:
         return open_source(config.data, subset=config.subset)
     progress = _Progress(screen, "making the synthetic sounds")
@@ -37,9 +36,6 @@ def open_data(config: Config, screen: Screen) -> Source:
 
 def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
     """The segments of a source, made now or found in the cache; bad files are named."""
-    from scratchnet.data import prepare
-    from scratchnet.data.cut import TOO_SHORT
-
     progress, workers = _Progress(screen, "preparing segments"), _workers(config)
     sound, augmentation = config.sound(), config.augmentation()
     try:
@@ -62,8 +58,6 @@ def prepare_data(config: Config, source: Source, screen: Screen) -> Segments:
 
 def _workers(config: Config) -> int:
     """Threads that prepare data: `--threads`, but no more than cores, for each holds a recording."""
-    from scratchnet.sound.workers import cores
-
     return min(config.threads or cores(), cores())
 
 
@@ -75,8 +69,6 @@ class _Progress:
 
     def __call__(self, done: int, total: int) -> None:
         if not self.opened:
-            from scratchnet.cache_folder import cache_folder
-
             self.opened = True
             self.screen.say(f"{self.text}: {total} clips, once; kept in {cache_folder()}")
             self.screen.progress(self.text, total, "clip")
@@ -85,8 +77,6 @@ class _Progress:
 
 def folds_of(folds: Iterable[int], config: Config) -> list[tuple[int, int]]:
     """(test fold, validation fold) of every split to run: all for `--cv`, else the last fold or the one asked for."""
-    from scratchnet.data.split import check_folds, fold_before
-
     folds = sorted({int(fold) for fold in folds})
     check_folds(folds)
     tests = folds if config.cv else [folds[-1] if config.test_fold is None else config.test_fold]

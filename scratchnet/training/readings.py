@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from scratchnet.training.config import Config, option
+from scratchnet.training.markdown import markdown
 from scratchnet.training.phases import FORCED, phases_for
 
 
@@ -261,8 +262,7 @@ def readings(configs: Sequence[Config]) -> list[tuple[str, str, str]]:
 
 def readings_markdown(configs: Sequence[Config]) -> str:
     """The same as a Markdown table."""
-    rows = [("question", "reading", "options"), ("---", "---", "---"), *readings(configs)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+    return markdown(("question", "reading", "options"), readings(configs)) + "\n"
 
 
 def page(config: Config) -> str:

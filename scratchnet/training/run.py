@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from scratchnet import backend
+from scratchnet.data import Segments, Source, split
 from scratchnet.errors import InputError, quoted, say
 from scratchnet.training import dataset, metrics, phase0
 from scratchnet.training.config import Config
@@ -21,9 +22,6 @@ from scratchnet.training.report import announce, line, report
 from scratchnet.training.resolve import convert
 from scratchnet.training.runfolder import CONFIG, MODEL, PAGE, RunFolder, default_path, resume_command
 from scratchnet.training.screen import Screen
-
-if TYPE_CHECKING:
-    from scratchnet.data import Segments, Source
 
 
 def start(config: Config) -> dict[str, Any]:
@@ -167,8 +165,6 @@ def _single(
     folder: RunFolder,
     screen: Screen,
 ) -> dict[str, Any]:
-    from scratchnet.data import split
-
     folder.save_recordings(segments, *fold)
     if fold[0] in begun:
         phase0.take_over(begun[fold[0]], folder, config)

@@ -30,6 +30,7 @@ import numpy as np
 from scratchnet import lock
 from scratchnet.errors import InputError, quoted
 from scratchnet.training import readings
+from scratchnet.training.checks import are_scores, is_config, is_result
 from scratchnet.training.config import Config
 from scratchnet.training.files import (
     damaged,
@@ -46,7 +47,6 @@ from scratchnet.training.files import (
 from scratchnet.training.host import versions
 from scratchnet.training.phases import FRESH, Phase, PhaseName, source, trains
 from scratchnet.training.resolve import from_dict
-from scratchnet.training.whole import are_scores, is_config, is_result
 
 if TYPE_CHECKING:
     from scratchnet.data import Segments

@@ -33,7 +33,7 @@ def test_it_is_the_run_that_it_would_be_without(alone, own, tree, tmp_path, caps
     loud = [option for option in HEURI if option != "--quiet"]
     assert train.main([*loud, "--data", str(tree), "--out", str(out), "--phase0", str(alone)]) == 0
     said = capsys.readouterr().out
-    assert f"phase 0  from {alone}" in said and "epochs   phase 1 1," in said
+    assert f"phase 0  from {alone}" in said and "epochs   phase 1: 1," in said
     assert "phase 0 done: best epoch 1" in said and "phase 0 epoch" not in said
     same_run(own, out)
     seconds = [json.loads((path / "metrics.jsonl").read_text().splitlines()[0])["seconds"] for path in (alone, out)]

@@ -89,6 +89,7 @@ def test_where_phase_0_came_from_makes_no_other_system():
 
 def test_markdown_and_times():
     assert table.markdown(["a", "b"], [["|x|", "1"]]) == "| a | b |\n| --- | --- |\n| \\|x\\| | 1 |"
+    assert table.markdown(["a", "b"], [["x", 1]], numbers=True) == "| a | b |\n| --- | --: |\n| x | 1 |"
     assert [table.minutes(s) for s in (3, 600, 36000)] == ["3 s", "10 min", "10.0 h"]
     assert table.percent(0.815, 0.061) == "81.5 ± 6.1"
 
