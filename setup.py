@@ -1,10 +1,12 @@
 """Packages `scratchnet`, with the top-level folder `kernels/` inside it as `scratchnet.kernels`.
 
 The global name `kernels` belongs to another project, so the folder has no `__init__.py` and is never installed under
-that name; `scratchnet/__init__.py` finds it beside the package where nothing is installed.
+that name; `scratchnet/__init__.py` finds it beside the package where nothing is installed, or in editable mode: that
+puts the checkout on Python's path, so that a folder of the name scratchnet in which one works does not hide the package.
 """
 
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -15,6 +17,7 @@ VERSION = re.search(r'^__version__ = "([^"]+)"', ABOUT, re.MULTILINE)[1]
 
 KERNELS = "scratchnet.kernels"
 kernel_packages = [KERNELS, *(f"{KERNELS}.{name}" for name in find_packages("kernels"))]
+EDITABLE = "editable_wheel" in sys.argv
 
 setup(
     name="scratchnet",
@@ -26,8 +29,8 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=[*find_packages(include=["scratchnet", "scratchnet.*"]), *kernel_packages],
-    package_dir={KERNELS: "kernels"},
+    packages=[*find_packages(include=["scratchnet", "scratchnet.*"]), *([] if EDITABLE else kernel_packages)],
+    package_dir={"": "."} if EDITABLE else {KERNELS: "kernels"},
     package_data={
         "scratchnet": ["py.typed"],
         KERNELS: ["README.md", "**/README.md", "**/*.cu", "**/*.cuh", "**/*.h", "**/*.cpp"],

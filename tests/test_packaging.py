@@ -110,8 +110,9 @@ def test_sdist_builds_the_same_wheel(source, wheel, tmp_path):
 def test_editable_install_follows_the_source(source, tmp_path):
     editable = build("editable", source, tmp_path / "wheel")
     zipfile.ZipFile(editable).extractall(tmp_path / "site")
-    found = probe(f"site.addsitedir({str(tmp_path / 'site')!r})", cwd=tmp_path)
-    assert found == source / "kernels" / "reference.py"
+    for cwd in (tmp_path, source.parent):  # beside the clone, too, where its folder could pass for the package
+        found = probe(f"site.addsitedir({str(tmp_path / 'site')!r})", cwd=cwd)
+        assert found == source / "kernels" / "reference.py"
 
 
 def test_checkout_works_uninstalled(source):

@@ -94,7 +94,7 @@ def test_what_no_folds_are_there_for_is_told_before_anything_is_prepared(tmp_pat
     data = write_tree(tmp_path / "data", 1)
     if not options:
         shutil.rmtree(data / "middle")
-    monkeypatch.setattr("scratchnet.data.prepare", lambda *given, **more: pytest.fail("prepared"))
+    monkeypatch.setattr(dataset, "prepare", lambda *given, **more: pytest.fail("prepared"))
     fails(capsys, train.main, [*QUICK, "--data", data, "--out", tmp_path / "run", *options], said)
     assert not (tmp_path / "run").exists()
 
@@ -122,7 +122,7 @@ def test_very_unequal_classes_are_told_of(tmp_path, capsys, monkeypatch, options
 @pytest.mark.parametrize("threads, workers", [(1, 1), (999, cores()), (None, cores())])
 def test_threads_are_those_that_prepare_too(tree, monkeypatch, threads, workers):
     seen = []
-    monkeypatch.setattr("scratchnet.data.prepare", lambda *_, workers, **__: seen.append(workers))
+    monkeypatch.setattr(dataset, "prepare", lambda *_, workers, **__: seen.append(workers))
     monkeypatch.setattr("scratchnet.data.synthetic.make", lambda *_, workers, **__: seen.append(workers) or tree)
     config = resolve(({"data": str(tree), "threads": threads}, None))
     with pytest.raises(AttributeError):  # of the segments that there are not
