@@ -1,8 +1,8 @@
 """Packages `scratchnet`, with the top-level folder `kernels/` inside it as `scratchnet.kernels`.
 
 The global name `kernels` belongs to another project, so the folder has no `__init__.py` and is never installed under
-that name; `scratchnet/__init__.py` finds it beside the package where nothing is installed, or in editable mode: that
-puts the checkout on Python's path, so that a folder of the name scratchnet in which one works does not hide the package.
+that name; `scratchnet/__init__.py` finds it beside the package where nothing is installed, or in editable mode. That
+puts the checkout on Python's path, where a clone in the folder that one works in cannot pass for the package.
 """
 
 import re
