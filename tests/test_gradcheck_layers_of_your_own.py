@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scratchnet.gradcheck import gradcheck, suite
-from scratchnet.layers import BatchNorm1D, Conv2D, Dense, Dropout, Layer, ReLU, Tanh
+from scratchnet.layers import BatchNorm1D, BatchNorm2D, Conv2D, Dense, Dropout, Layer, ReLU, Tanh
 from scratchnet.network import Network
 
 X = np.random.default_rng(0).standard_normal((3, 4))
@@ -233,6 +233,13 @@ def test_a_layer_whose_file_was_changed_is_found_out(monkeypatch, capsys):
     monkeypatch.setattr(Conv2D, "backward", lambda conv, dy: backward(conv, 2 * dy))
     assert suite.main(["sbcnn", "--backend", "cpu"]) == 1
     assert suite.OTHERWISE in capsys.readouterr().out
+    monkeypatch.undo()
+    # What happens in training alone: a batch's statistics. Behind it nothing is wrong.
+    back = BatchNorm2D.backward
+    monkeypatch.setattr(BatchNorm2D, "backward", lambda norm, dy: back(norm, dy) * (2 if norm._from_batch else 1))
+    assert suite.main(["minivgg", "--backend", "cpu"]) == 1
+    said = capsys.readouterr().out
+    assert suite.OTHERWISE in said and "\n  minivgg.conv1.weight " in said and "minivgg.output" not in said
     monkeypatch.undo()
     assert suite.main(["sbcnn", "--backend", "cpu"]) == 0
 

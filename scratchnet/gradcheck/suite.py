@@ -18,7 +18,7 @@ ROUNDING = 1e-9  # of a network's logits and gradients in float64, whatever the 
 OTHERWISE = (
     "the network computes something else than its layers one by one: where you have changed a layer's file,\n"
     "scratchnet/fusion.py still runs the kernel of before; change that too, make a subclass of the layer, or set\n"
-    "net.fused = False"
+    "net.fused = False. What differs (a mistake in a backward pass lies right behind the last of these):"
 )
 
 
@@ -35,29 +35,42 @@ def check(name: str, seed: int = 0) -> tuple[GradcheckResult, str, float]:
     return *worst, time.perf_counter() - start
 
 
-def beside_its_layers(name: str, seed: int = 0) -> float:
-    """How far a network's logits and gradients are from those of its layers run one by one, over the largest of each.
+def beside_its_layers(name: str, seed: int = 0) -> dict[str, float]:
+    """How far a network's logits and gradients are from those of its layers run one by one, each over the largest
+    number of its array; in training, with what dropout draws and a batch's statistics, and otherwise.
 
     Networks run some layers in one pass (`scratchnet.fusion`): a change to such a layer's file does not reach them.
     """
     (draw,) = CASES[name](np.random.default_rng(seed))
     net, x = draw.subject.to(backend.current()), backend.asarray(draw.x)
-    logits, grads = [], []
-    for net.fused in (True, False):
-        logits.append([backend.to_numpy(net.forward(x)).copy()])
-    if not (apart := _apart(*logits)) < ROUNDING:
-        return apart
-    dy = backend.asarray(np.random.default_rng(seed).standard_normal(logits[0][0].shape))
-    for net.fused in (True, False):
-        net.forward(x)
-        net.backward(dy)
-        grads.append([backend.to_numpy(a).copy() for a in net.grads.values()])
-    return float(np.maximum(apart, _apart(*grads)))
+    state, rng = net.state_dict(), np.random.default_rng(seed)
+
+    def forward(fused: bool, training: bool) -> np.ndarray:
+        net.fused = fused
+        net.load_state_dict(state)  # a batch normalisation's buffers move
+        net.reseed(seed, 0)
+        return backend.to_numpy(net.forward(x, training)).copy()
+
+    def backward() -> dict[str, np.ndarray]:
+        net.backward(backend.asarray(dy))
+        return {key: backend.to_numpy(a).copy() for key, a in net.grads.items()}
+
+    apart: dict[str, float] = {}
+    for training in (False, True):
+        plain, fused = (forward(fused, training) for fused in (False, True))
+        apart["logits"] = float(np.maximum(apart.get("logits", 0.0), _away(fused, plain)))
+        if not apart["logits"] < ROUNDING:
+            break  # and so are all gradients
+        dy = rng.standard_normal(plain.shape)
+        grads = backward()
+        forward(False, training)
+        for key, grad in backward().items():
+            apart[key] = float(np.maximum(apart.get(key, 0.0), _away(grads[key], grad)))  # NaN where one is
+    return apart
 
 
-def _apart(fused: list[np.ndarray], plain: list[np.ndarray]) -> float:
-    """The largest difference, over the largest number of its array; NaN where one is."""
-    return float(np.max([np.abs(a - b).max() / (np.abs(b).max() or 1) for a, b in zip(fused, plain, strict=True)]))
+def _away(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max() / (np.abs(b).max() or 1))
 
 
 @guard
@@ -82,12 +95,15 @@ def main(argv: list[str] | None = None) -> int:
     for name in names:
         result, shape, seconds = check(name, seed)
         is_net = name in nets.NETS or name in nets.RIVALS
-        otherwise = result.ok and is_net and not beside_its_layers(name, seed) < ROUNDING
+        apart = beside_its_layers(name, seed) if result.ok and is_net else {}
+        otherwise = {key: away for key, away in apart.items() if not away < ROUNDING}
         verdict = "ok" if result.ok and not otherwise else "WRONG"
-        print(f"{name:<22} {result.max_error:>11.1e} {seconds:>6.1f} s  {verdict:<7}  {shape}", flush=True)
+        error = max(result.max_error, *otherwise.values()) if otherwise else result.max_error
+        print(f"{name:<22} {error:>11.1e} {seconds:>6.1f} s  {verdict:<7}  {shape}", flush=True)
         if verdict == "WRONG":
             wrong.append(name)
-            print(f"\n{OTHERWISE if otherwise else result}\n")
+            where = "".join(f"\n  {key:<28} differs by {away:.1e} of its largest" for key, away in otherwise.items())
+            print(f"\n{OTHERWISE + where if otherwise else result}\n")
     total = f"{len(names)} checked in {time.perf_counter() - start:.1f} s"
     print(f"\n{total}: " + (f"WRONG: {', '.join(wrong)}" if wrong else "every gradient is right"))
     return 1 if wrong else 0
