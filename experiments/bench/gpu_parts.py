@@ -303,11 +303,10 @@ def protocol(cache: str, used: str = "cuda", epochs: int = 0, segments: int = 0)
     phase: `estimate` is then what the published number would take, by the median epoch of each phase.
     """
     import tempfile
-    from types import SimpleNamespace
     from unittest.mock import patch
 
     from experiments.bench.gpu_data import repeat, unpack
-    from scratchnet.data import open_cache
+    from scratchnet.data import Clip, Source, open_cache
     from scratchnet.training import dataset, run
     from scratchnet.training.resolve import resolve
 
@@ -315,12 +314,15 @@ def protocol(cache: str, used: str = "cuda", epochs: int = 0, segments: int = 0)
         data = open_cache(cache) if Path(cache).is_dir() else unpack(cache, folder)
         if segments:
             data = repeat(data, -(-segments // len(data)), folder)
+        labels, folds = data.clip_label.tolist(), data.clip_fold.tolist()
+        clips = [Clip(*clip, group=clip[0]) for clip in zip(data.clips, labels, folds)]
+        source = Source(data.name, data.folder, data.classes, data.codes, clips, tuple(sorted(set(folds))))
         published = resolve(({"preset": "paper", "net": "heurinet"}, None))
         given: dict[str, Any] = {"preset": "paper", "net": "heurinet", "backend": used, "test_fold": 1, "quiet": True}
         given |= {"out": f"{folder}/run"} | ({"epochs": epochs} if epochs else {})
         settings = resolve((given, None))
         with (
-            patch.object(dataset, "open_data", lambda *_: SimpleNamespace(name=data.name, folds=data.clip_fold)),
+            patch.object(dataset, "open_data", lambda *_: source),
             patch.object(dataset, "prepare_data", lambda *_: data),
         ):
             before = time.perf_counter()

@@ -44,6 +44,7 @@ class Source:
     codes: tuple[str, ...]
     clips: list[Clip]
     folds: tuple[int, ...]
+    absent_folds: tuple[int, ...] = ()  # of which the metadata name files, and none is there
     unusable: tuple[tuple[str, str], ...] = ()
 
 
@@ -80,8 +81,9 @@ def make_source(
     if len(classes) < 2:
         raise InputError(f"{root} has the one class {classes[0]!r}: a classifier needs at least two")
     found.sort(key=lambda clip: (clip.fold, clip.label, clip.path))
-    folds = tuple(sorted({clip.fold for clip in found}))
-    return Source(name, root, tuple(classes), codes(classes), found, folds, (*unusable, *absent))
+    folds = {clip.fold for clip in found}
+    lost = tuple(sorted({clip.fold for clip in clips} - folds))
+    return Source(name, root, tuple(classes), codes(classes), found, tuple(sorted(folds)), lost, (*unusable, *absent))
 
 
 def _absent(path: Path) -> str:

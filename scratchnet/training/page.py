@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 
 from scratchnet.errors import printable
 from scratchnet.nets import TITLES
+from scratchnet.plots import class_labels
 from scratchnet.training.config import Config
 from scratchnet.training.dataset import called
 from scratchnet.training.files import read_table, write_text
 from scratchnet.training.readings import readings
-from scratchnet.training.runfolder import COLUMNS, PAGE, PREDICTIONS, RunFolder
+from scratchnet.training.report import phase_title
+from scratchnet.training.runfolder import COLUMNS, PAGE, PREDICTIONS, RECORDINGS, USES, RunFolder
 
 if TYPE_CHECKING:
     from scratchnet.data import Segments
@@ -41,12 +44,14 @@ def write_page(config: Config, folder: RunFolder, result: dict[str, Any], segmen
     """Write report.html of a run on these segments, whose result.json will be `result`."""
     title = f"{TITLES[config.net]} on {called(segments.name, config.data)}"
     test, folds = result["test"], result.get("folds", {})
+    shown = class_labels(segments.name, segments.classes, segments.codes)  # what the pictures call them
     sections = {
-        "Accuracy on the test set": _scores(result),
+        "Accuracy on the test set": _scores(config, result),
+        "The data": _data(config, folder, result),
         "Folds": _folds(folder, test, folds) if folds else "",
         "Training curves": _picture(folder.path / "curves.png"),
         "Confusion matrix": _picture(folder.path / "confusion.png"),
-        "Classes": _classes(test),
+        "Classes": _classes(test, shown),
         "Mistakes": _mistakes(config, folder, test, folds),
         "Kernels of the first layer": _picture(folder.path / "kernels.png"),
         "How this run reads the paper": _table(("question", "reading", "options"), readings([config])),
@@ -91,13 +96,25 @@ class Markup(str):
     """HTML already."""
 
 
-def _scores(result: dict[str, Any]) -> str:
+def _scores(config: Config, result: dict[str, Any]) -> str:
     rows = []
     for phase, scores in result["phases"].items():
-        name = f"phase {phase}" if phase.isdecimal() else phase
-        rows.append([name, *(_score(scores, score) for score in SCORES)])
-    note = "<p class='note'>± is the standard deviation over the folds.</p>" if "std" in result["test"] else ""
-    return _table(("trained in", *SCORES.values()), rows) + note
+        rows.append([phase_title(config, phase), *(_score(scores, score) for score in SCORES)])
+    note = "The last row is the model that is kept and predicts." if len(rows) > 1 else ""
+    note += " ± is the standard deviation over the folds." if "std" in result["test"] else ""
+    return _table(("trained in", *SCORES.values()), rows) + (f"<p class='note'>{note}</p>" if note else "")
+
+
+def _data(config: Config, folder: RunFolder, result: dict[str, Any]) -> str:
+    """What each clip was for, and what a reader of the scores has to know of them."""
+    lines = [] if config.data is None else [config.data]
+    if not config.cv:
+        uses = Counter(row[3] for row in read_table(folder.path / RECORDINGS, USES))
+        lines.append(f"{uses['train']} clips to learn from, {uses['valid']} to validate on, {uses['test']} to test on")
+    if skipped := result.get("skipped"):
+        lines.append(f"{len(skipped)} files could not be used; the first: {skipped[0][1]}")
+    lines += [f"{head}: {words}" for head, words in folder.about("remarks") or ()]
+    return "<ul>\n" + "\n".join(f"<li>{escape(printable(line))}</li>" for line in lines) + "\n</ul>" if lines else ""
 
 
 def _score(scores: dict[str, Any], score: str) -> Any:
@@ -113,15 +130,17 @@ def _folds(folder: RunFolder, test: dict[str, Any], folds: dict[str, str]) -> st
     return _table(("tested on", *SCORES.values()), rows)
 
 
-def _classes(test: dict[str, Any]) -> str:
-    """How many clips of each class were right, by mean probability, and what the others were taken for."""
+def _classes(test: dict[str, Any], shown: Sequence[str]) -> str:
+    """How many clips of each class were right, by mean probability, and what the others were taken for; the codes that
+    the pictures have for names are among them."""
     confusion, names = np.array(test["confusion_clips"]), test["classes"]
     rows = []
     for k, (name, row) in enumerate(zip(names, confusion)):
         others = sorted((j for j in np.flatnonzero(row) if j != k), key=lambda j: -row[j])
         taken = ", ".join(f"{names[j]} {row[j]}" for j in others)
-        rows.append([name, int(row.sum()), int(row[k]), int(confusion[:, k].sum()), taken])
-    return _table(("class", "clips", "right", "clips called so", "taken for"), rows)
+        code = f" ({shown[k]})" if len(shown[k]) == 2 < len(name) else ""
+        rows.append([name + code, int(row.sum()), int(row[k]), int(confusion[:, k].sum()), taken])
+    return _table(("class", "clips", "right", "times predicted", "the others taken for"), rows)
 
 
 def _mistakes(config: Config, folder: RunFolder, test: dict[str, Any], folds: dict[str, str]) -> str:
@@ -136,8 +155,9 @@ def _mistakes(config: Config, folder: RunFolder, test: dict[str, Any], folds: di
             share = {name: float(p) for name, p in zip(names, shares)}
             wrong.append([_link(config, clip), true, heard, share[heard], share[true]])
     wrong.sort(key=lambda row: -row[3])
+    where = f"each fold's {PREDICTIONS}" if folds else PREDICTIONS
     said = f"<p>{len(wrong)} of {len(rows)} clips, by their mean probability"
-    said += f"; the {MOST} surest ({PREDICTIONS} has them all):</p>" if len(wrong) > MOST else ".</p>"
+    said += f"; the {MOST} surest ({where} has them all):</p>" if len(wrong) > MOST else ".</p>"
     head = ("clip", "class", "taken for", "probability", "of its own class")
     return said + (_table(head, wrong[:MOST]) if wrong else "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ from scratchnet.errors import listed, printable, quoted, say
 from scratchnet.nets import NET_OF
 from scratchnet.training import dataset
 from scratchnet.training.config import Config
-from scratchnet.training.dataset import untrained, without
 from scratchnet.training.phases import phases_for
 from scratchnet.training.runfolder import PAGE, READINGS, RunFolder
 from scratchnet.training.screen import Screen
@@ -21,13 +21,20 @@ if TYPE_CHECKING:
     from scratchnet.data import Segments
 
 WIDEST = 20  # classes that a confusion matrix shows as numbers
-UNEQUAL = 10  # times as many clips of one class as of another, from which `--balanced` is worth a word
+CLEARLY = 0.1  # of balanced accuracy
+LOUD = ("copies", "folds")  # remarks that a quiet run makes, too
 
 
 def announce(
-    config: Config, segments: Segments, splits: list[tuple[int, int]], folder: RunFolder, screen: Screen, used: str
+    config: Config,
+    segments: Segments,
+    splits: list[tuple[int, int]],
+    notes: list[tuple[str, str]],
+    folder: RunFolder,
+    screen: Screen,
+    used: str,
 ) -> None:
-    """The beginning of a run on the screen: what it learns from, how, and where it goes."""
+    """The beginning of a run on the screen: what it learns from, how, and where it goes; `notes`: its `remarks`."""
     taken = 0 if config.phase0 is not None else None
     phases = [phase for phase in phases_for(config) if phase.name != taken]
     epochs = ", ".join(f"{phase.title}: {config.epochs_of(phase.name)}" for phase in phases)
@@ -40,21 +47,8 @@ def announce(
         how = "an epoch draws one of each clip" if config.augment_epoch == "draw" else "an epoch has them all"
         screen.say(f"augment  {config.augment} variants of every training clip besides the recording; {how}")
     screen.say(f"folds    test on {test}, validate on {valid}, train on the others")
-    if names := untrained(segments, splits):
-        where = "training on some fold" if config.cv else "training"
-        screen.say(f"classes  without a clip in {where}: {listed(names)}; to be learned, they need more recordings")
-    clips = np.bincount(segments.clip_label)
-    if clips.max() > UNEQUAL * clips.min() and not config.balanced:
-        screen.say(f"classes  of {clips.min()} to {clips.max()} clips: --balanced takes them equally often")
-    if twins := dataset.copies(segments):
-        first, second = twins[0]
-        words = f"{len(twins)} recordings are copies of one in another fold or class, as {second} of {first}"
-        (say if screen.quiet else screen.say)(f"copies   {words}: keep one of each, or the scores are too good")
-    for what, fold in zip(("test", "validation"), splits[0]) if not config.cv else ():
-        if names := without(segments, fold):
-            screen.say(
-                f"classes  without a clip in the {what} fold: {listed(names)}; its scores are of the others alone"
-            )
+    for head, words in notes:
+        (say if screen.quiet and head in LOUD else screen.say)(f"{head:<8} {words}")
     screen.say(f"network  {title(config)}, {'random' if config.is_back_end else config.init} initialisation, on {used}")
     if config.phase0 is not None:
         screen.say(f"phase 0  from {config.phase0}")
@@ -80,6 +74,12 @@ def kernels_compiled() -> bool:
 def title(config: Config) -> str:
     """The network in words: its name, and its back end where that is not the paper's."""
     return config.net if config.is_back_end or config.back_end == "piczak" else f"{config.net} with {config.back_end}"
+
+
+def phase_title(config: Config, name: str) -> str:
+    """A phase of result.json and the network that it trained, in words: phase 0 (piczaknet)."""
+    phase = f"phase {name}" if name.isdecimal() else name
+    return f"{phase} ({NET_OF[config.back_end] if name == '0' else title(config)})"
 
 
 def line(test: dict[str, Any]) -> str:
@@ -123,11 +123,26 @@ def _confusion_list(confusion: np.ndarray, names: list[str]) -> str:
 def report(config: Config, folder: RunFolder, result: dict[str, Any], screen: Screen) -> None:
     """The end of a run on the screen."""
     for name, scores in result["phases"].items() if len(result["phases"]) > 1 else ():
-        phase = f"phase {name}" if name.isdecimal() else name
-        net = NET_OF[config.back_end] if name == "0" else title(config)
-        screen.say(f"test     {phase} ({net}): {line(scores)}")
+        screen.say(f"test     {phase_title(config, name)}: {line(scores)}")
     screen.say(f"{title(config)}: {line(result['test'])}", always=True)
+    for words in _failures(config, result):
+        screen.say(words)
     screen.say(f"results, model and pictures: {folder.path}")
     if (folder.path / PAGE).is_file():  # not of a run of an older version
         screen.say(f"all of it on one page: {folder.path / PAGE}")
     screen.say(f"try:  python -m scratchnet.predict {quoted(folder.path)} FILE")
+
+
+def _failures(config: Config, result: dict[str, Any]) -> Iterator[str]:
+    """What is plainly wrong with a network that was trained, and what may help."""
+    confusion = np.array(result["test"]["confusion"])
+    heard, there = np.flatnonzero(confusion.sum(axis=0)), np.flatnonzero(confusion.sum(axis=1))
+    other = "more epochs, a smaller --lr" + ("" if config.is_back_end else f", or --net {NET_OF[config.back_end]}")
+    if len(heard) == 1 and len(there) > 1:
+        yield f"it takes every segment for {printable(result['test']['classes'][heard[0]])}: try {other}"
+        return
+    before, after = result["phases"].get("0", {}), result["test"]
+    first, last = (scores.get("valid_balanced_accuracy") for scores in (before, after))
+    if first is not None and last is not None and first > last + CLEARLY:
+        words = f"in validation phase 0's {NET_OF[config.back_end]} was better, {first:.3f} beside {last:.3f}"
+        yield f"{words}: try {other}"

@@ -18,6 +18,7 @@ from scratchnet.training.files import read_arrays
 from scratchnet.training.icebreaker import IceBreaker
 from scratchnet.training.page import write_page
 from scratchnet.training.phases import phases_for
+from scratchnet.training.remarks import remarks
 from scratchnet.training.report import announce, line, report
 from scratchnet.training.resolve import convert
 from scratchnet.training.runfolder import CONFIG, MODEL, PAGE, RunFolder, default_path, resume_command
@@ -130,13 +131,13 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
     if config.phase0 is not None:
         folders = {split: RunFolder(folder.fold(split[0])) if config.cv else folder for split in splits}
         begun = phase0.find(config, segments, folders)
-    folder.describe(config, **_about(folder, segments, used))
-    announce(config, segments, splits, folder, screen, used)
+    notes = remarks(config, source, segments, splits)
+    folder.describe(config, **_about(folder, segments, used), remarks=notes)
+    announce(config, segments, splits, notes, folder, screen, used)
     if config.cv:
-        result = _cross_validate(config, segments, splits, begun, folder, screen, used)
+        result = _cross_validate(config, source, segments, splits, begun, folder, screen, used)
     else:
         result = _single(config, segments, splits[0], begun, folder, screen)
-    result["skipped"] = [list(item) for item in segments.skipped]
     _finish(config, folder, result, segments)
     report(config, folder, result, screen)
     return result
@@ -179,11 +180,13 @@ def _single(
         "test": scores[last],
         "phases": scores,
         "training_seconds": seconds,
+        "skipped": _skipped(segments),
     }
 
 
 def _cross_validate(
     config: Config,
+    source: Source,
     segments: Segments,
     splits: list[tuple[int, int]],
     begun: Mapping[int, RunFolder],
@@ -200,7 +203,8 @@ def _cross_validate(
             result = fold.result()
             if result is None:
                 screen.say(f"fold {test} of {len(splits)}:")
-                fold.describe(own, **_about(fold, segments, used))
+                notes = remarks(own, source, segments, [(test, valid)])
+                fold.describe(own, **_about(fold, segments, used), remarks=notes)
                 result = _single(own, segments, (test, valid), begun, fold, screen)
                 _finish(own, fold, result, segments)
         results[test] = result
@@ -214,7 +218,12 @@ def _cross_validate(
         "test": metrics.gather({k: r["test"] for k, r in results.items()}),
         "phases": phases,
         "training_seconds": sum(r["training_seconds"] for r in results.values()),
+        "skipped": _skipped(segments),
     }
+
+
+def _skipped(segments: Segments) -> list[list[str]]:
+    return [list(item) for item in segments.skipped]
 
 
 def _finish(config: Config, folder: RunFolder, result: dict[str, Any], segments: Segments) -> None:

@@ -72,6 +72,7 @@ ABOUT = (
     "used_backend",
     "used_threads",
     "used_gpu",
+    "remarks",
 )  # in config.json beside the settings
 USES = ("clip", "label", "fold", "use", "digest")  # the columns of recordings.csv
 COLUMNS = ("clip", "label", "majority", "probability")  # in predictions.csv before the classes' probabilities

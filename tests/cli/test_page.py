@@ -62,7 +62,8 @@ def test_the_page_shows_scores_pictures_and_mistakes(icebroken, tree):
     phases = json.loads((icebroken / "result.json").read_text())["phases"]
     for phase, figures in phases.items():
         scores = [f"{figures[score]:.3f}" for score in pages.SCORES]
-        assert [f"phase {phase}", *scores] in page.rows
+        net = "heurinet" if int(phase) else "piczaknet"
+        assert [f"phase {phase} ({net})", *scores] in page.rows
     rows = predictions(icebroken)
     wrong = [row for row in rows if row["probability"] != row["label"]]
     listed = [row for row in page.rows if row[0] in {row["clip"] for row in rows}]

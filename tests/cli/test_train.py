@@ -17,7 +17,7 @@ from scratchnet import evaluate, train
 from scratchnet.data import open_source
 from scratchnet.errors import InputError
 from scratchnet.sound.workers import cores
-from scratchnet.training import dataset, report
+from scratchnet.training import dataset, remarks
 from scratchnet.training.files import read_arrays
 from scratchnet.training.resolve import resolve
 from scratchnet.training.screen import Screen
@@ -110,7 +110,7 @@ def test_epochs_of_one_step_are_told_of(tree, tmp_path, capsys, size, said):
 
 @pytest.mark.parametrize("options, said", [([], True), (["--balanced"], False)])
 def test_very_unequal_classes_are_told_of(tmp_path, capsys, monkeypatch, options, said):
-    monkeypatch.setattr(report, "UNEQUAL", 4)
+    monkeypatch.setattr(remarks, "UNEQUAL", 4)
     data = write_tree(tmp_path / "data", 5)
     for path in (data / "high").glob("*-[b-e].wav"):
         path.unlink()

@@ -1,0 +1,97 @@
+"""What a run says of its data before it begins, and of its scores when it is over."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from scratchnet import train
+from scratchnet.data import open_source
+from scratchnet.training import report
+from scratchnet.training.resolve import resolve
+from tests.cli.conftest import QUICK, RATE, tone, write_tree
+from tests.cli.test_page import Page
+
+
+def urban(root, fold_of, groups=lambda name, fold: f"{name}{fold}"):
+    """UrbanSound8K's layout: a clip of each class in each fold of `fold_of`; those of True have a file."""
+    rows = []
+    for fold, there in fold_of.items():
+        (root / "audio" / f"fold{fold}").mkdir(parents=True)
+        for number, name in enumerate(["high", "low"]):
+            path = root / "audio" / f"fold{fold}" / f"{name}-{fold}.wav"
+            rows.append([path.name, groups(name, fold), 0, 1, 1, fold, number, name])
+            if there:
+                soundfile.write(path, tone(name, fold), RATE)
+    (root / "metadata").mkdir()
+    with open(root / "metadata" / "UrbanSound8K.csv", "w", newline="") as file:
+        head = ["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]
+        csv.writer(file).writerows([head, *rows])
+    return root
+
+
+def said_of(data, tmp_path, capsys, *options):
+    """What a run on this data prints of each kind, and its page."""
+    out = tmp_path / "run"
+    assert train.main([*QUICK, "--epochs", "1", "--data", str(data), "--out", str(out), *options]) == 0
+    printed = capsys.readouterr()
+    notes = json.loads((out / "config.json").read_text())["remarks"]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for head, words in notes:
+        assert f"{head:<8} {words}" in (printed.out + printed.err).replace("scratchnet: ", "").splitlines()
+        assert f"<li>{head}: {words}</li>" in page
+    return dict(notes)
+
+
+def test_nothing_is_said_of_what_is_in_order(tmp_path, capsys):
+    assert not said_of(urban(tmp_path / "data", dict.fromkeys((1, 2, 3), True)), tmp_path, capsys)
+
+
+@pytest.mark.parametrize("options", [[], ["--quiet"]])
+def test_a_fold_that_is_not_there_changes_the_experiment(tmp_path, capsys, options):
+    data = urban(tmp_path / "data", {1: True, 2: True, 3: True, 4: False})
+    assert open_source(data).absent_folds == (4,)
+    notes = said_of(data, tmp_path, capsys, *options)
+    assert notes == {"folds": "no file of fold 4 is there: tested on fold 3, which is another experiment"}
+
+
+def test_a_recording_in_several_folds_is_told_of(tmp_path, capsys):
+    data = urban(tmp_path / "data", dict.fromkeys((1, 2, 3), True), lambda name, fold: name if fold < 3 else fold)
+    words = "2 of 3 recordings have clips in more than one fold, as high: of these the scores are too good"
+    assert said_of(data, tmp_path, capsys) == {"copies": words}
+
+
+def test_a_recording_that_outweighs_the_others_is_told_of(tmp_path, capsys):
+    data = write_tree(tmp_path / "data", 5)
+    soundfile.write(data / "low" / "low-a.wav", tone("low", 0, seconds=8), RATE)
+    notes = said_of(data, tmp_path, capsys)
+    assert notes == {"length": "low/low-a.wav is 35% of all segments: cut or shorten it, or it decides the scores"}
+    page = Page(tmp_path / "run" / "report.html")
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "The data" in page.headings and "9 clips to learn from, 3 to validate on, 3 to test on" in text
+
+
+def scores(confusion, **more):
+    return {"confusion": confusion, "classes": ["low", "high"], **more}
+
+
+@pytest.mark.parametrize(
+    "net, confusion, first, last, words",
+    [
+        ("heurinet", [[3, 1], [0, 4]], 0.9, 0.85, None),
+        ("heurinet", [[3, 1], [0, 4]], 0.9, 0.75, "phase 0's piczaknet was better, 0.900 beside 0.750: try"),
+        ("heurinet", [[0, 4], [0, 4]], 0.9, 0.9, "takes every segment for high: try more epochs, a smaller --lr, or"),
+        ("heurinet", [[0, 0], [0, 4]], 0.9, 0.9, None),  # there is nothing else
+        ("piczaknet", [[4, 0], [4, 0]], 0.5, 0.5, "takes every segment for low: try more epochs, a smaller --lr"),
+    ],
+)
+def test_what_has_plainly_failed_is_told(net, confusion, first, last, words):
+    test = scores(confusion, valid_balanced_accuracy=last)
+    phases = {"0": {"valid_balanced_accuracy": first}, "3": test} if net == "heurinet" else {"0": test}
+    found = list(report._failures(resolve(({"net": net}, None)), {"test": test, "phases": phases}))
+    assert not found if words is None else len(found) == 1 and words in found[0]
+    assert not any("--net piczaknet" in one for one in found) or net == "heurinet"
+    gathered = {"test": scores(np.eye(2)), "phases": {"0": scores(np.eye(2)), "3": scores(np.eye(2))}}
+    assert not list(report._failures(resolve(({"net": net}, None)), gathered))  # of a cross-validation
