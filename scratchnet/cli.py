@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"scratchnet {__version__}")
     lines = "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
     parser.add_argument("command", metavar="COMMAND", help=lines)
-    if not words:
+    if not words or words == ["help"]:
         parser.print_help()
         return 0
     if words[0] in COMMANDS:

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     backend.use(config.backend, config.threads)
     if options.data is None:
         run.check_data(folder, config)
-    source = open_data(config, screen)
+    source = open_data(config, screen, classes=1)
     model = None if config.cv else _model(folder, source.classes)  # before it is worth preparing anything
     segments = prepare_data(config, source, screen)
     known, name = folder.trained_on(segments), called(segments.name, config.data)

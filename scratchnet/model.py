@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from scratchnet import backend, nets
+from scratchnet.data.source import AUDIO
 from scratchnet.errors import InputError, say
 from scratchnet.network import Network
 from scratchnet.sound import SoundSettings
@@ -242,6 +243,8 @@ def load(path: str | Path, *, as_trained: bool = False) -> Model:
             raise InputError(f"{path}: no trained model in this folder (no {MODEL}){hint}")
     if not file.exists():
         raise InputError(f"{path}: no such file or folder")
+    if file.suffix.lower() in AUDIO:
+        raise InputError(f"{path} is a sound: the run, or its model.safetensors, comes first")
     arrays, about = read_arrays(file)
     if about.get("format") != 1:
         raise InputError(f"{path}: no model of scratchnet (its metadata names no network)")

@@ -6,7 +6,7 @@ import glob
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from scratchnet.model import Model, Prediction, warn_if_unfinished
 from scratchnet.sound.io import too_long
 from scratchnet.training.resolve import convert
 
+Show = Callable[[Path, Prediction], str]
+
 
 @guard
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "files", metavar="FILE", nargs="+", help="sound files, or folders of them; /dev/stdin reads a pipe"
     )
+    parser.add_argument("--brief", action="store_true", help="one line a file, without its segments")
     parser.add_argument("--json", action="store_true", help="one JSON array for machines")
     add_backend(parser)
     add_threads(parser)
@@ -37,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     answers: list[dict[str, Any]] = []
     count = bad = 0
     try:
-        for answer in _answers(model, options.files, as_text=not options.json):
+        for answer in _answers(model, options.files, show=None if options.json else _brief if options.brief else _text):
             count, bad = count + 1, bad + ("error" in answer)
             if options.json:  # printed as a whole, so that it is one array after Ctrl-C, too
                 answers.append(answer)
@@ -49,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2 if bad else 0
 
 
-def _answers(model: Model | Ensemble, names: Sequence[str], *, as_text: bool) -> Iterator[dict[str, Any]]:
-    """What is heard in each file, or why nothing is, ready for JSON; printed at once where it is wanted as text."""
+def _answers(model: Model | Ensemble, names: Sequence[str], show: Show | None) -> Iterator[dict[str, Any]]:
+    """What is heard in each file, or why nothing is, ready for JSON; printed at once as `show` puts it."""
     for name in names:
         for path in _sound_files(Path(name)):
             try:
@@ -61,8 +64,8 @@ def _answers(model: Model | Ensemble, names: Sequence[str], *, as_text: bool) ->
                 fail(str(error), 2)
                 yield {"file": name if isinstance(path, InputError) else str(path), "error": str(error)}
                 continue
-            if as_text:
-                print(_text(path, prediction), flush=True)
+            if show is not None:
+                print(show(path, prediction), flush=True)
             yield {"file": str(path), **prediction.to_dict()}
 
 
@@ -97,9 +100,13 @@ def _sound_files(path: Path) -> Iterator[Path | InputError]:
     yield from map(unreadable_folder, shut)
 
 
+def _brief(path: Path, prediction: Prediction) -> str:
+    return f"{printable(str(path))}: {printable(prediction.label)} {prediction.probability:.2f}"
+
+
 def _text(path: Path, prediction: Prediction) -> str:
     width = max(len(printable(name)) for name in prediction.classes)
-    lines = [f"{printable(str(path))}: {printable(prediction.label)} {prediction.probability:.2f}"]
+    lines = [_brief(path, prediction)]
     for s in prediction.segments():
         name = printable(s["class"])
         lines.append(f"  {s['start']:7.2f} to {s['end']:7.2f} s  {name:<{width}}  {s['probability']:.2f}")

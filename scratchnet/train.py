@@ -14,6 +14,7 @@ from scratchnet.cli import Parser, guard
 from scratchnet.errors import InputError
 from scratchnet.nets import NETS
 from scratchnet.training.config import Config, default, kinds, option
+from scratchnet.training.conflicts import idle
 from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
 from scratchnet.training.resolve import convert, from_toml, resolve
 
@@ -97,7 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     layers: list[tuple[dict[str, Any], str | None]] = [(given, None)]
     if toml is not None:
         layers.insert(0, (from_toml(toml), f"--config {toml}"))
-    run.start(resolve(*layers))
+    config = resolve(*layers)
+    if (words := idle(config, given)) is not None:  # in a file they may be for other runs
+        raise InputError(words)
+    run.start(config)
     return 0
 
 

@@ -60,8 +60,8 @@ def prepare(
 
 
 def _refused(skipped: Sequence[tuple[str, str]], source: Source) -> InputError:
-    path, reason = skipped[0]
-    return InputError(f"{reason} ({len(skipped)} such files in {source.root}; the first is {path})")
+    _, reason = skipped[0]
+    return InputError(f"{reason} (the first of {len(skipped)} unusable files in {source.root})")
 
 
 @dataclass(frozen=True)

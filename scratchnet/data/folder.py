@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
+from scratchnet.data import mistaken
 from scratchnet.data.source import AUDIO, FOREIGN, Clip, Source, in_order, make_source, sounds_below
 from scratchnet.errors import InputError, check_utf8, listed
 from scratchnet.sound.io import unreadable
@@ -91,45 +92,40 @@ def holds_runs(folder: Path) -> bool:
     return any(runs) or any(folder.rglob("experiments.json"))
 
 
+def _loose(root: Path) -> list[str]:
+    """The sound files beside the classes' folders."""
+    sounds = (path for path in root.iterdir() if path.suffix.lower() in AUDIO | FOREIGN and path.is_file())
+    return sorted(path.name for path in sounds if not path.name.startswith("."))
+
+
 def read(root: Path, folds: int = FOLDS) -> Source:
     """Read the sub-folders as classes, sounds at any depth in them. Raises `InputError` as `make_source`.
 
     Hidden files, files of other kinds and folders of runs are passed over; sounds of formats that libsndfile does not
     read are among the `unusable`.
     """
+    mistaken.check_table(root)
     folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))), key=in_order)
     sounds = {folder: sounds_below(folder) for folder in folders}
     sounds = {folder: paths for folder, paths in sounds.items() if paths or not holds_runs(folder)}
     if not sounds:
         raise InputError(f"{root} has no sub-folder: put the sound files of each class into a folder of its own there")
+    if empty := [folder.name for folder, paths in sounds.items() if not paths]:
+        words = "each sub-folder is a class: add some there, or remove the folder"
+        raise InputError(f"{root} has no sound file in {listed(empty)}, and {words}")
     names: dict[str, list[str]] = {}
-    unusable = []
+    unusable = [(name, f"{name} is in no class's folder: move it into one") for name in _loose(root)]
     for folder, paths in sounds.items():
         local = [path.relative_to(root).as_posix() for path in paths]
         check_utf8(local, root)
         names[folder.name] = [name for name in local if Path(name).suffix.lower() in AUDIO]
         if not names[folder.name]:
-            what = f"a sound file that libsndfile reads: convert {paths[0].name}" if paths else "a sound file: add some"
+            what = f"a sound file that libsndfile reads: convert {paths[0].name}"
             raise InputError(f"{folder} is a class without {what}, or remove the folder")
         unusable += [(name, unreadable(name)) for name in local if Path(name).suffix.lower() in FOREIGN]
-    if all(re.fullmatch(r"fold[ _-]?\d+", name, re.IGNORECASE) for name in names):
-        whole = root.parent if (root.parent / "metadata").is_dir() else "the folder that has UrbanSound8K.csv, too"
-        raise InputError(
-            f"{root} has folds, and no classes: of UrbanSound8K, name {whole}; else sort the sounds by class"
-        )
-    if len(names) == 1:
-        _one_class(root, *next(iter(names.items())))
+    mistaken.check_classes(root, names)
     recording = recordings(names, folds)
     labelled = [(path, label, recording[path]) for label, paths in enumerate(names.values()) for path in paths]
     fold = make_folds(labelled, folds)
     clips = [Clip(path, label, fold[recording], recording) for path, label, recording in labelled]
     return make_source("folder", root, list(names), clips, unusable)
-
-
-def _one_class(root: Path, name: str, paths: list[str]) -> None:
-    """Raise `InputError` where the one class has folders: an unpacked archive often has the classes further down."""
-    while inner := sorted({path.split("/")[1] for path in paths if path.count("/") > 1}):
-        if len(inner) > 1:
-            hint = f"if {listed(inner, 3)} are the classes, name {root / name}"
-            raise InputError(f"{root} has the one class {name!r}: {hint}")
-        root, name, paths = root / name, inner[0], [path.partition("/")[2] for path in paths]

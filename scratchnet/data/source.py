@@ -59,7 +59,7 @@ def make_source(
 ) -> Source:
     """Put clips that may or may not be there into order, and sort the absent ones out.
 
-    Raises `InputError` where no clip is named, none is there, fewer than two classes are, or one is named twice.
+    Raises `InputError` where no clip is named, none is there, a class has none, or one is named twice.
     """
     if not clips:
         raise InputError(f"{root} names no sound file: put the {name} data set there, or name its folder")
@@ -78,8 +78,6 @@ def make_source(
     empty = [name for label, name in enumerate(classes) if all(clip.label != label for clip in found)]
     if empty:
         raise InputError(f"{root}: class {empty[0]!r} has no sound file: add some, or remove the class")
-    if len(classes) < 2:
-        raise InputError(f"{root} has the one class {classes[0]!r}: a classifier needs at least two")
     found.sort(key=lambda clip: (clip.fold, clip.label, clip.path))
     folds = {clip.fold for clip in found}
     lost = tuple(sorted({clip.fold for clip in clips} - folds))

@@ -28,8 +28,8 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
 
     Reads what libsndfile reads: WAV of every sort, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, ...; out of a pipe too, such as
     /dev/stdin. The values are `librosa.load`'s. Raises `InputError` naming the file where it is missing, cannot be
-    read or decoded, holds fewer than two samples, less than 100 of them a second, or a NaN or infinite one; and for a
-    `sample_rate` that is no number of hertz.
+    read or decoded, holds fewer than two samples, less than 100 of them a second, a NaN or infinite one, or channels
+    that cancel each other out; and for a `sample_rate` that is no number of hertz.
     """
     import soundfile  # here, so that a machine that trains from a prepared cache needs no such library
 
@@ -48,7 +48,7 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
             rate = file.samplerate
             if rate < SLOWEST:  # a minute of it would become days
                 raise InputError(f"{path} is said to have {rate} samples a second, no rate of a sound: export it again")
-            x, count = _resampled(file, sample_rate)
+            x, count, heard = _resampled(file, sample_rate)
     except InputError:
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
@@ -68,24 +68,28 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
         raise InputError(f"{path} holds {words}: it may have been cut off; replace it, or remove it")
     if not np.isfinite(_peak(x)):  # of the resampled sound, which is shorter as a rule: a filter passes NaN on
         raise InputError(f"{path} holds NaN or infinite samples: export it again, or remove it")
+    if heard and not x.any():
+        raise InputError(f"{path}: its channels cancel each other out: keep one of them")
     return np.ascontiguousarray(x, dtype=np.float32)
 
 
-def _resampled(file: SoundFile, sample_rate: float) -> tuple[np.ndarray, int]:
-    """All of a file's sound, resampled block by block: an hour of it is never held at its own rate. And its frames."""
+def _resampled(file: SoundFile, sample_rate: float) -> tuple[np.ndarray, int, bool]:
+    """All of a file's sound, resampled block by block: an hour of it is never held at its own rate. Its frames, and
+    whether a channel of them is not silent."""
     import soxr
 
     to_rate = None
     if file.samplerate != sample_rate:
         to_rate = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
     blocks: list[np.ndarray] = []
-    frames, last = 0, False
+    frames, last, heard = 0, False, False
     while not last:
         go_on()
-        block = _mean_of_channels(file.read(BLOCK, dtype="float32", always_2d=True))
+        channels = file.read(BLOCK, dtype="float32", always_2d=True)
+        block, heard = _mean_of_channels(channels), heard or bool(channels.any())
         frames, last = frames + len(block), len(block) < BLOCK
         blocks.append(block if to_rate is None else to_rate.resample_chunk(block, last=last))
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), frames
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), frames, heard
 
 
 def _kind(path: Path) -> int:

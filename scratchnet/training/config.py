@@ -149,7 +149,7 @@ class Config:
     peak: str = _setting("clip", "scale to full range each", choices=CHOICES["peak"])
     silence_db: float | None = _setting(-70.0, "drop segments whose mean log-Mel in dB is at most this; none: keep all")
     short: str = _setting("pad", "what to do with clips shorter than a segment", choices=CHOICES["short"])
-    deltas: str | None = _setting(None, "second channel for PiczakNet alone", choices=CHOICES["deltas"])
+    deltas: str | None = _setting(None, "second channel, for a back end alone", choices=CHOICES["deltas"])
 
     @property
     def cv(self) -> bool:

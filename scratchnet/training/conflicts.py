@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from scratchnet.errors import InputError
 from scratchnet.nets import NET_OF, RIVALS
 from scratchnet.sound.io import SLOWEST
-from scratchnet.training.config import Config, default, option, written
+from scratchnet.training.config import OF_A_PHASE, Config, default, option, written
 from scratchnet.training.phases import FORCED, phases_for
 
 OWN = {  # settings of one network alone
@@ -15,6 +15,7 @@ OWN = {  # settings of one network alone
     "mstnet": ("mst_batch_norm", "mst_padding"),
     "melnet": ("mel_power",),
 }
+BACK = f"--net {' or '.join(NET_OF.values())}"
 WIDEST = 332  # HeuriNet's first kernels, in samples
 FRAMES = ("hop_length", "segment_length", "n_fft")  # what decides how many frames a segment has
 
@@ -49,7 +50,7 @@ def _of_networks(config: Config, given: Mapping[str, str | None]) -> Iterator[tu
     if config.init == "forcing" and config.net != "mstnet":
         yield "init", f"--init forcing: {config.net} has no front end that is forced; take --net mstnet"
     if config.deltas and not config.is_back_end:
-        yield "deltas", f"--deltas {config.deltas}: a second channel is for --net piczaknet, not {config.net}"
+        yield "deltas", f"--deltas {config.deltas}: a second channel is for {BACK}, not {config.net}"
     if config.net == "heurinet" and config.conv1_kernel > WIDEST:
         words = f"from 1 to {WIDEST} leave the 41 frames that PiczakNet takes"
         yield "conv1_kernel", f"--conv1-kernel {config.conv1_kernel}: too wide; {words}"
@@ -65,7 +66,7 @@ def _of_sound(config: Config, given: Mapping[str, str | None]) -> Iterator[tuple
     if config.sample_rate < SLOWEST:
         yield "sample_rate", f"--sample-rate {config.sample_rate}: takes hertz, {SLOWEST} or more"
     if not config.is_back_end and config.segment_length != default("segment_length"):
-        words = f"{config.net} needs 20992; others are for --net piczaknet"
+        words = f"{config.net} needs 20992; others are for {BACK}"
         yield "segment_length", f"--segment-length {config.segment_length}: {words}"
     for name in ("sample_rate", "n_fft", "hop_length", "center") if config.net == "melnet" else ():
         if (value := getattr(config, name)) != (unasked := default(name)):
@@ -78,6 +79,38 @@ def _of_sound(config: Config, given: Mapping[str, str | None]) -> Iterator[tuple
         words = f"41 windows take {least} samples, not {config.segment_length}"
         yield "center", f"--no-center: {words}; they need --net piczaknet --segment-length {least}"
     try:
-        config.sound()
+        sound = config.sound()
     except InputError as error:  # which begins with a setting, and it may be another that is too large for it
         yield next(name for name in (*FRAMES, str(error).split()[0]) if name in given), str(error)
+        return
+    if config.n_fft > config.segment_length:
+        yield "n_fft", f"--n-fft {config.n_fft}: longer than a segment, {config.segment_length} samples"
+    if sound.frames_available > config.n_frames + 1:  # of 20992 samples one is left out, as the paper has it
+        length = config.segment_length - (0 if config.center else config.n_fft)
+        heard, whole = (n / config.sample_rate for n in (config.n_frames * config.hop_length, config.segment_length))
+        words = f"{config.n_frames} windows reach {heard:.2f} of a segment's {whole:.2f} seconds"
+        name = next(name for name in FRAMES if name in given)
+        yield (
+            name,
+            f"{written(name, getattr(config, name))}: {words}; take --hop-length {-(-length // config.n_frames)}",
+        )
+
+
+def idle(config: Config, given: Iterable[str]) -> str | None:
+    """What is wrong with the first of the settings `given` that would change nothing in this run; None: all matter."""
+    phases = phases_for(config)
+    here = {"epochs_random", "lr_random"} if config.init == "random" and not config.is_back_end else set()
+    here |= {f"{what}_phase{phase.name}" for what in OF_A_PHASE for phase in phases}
+    if any(phase.name == FORCED for phase in phases):
+        here |= {"forcing_epochs", "forcing_lr", "forcing_batch_size", "forcing_patience"}
+    of_phases = {name for names in OF_A_PHASE.values() for name in names}
+    of_phases |= {"forcing_lr", "forcing_batch_size", "forcing_patience"}
+    for name in given:
+        said = written(name, getattr(config, name))
+        if name in of_phases - here:
+            return f"{said}: this run has the phases {', '.join(phase.title for phase in phases)} alone; leave it out"
+        if name.startswith("augment_") and config.augment == 0:
+            return f"{said}: no variant is made without --augment; add --augment 4, or leave it out"
+        if name == "momentum" and config.optimizer == "adam":
+            return f"{said}: --optimizer adam has no such momentum; leave it out"
+    return None

@@ -23,10 +23,13 @@ def called(name: str, folder: str | None) -> str:
     return own or name
 
 
-def open_data(config: Config, screen: Screen) -> Source:
-    """The data source of the settings."""
+def open_data(config: Config, screen: Screen, classes: int = 2) -> Source:
+    """The data source of the settings. Raises `InputError` as `open_source`, and where it has not so many `classes`."""
     if config.data is not None:
-        return open_source(config.data, subset=config.subset)
+        source = open_source(config.data, subset=config.subset)
+        if len(source.classes) < classes:
+            raise InputError(f"{source.root} has the one class {source.classes[0]!r}: a classifier needs at least two")
+        return source
     progress = _Progress(screen, "making the synthetic sounds")
     try:
         return open_source(None, subset=config.subset, workers=_workers(config), progress=progress)

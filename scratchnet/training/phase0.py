@@ -63,8 +63,10 @@ def check(config: Config) -> Config:
     if other.net != NET_OF[config.back_end]:
         raise InputError(f"{label}: is a run of {other.net}; name one of {NET_OF[config.back_end]}")
     ours, theirs = _decides(config), _decides(other)
+    # --epochs and --lr are then those of the phases that are still to be trained
+    of_others = {f"{name}_phase0" for name in ("epochs", "lr") if getattr(config, name) is not None}
     for name, value in ours.items():
-        if theirs[name] != value:
+        if theirs[name] != value and name not in of_others:
             ours_is = written(name, value).removeprefix(f"{option(name)} ")
             words = f"was trained with {written(name, theirs[name])}, not {ours_is}"
             raise InputError(f"{label}: {words}; both must be the same")

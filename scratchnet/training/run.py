@@ -122,7 +122,7 @@ def _train(config: Config, folder: RunFolder, source: Source | None, screen: Scr
     segments = dataset.prepare_data(config, source, screen)
     if not folder.trained_on(segments):
         changed = folder.changed(segments)
-        what = f" ({changed}; put it back)" if changed else ""
+        what = f" ({changed})" if changed else ""
         raise InputError(f"{folder.path}: the data has changed since this run began{what}; or start a new one")
     splits = dataset.folds_of(segments.clip_fold, config)
     if folder.about("used_backend") is None:  # it has not begun

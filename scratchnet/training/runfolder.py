@@ -308,22 +308,22 @@ class RunFolder:
         return {row[0] for row in kept}, {row[4] for row in kept}
 
     def changed(self, segments: Segments) -> str:
-        """One clip that is not as recordings.csv has it, in words; nothing where there is no record of the data."""
+        """Clips that are not as recordings.csv has them, in words; nothing where there is no record of the data."""
         place = next((p for p in (self.path, *sorted(self.path.glob("fold*"))) if (p / RECORDINGS).is_file()), None)
         if place is None:
             return ""
         known = {row[0]: row[4] for row in read_table(place / RECORDINGS, USES)}
         here = dict(zip(segments.clips, segments.contents, strict=True))
-        words = {
-            "is gone": [clip for clip in known if clip not in here],
-            "is new": [clip for clip in here if clip not in known],
-            "is another": [clip for clip in here if known.get(clip, here[clip]) != here[clip]],
-        }
-        said = [
-            f"{clips[0]} {what}" + (f", and {len(clips) - 1} more" if clips[1:] else "")
-            for what, clips in words.items()
-            if clips
-        ]
+        kinds = (
+            ("is gone", "put {} back", [clip for clip in known if clip not in here]),
+            ("is new", "take {} out", [clip for clip in here if clip not in known]),
+            ("is another", "restore {}", [clip for clip in here if known.get(clip, here[clip]) != here[clip]]),
+        )
+        said = []
+        for what, way_out, clips in kinds:
+            if clips:
+                more = f", and {len(clips) - 1} more" if clips[1:] else ""
+                said.append(f"{clips[0]} {what}{more}: {way_out.format('them' if more else 'it')}")
         return "; ".join(said)
 
     def save_result(self, result: Mapping[str, Any]) -> None:

@@ -90,6 +90,15 @@ def test_what_does_not_fit_is_said_in_a_line(options, words, alone, tree, tmp_pa
     assert not out.exists()
 
 
+def test_epochs_of_every_phase_are_of_those_that_are_trained(alone, tree, tmp_path):
+    """Its Phase 0 had one epoch at its preset's rate, and is there."""
+    out = tmp_path / "run"
+    given = [*HEURI, "--data", str(tree), "--out", str(out), "--phase0", str(alone), "--epochs", "2", "--lr", "0.001"]
+    assert train.main(given) == 0
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["phase"] for row in rows] == [0, 1, 1, 2, 2, 3, 3]
+
+
 def test_a_run_that_is_none_or_not_finished_or_of_other_data(alone, tree, tmp_path, capsys):
     out = tmp_path / "run"
     given = [*HEURI, "--data", tree, "--out", out, "--phase0"]

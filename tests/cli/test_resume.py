@@ -239,8 +239,10 @@ def test_what_changed_in_the_data_is_named(tree, tmp_path, capsys):
     (out / "result.json").unlink()
     (data / "low" / "low-a.wav").rename(data / "low" / "moved.wav")
     shutil.copy(data / "high" / "high-a.wav", data / "high" / "high-b.wav")
-    said = "low/low-a.wav is gone", "low/moved.wav is new", "high/high-b.wav is another", "put it back"
-    fails(capsys, train.main, ["--resume", out, "--quiet"], *said)
+    said = (
+        "low/low-a.wav is gone: put it back; low/moved.wav is new: take it out; high/high-b.wav is another: restore it"
+    )
+    fails(capsys, train.main, ["--resume", out, "--quiet"], said)
 
 
 def test_a_fold_that_was_lost_is_trained_again(tree, tmp_path, capsys):

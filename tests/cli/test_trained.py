@@ -16,7 +16,7 @@ from scratchnet.model import Model
 from scratchnet.model import load as model_of
 from scratchnet.training.files import read_arrays, write_arrays
 from scratchnet.training.report import confusion_text
-from tests.cli.conftest import RATE, fails, write_tree
+from tests.cli.conftest import RATE, fails, tone, write_tree
 
 
 def test_evaluate_gives_the_figures_of_the_result(trained, capsys):
@@ -116,6 +116,28 @@ def test_predict_names_class_probability_and_time_line(trained, tree, capsys):
     assert first.startswith(f"{file}: ")
     assert line[0].split()[:4] == ["0.00", "to", "0.95", "s"]
     assert len(line) == 2
+
+
+def test_predict_in_brief_is_a_line_a_file(trained, tree, capsys):
+    files = [str(tree / "low" / "low-a.wav"), str(tree / "high" / "high-b.wav")]
+    assert predict.main([str(trained), *files, "--backend", "cpu"]) == 0
+    whole = capsys.readouterr().out.splitlines()
+    assert predict.main([str(trained), *files, "--backend", "cpu", "--brief"]) == 0
+    brief = capsys.readouterr().out.splitlines()
+    assert len(brief) == 2 and brief == [line for line in whole if not line.startswith(" ")]
+
+
+def test_the_run_comes_first(trained, tree, capsys):
+    fails(capsys, predict.main, [tree / "low" / "low-a.wav", trained], "low-a.wav is a sound: the run, or its model")
+
+
+def test_one_class_is_enough_to_test_on(trained, tree, tmp_path, capsys):
+    shutil.copytree(tree / "low", tmp_path / "new" / "low")
+    for number, path in enumerate(sorted((tmp_path / "new" / "low").iterdir())):
+        soundfile.write(path, tone("low", 50 + number), RATE)
+    assert evaluate.main([str(trained), "--data", str(tmp_path / "new"), "--backend", "cpu"]) == 0
+    printed = capsys.readouterr()
+    assert "new: all of it" in printed.out and "none of these clips is of high, middle" in printed.err
 
 
 def test_predict_as_json_takes_folders(trained, tree, capsys):

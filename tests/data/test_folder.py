@@ -141,7 +141,7 @@ def test_a_run_among_the_recordings_is_no_class(folder, write_wav):
     assert open_source(folder) == before
     (folder / "settings").mkdir()
     (folder / "settings" / "config.json").touch()  # of something else
-    with pytest.raises(InputError, match="settings is a class without a sound file: add some"):
+    with pytest.raises(InputError, match="has no sound file in settings, and each sub-folder is a class: add"):
         open_source(folder)
     write_wav(folder / "settings" / "a.wav")
     write_wav(folder / "one" / "a.wav")

@@ -135,7 +135,7 @@ def test_bad_folders(tmp_path, write_wav):
     write_wav(tmp_path / "flat" / "a.wav")
     assert "no sub-folder" in line(tmp_path / "flat")
     write_wav(tmp_path / "one" / "cats" / "a.wav")
-    assert "at least two" in line(tmp_path / "one")
+    assert open_source(tmp_path / "one").classes == ("cats",)  # enough to test on, not to train on
     (tmp_path / "one" / "dogs").mkdir()
     assert "dogs" in line(tmp_path / "one")
 

@@ -54,6 +54,15 @@ def test_lossy_formats_sound_alike(tmp_path, kind, subtype):
     assert np.corrcoef(x[: len(y)], y)[0, 1] > 0.99
 
 
+def test_channels_that_cancel_out_are_told_from_silence(tmp_path):
+    x = 0.3 * np.sin(np.arange(3000) / 9)
+    for name, channels in {"opposite": [x, -x], "silent": [0 * x, 0 * x]}.items():
+        soundfile.write(tmp_path / f"{name}.wav", np.stack(channels, axis=1), RATE, subtype="FLOAT")
+    with pytest.raises(InputError, match="opposite.wav: its channels cancel each other out: keep one of them"):
+        load(tmp_path / "opposite.wav")
+    assert not load(tmp_path / "silent.wav").any()
+
+
 def test_channels_are_averaged(tmp_path):
     left, right = tone(), tone(hertz=1000.0)
     soundfile.write(tmp_path / "x.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")

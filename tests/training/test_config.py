@@ -10,6 +10,7 @@ from scratchnet.sound import Augmentation, SoundSettings
 from scratchnet.training import config
 from scratchnet.training import resolve as resolving
 from scratchnet.training.config import Config
+from scratchnet.training.conflicts import idle
 from scratchnet.training.presets import PRESETS, PRESETS_OF_NET
 from scratchnet.training.resolve import from_dict, from_toml, resolve
 
@@ -298,6 +299,47 @@ def test_the_epochs_of_every_phase_go_over_those_of_a_file_and_not_the_other_way
 def test_configuration_of_another_version_is_refused():
     with pytest.raises(InputError, match=r"config.json.*telepathy"):
         from_dict({"telepathy": 1})
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"net": "piczaknet", "epochs_phase3": 4}, "--epochs-phase3 4: this run has the phases phase 0 alone"),
+        ({"init": "random", "lr_phase1": 0.1}, "--lr-phase1 0.1: this run has the phases random alone"),
+        ({"epochs_random": 4}, "--epochs-random 4: this run has the phases phase 0, phase 1, phase 2, phase 3 alone"),
+        ({"forcing_epochs": 4}, "--forcing-epochs 4: this run has the phases phase 0, phase 1"),
+        ({"net": "mstnet", "init": "random", "forcing_lr": 0.1}, "--forcing-lr 0.1: this run has the phases random"),
+        ({"augment_pitch": 3}, "--augment-pitch 3: no variant is made without --augment"),
+        ({"optimizer": "adam", "momentum": 0.5}, "--momentum 0.5: --optimizer adam has no such momentum"),
+        ({"net": "mstnet", "forcing_epochs": 4, "epochs_phase3": 4, "lr_phase0": 0.1}, None),
+        ({"net": "mstnet", "init": "random", "forcing_target": "paper", "epochs_random": 3}, None),
+        ({"net": "sbcnn", "epochs_phase0": 4, "preset": "piczak2015", "augment_pitch": 3, "momentum": 0.5}, None),
+        ({"epochs": 4, "lr": 0.1, "epochs_phase2": "5"} | {"epochs": "none"}, None),
+    ],
+)
+def test_what_would_change_nothing_is_told(given, words):
+    """On the command line; in a file it may be for other runs."""
+    found = idle(resolve((given, None)), given)
+    assert found is None if words is None else found is not None and found.startswith(words)
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"segment_length": 44100}, "--segment-length 44100: 41 windows reach 0.95 of a segment's 2.00 seconds; take "),
+        (
+            {"hop_length": 100},
+            "--hop-length 100: 41 windows reach 0.19 of a segment's 0.95 seconds; take ",
+        ),
+        ({"n_fft": 30000}, "--n-fft 30000: longer than a segment, 20992 samples"),
+    ],
+)
+def test_a_segment_is_heard_as_a_whole(given, words):
+    with pytest.raises(InputError) as caught:
+        resolve(({"net": "piczaknet", **given}, None))
+    assert str(caught.value).startswith(words)
+    if hint := str(caught.value).partition("take --hop-length ")[2]:
+        assert resolve(({"net": "piczaknet", **given, "hop_length": int(hint)}, None)).hop_length == int(hint)
 
 
 def test_the_final_rate_is_that_of_the_phases_that_there_are():
