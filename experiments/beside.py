@@ -138,6 +138,8 @@ def _hear(path: Path, changes: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit("scratchnet: experiments.beside is started by experiments.reproduce --jobs N; run that")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # started with `&` in a script, it would be ignored
     Thread(target=_until_left_alone, daemon=True).start()
     sys.exit(_go_on(Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:] == ["noise"]))

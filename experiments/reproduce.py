@@ -214,6 +214,7 @@ def command(options: Any) -> str:
     words.append(f"--scale {options.scale}")
     words += [f"--only {study}" for study in options.only or ()]
     words += [f"--{name} {value}" for name in ASKED if (value := getattr(options, name)) is not None]
+    words += ["--no-noise"] if options.no_noise else []
     return " ".join(words)
 
 

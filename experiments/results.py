@@ -108,13 +108,17 @@ def heading(work: Reproduction, done: Finished) -> str:
     machine = describe(backend.threads() if work.used == "cpu" else 1)
     rows = [row for rows in done.rows.values() for row in rows]
     commits = ", ".join(sorted({row["commit"] or f"version {row['version']}" for row in rows}))
+    folds = work.source.folds
+    lost = [f"fold {fold} altogether" for fold in work.source.absent_folds]
+    absent = f"Not used: {len(work.source.unusable)} files" if work.source.unusable else ""
+    absent += f", {', '.join(lost)}" if lost else ""
     asked = work.command.partition(f"--scale {work.scale}")[2]
     return f"""# Results on {work.source.name}
 
 Scale `{work.scale}`: {SCALES[work.scale].about}{f"; here with `{asked.strip()}`" if asked else ""}.
-Split: {"every fold in turn" if work.about["split"] == "cv" else "the last fold alone"}; figures are means ± sample \
-standard deviations over folds and seeds. What the columns and the tests mean: "Reading the tables" of \
-docs/reproduce.md. Of one fold there is no test between folds: its cells are empty.
+Split: {"every fold in turn" if work.about["split"] == "cv" else f"fold {folds[-1]} alone"}; numbers are means ± \
+sample standard deviations over folds and seeds. What the columns and the tests mean: "Reading the tables" of \
+docs/reproduce.md. Of one fold there is no test between folds: its cells are empty.{f" {absent}." if absent else ""}
 Made by `{work.command}` at {commits},
 {len(rows)} trained models on {work.used}; these tables were written on {machine["processor"]}, \
 {machine["cores"]} cores.

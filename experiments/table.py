@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from scratchnet.cli import Parser, guard
-from scratchnet.errors import InputError
+from scratchnet.errors import InputError, say
 from scratchnet.training.config import Config
 from scratchnet.training.dataset import called
 from scratchnet.training.files import damaged, read_json, write_table, write_text
 from scratchnet.training.markdown import markdown
 from scratchnet.training.resolve import resolve
-from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder
+from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder, resume_command
 
 SCORES = ("segment_accuracy", "segment_balanced_accuracy", "clip_accuracy_majority", "clip_accuracy_probability")
 TITLES = {
@@ -80,6 +80,11 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
         found += [folder for folder in folders(path, seen) if (folder / RESULT).is_file()]
     if not found:
         raise InputError(f"{', '.join(map(str, paths))}: no finished run here (no {RESULT})")
+    wholes = dict.fromkeys(folder.parent for folder in found if (folder.parent / CONFIG).is_file())
+    for whole in wholes:
+        if not (whole / RESULT).is_file():
+            done = [folder.name for folder in found if folder.parent == whole]
+            say(f"{whole}: not finished, has {', '.join(done)} alone; go on with {resume_command(whole)}")
     return found
 
 

@@ -81,14 +81,15 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         for axis in (accuracy, loss):
             axis.axvline(last, color="0.8", linewidth=0.8, zorder=0)
         first = last
-    accuracy.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0.5, len(rows) + 0.5))
+    accuracy.set(ylabel="accuracy", ylim=(0, 1.04), xlim=(0.5, len(rows) + 0.5))
     loss.set(ylabel="loss (forcing: mean square error)" if forced else "loss (cross-entropy)", xlabel="epoch")
     if forced:  # square errors are far smaller than cross-entropies
         loss.set_yscale("log")
         loss.yaxis.set_major_formatter("{x:g}")
+        loss.yaxis.set_minor_formatter("{x:g}")
     else:
-        loss.set_ylim(bottom=0)
-    loss.xaxis.get_major_locator().set_params(integer=True)
+        loss.set_ylim(0, 1.04 * max(_number(row[which], 0) for row in rows for which in ("train_loss", "valid_loss")))
+    loss.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     names = ("training", "validation (accuracy: balanced)", "best of its phase")
     looks = ({"color": TRAIN}, {"color": VALID, "linestyle": "--"}, {"color": BEST, "marker": "*", "linestyle": ""})
     handles = [accuracy.plot([], [], label=name, **look)[0] for name, look in zip(names, looks)]  # type: ignore[arg-type]
@@ -98,9 +99,9 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     save_figure(figure, path)
 
 
-def _number(value: float | None) -> float:
-    """What JSON has no number for was none, or infinite."""
-    return math.inf if value is None else value
+def _number(value: float | None, otherwise: float = math.inf) -> float:
+    """`otherwise` for what JSON has no number for: it was none, or infinite."""
+    return otherwise if value is None else value
 
 
 def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> None:
@@ -110,14 +111,15 @@ def save_confusions(path: Path, matrices: Mapping[str, np.ndarray], names: Seque
     every = 1 + count // 60  # of so many classes one is named
     side = min(9.0, max(2.3, 0.3 + 0.31 * count))  # of a matrix, in inches; its title needs some
     room = max(0.5, 0.06 * max(map(len, names))) * long  # inches for names
-    size = (side * len(matrices) + 1.7 + room, side + 0.9 + max(0.8 * long, room))
-    figure, axes = new_figure(1, len(matrices), size, sharey=True)
-    for axis, (title, confusion) in zip(axes[0], matrices.items()):
+    titles = [textwrap.wrap(plain(title), max(24, int(11 * side))) for title in matrices]
+    height = side + 0.9 + max(0.8 * long, room) + 0.15 * (max(map(len, titles)) - 1)
+    figure, axes = new_figure(1, len(matrices), (side * len(matrices) + 1.7 + room, height), sharey=True)
+    for axis, title, confusion in zip(axes[0], titles, matrices.values()):
         image = _draw_confusion(axis, confusion)
         axis.set_xticks(
             range(0, count, every), names[::every], rotation=45 if long else 0, ha="right" if long else "center"
         )
-        axis.set(xlabel="predicted class", title="\n".join(textwrap.wrap(plain(title), max(24, int(11 * side)))))
+        axis.set(xlabel="predicted class", title="\n".join(title))
     axes[0, 0].set_yticks(range(0, count, every), names[::every])
     axes[0, 0].set_ylabel("true class")
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")

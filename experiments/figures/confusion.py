@@ -1,7 +1,7 @@
 """Fig. 2, confusion matrices of segments:   python -m experiments.figures.confusion RUN… [--clips] --out FILE.png
 
-One matrix for each RUN; the folds of a cross-validation, or all runs in a folder, are summed up. Rows are the true
-classes, shades are shares of the row.
+One matrix for each system in each RUN; its folds and seeds there are summed up. Rows are the true classes, shades are
+shares of the row.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.figures import command
-from experiments.figures.runs import Run, find
+from experiments.figures.runs import Run, by_system, find
 from scratchnet import plots
 from scratchnet.errors import InputError
 
@@ -35,13 +35,12 @@ def pooled(runs: Sequence[Run], clips: bool = False) -> np.ndarray:
 
 
 def _draw(arguments: Namespace) -> None:
-    groups = [find([path]) for path in arguments.runs]
-    first = groups[0][0]
+    groups = [(path, *system) for path in arguments.runs for system in by_system(find([path])).items()]
+    first = groups[0][2][0]
     matrices = {}
-    for path, runs in zip(arguments.runs, groups):
+    for path, name, runs in groups:
         pooled([first, runs[0]], arguments.clips)  # the same classes everywhere
-        count = f", {len(runs)} runs" if len(runs) > 1 else ""
-        title = " and ".join(dict.fromkeys(run.system for run in runs)) + count
+        title = f"{name}, {len(runs)} runs" if len(runs) > 1 else name
         matrices[f"{title}\n{path}" if title in matrices else title] = pooled(runs, arguments.clips)
     plots.save_confusions(arguments.out, matrices, first.labels())
 

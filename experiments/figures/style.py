@@ -31,7 +31,7 @@ def colours(systems: Mapping[str, str]) -> dict[str, str]:
     """
     twins = {name: name.replace(", random init", ", IceBreaker") for name in systems}
     found: dict[str, str] = {}
-    for name, net in systems.items():
+    for name, net in sorted(systems.items(), key=lambda item: "(" in item[0]):  # those that differ from the usual last
         if OF_NET[net] not in found.values():
             found.setdefault(twins[name], OF_NET[net])
     left = cycle([colour for colour in PALETTE if colour not in found.values()] or PALETTE)

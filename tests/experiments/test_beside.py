@@ -70,6 +70,11 @@ def test_so_many_at_a_time_and_each_after_the_one_it_waits_for(at_once):
     ]
 
 
+def test_by_itself_it_says_who_starts_it():
+    done = subprocess.run([sys.executable, "-m", "experiments.beside", "--help"], capture_output=True, text=True)
+    assert done.returncode == 1 and "started by experiments.reproduce" in done.stderr
+
+
 def test_who_leaves_the_loop_stops_those_at_work(at_once):
     made = []
 

@@ -83,10 +83,13 @@ def test_results_name_the_command_that_makes_them():
     line = "--data PATH --scale paper --only systems --only melnet --subset esc10 --split single --seeds 1"
     assert named(*line.split(), "--out", "x") == f"python -m experiments.reproduce {line}"
     made = reproduce.command(reproduce.parser().parse(line.split()))
-    work = SimpleNamespace(source=SimpleNamespace(name="esc10"), scale="paper", used="cpu", command=made)
+    source = SimpleNamespace(name="esc10", folds=(1, 2), absent_folds=(3,), unusable=("x.wav", "not there") * 4)
+    work = SimpleNamespace(source=source, scale="paper", used="cpu", command=made)
     work.about = {"split": "single"}
     text = results.heading(work, SimpleNamespace(rows={"a": [{"commit": "c", "version": "1"}]}))
     assert f"Made by `{made}` at c" in text
+    assert "Split: fold 2 alone" in text and "Not used: 8 files, fold 3 altogether." in text
+    assert named("--no-noise").endswith("--scale short --no-noise")
     assert (
         "three seeds; for a GPU; here with `--only systems --only melnet --subset esc10 --split single --seeds 1`"
         in text

@@ -100,6 +100,16 @@ def test_what_holds_no_run_is_named(tmp_path, capsys):
         assert words in capsys.readouterr().err
 
 
+def test_an_unfinished_cross_validation_is_told_of(runs, tmp_path, capsys):
+    whole = tmp_path / "cv"
+    for fold in (1, 2):
+        shutil.copytree(runs / "cv" / f"fold{fold}", whole / f"fold{fold}")
+    shutil.copy(runs / "cv" / "config.json", whole)
+    assert len(table.find([whole])) == 2
+    said = f"{whole}: not finished, has fold1, fold2 alone; go on with python -m scratchnet.train --resume {whole}"
+    assert said in capsys.readouterr().err
+
+
 def test_a_finished_cross_validation_without_one_of_its_folds_is_named(runs, tmp_path, capsys):
     shutil.copytree(runs / "cv", tmp_path / "cv")
     shutil.rmtree(tmp_path / "cv" / "fold2")

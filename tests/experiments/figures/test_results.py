@@ -24,9 +24,10 @@ def test_fig_2_sums_up_runs(runs, draw):
     assert np.array_equal(confusion.pooled(find([runs])), both)
     clips = confusion.pooled(find([runs / "mstnet"]), clips=True)
     assert clips.sum() == result(runs, "mstnet")["test"]["clips"]
-    one, _ = draw(confusion.main, runs)
+    one, _ = draw(confusion.main, runs / "heurinet")
     two, _ = draw(confusion.main, runs / "heurinet", runs / "mstnet")
     assert two.shape[1] > 1.5 * one.shape[1]
+    assert draw(confusion.main, runs)[0].shape == two.shape  # systems are never summed up with others
 
 
 def test_fig_2_needs_the_same_classes(runs, draw, tmp_path):
