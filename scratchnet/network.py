@@ -25,8 +25,8 @@ class Network:
     would have met. What a layer is set to is looked at when the network is made: after changing it, assign `fused`
     again. `groups` and `layers` cannot be changed: for other layers make another network. A pickle or deep copy takes
     along what the layers remember of their last batch; `state_dict` does not.
-    Raises ValueError for two groups, or two layers of a group, of one name, for what is no `Layer`, and for a layer
-    that stands in two places: what it remembers for backward would be the other's.
+    Raises ValueError for two groups, or two layers of a group, of one name, for what is no `Layer`, for layers
+    of different dtypes, and for one that stands in two places: what it remembers for backward would be the other's.
     """
 
     def __init__(self, groups: Sequence[Group], spec: dict[str, Any] | None = None, fused: bool = True) -> None:
@@ -47,6 +47,9 @@ class Network:
                 )
         if len({id(layer) for _, layer in placed}) < len(placed):
             raise ValueError("a layer stands in two places: make one for each")
+        # A type within a layer that is no layer's, or another's, the layer itself refuses.
+        if len(types := {str(next(iter(layer.params.values())).dtype) for _, layer in placed if layer.params}) > 1:
+            raise ValueError(f"layers of {' and '.join(sorted(types))}: give all of them one dtype")
         self.fused = fused
 
     @property

@@ -57,6 +57,13 @@ NAMES = [
 ]
 
 
+def test_layers_of_two_types_are_refused():
+    """One by one they would cast, and the network would compute in the less exact without a word."""
+    mixed = [("a", [("c", Dense(4, 3, dtype="float64")), ("d", Dense(3, 2))])]
+    with pytest.raises(ValueError, match="layers of float32 and float64: give all of them one dtype"):
+        Network(mixed)
+
+
 def test_names_and_order():
     assert list(small().params) == NAMES
     assert list(gradients(small())[0]) == NAMES
