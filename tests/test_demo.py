@@ -42,6 +42,8 @@ def test_it_runs(monkeypatch, tmp_path):
     said = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert len(pictures) == 6
+    assert "HeuriNet, eq. 3 to 6: (80, 2084) (80, 692) (60, 170) (60, 41)" in said
+    assert "MSTNet, eq. 7 to 9: (512, 41) (256, 41) (60, 41)" in said
     for words in ("as a convolution", "WRONG GRADIENT", "waveform (1, 1, 20992) → picture (1, 1, 60, 41)"):
         assert words in said
     scores = [float(score) for score in re.findall(r"^Phase \d: (\d\.\d\d) balanced", said, re.MULTILINE)]
