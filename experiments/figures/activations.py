@@ -172,7 +172,7 @@ def _figure(
     for axis in axes[-1]:
         axis.set_xlabel("time in seconds", fontsize=8)
     below = figure.colorbar(mel, ax=list(axes[:, 0]), location="bottom", aspect=12, pad=0.02 if rows > 1 else 0.06)
-    below.set_label("dB under the segment's loudest", fontsize=8)
+    below.set_label("dB relative to the loudest", fontsize=8)
     below.ax.tick_params(labelsize=7, length=2)
     axes[0, 0].set_title("Mel-spectrogram,\nfrequency in hertz", fontsize=8)
     for axis, name in zip(axes[0, 1:], columns):

@@ -54,8 +54,10 @@ def _draw(arguments: Namespace) -> None:
                     shown = np.where(values[part] > 0, values[part], np.nan)  # 0 has no logarithm
                     axis.plot(x, shown, line, color=colour, marker=marker, lw=1.2)
         axis.plot([], [], color=colour, label=layer)
+    for kind, line in (("weights", "-"), ("bias", ":")):
+        axis.plot([], [], line, color="0.3", label=kind)
     if run.config.clip_norm is not None:
-        axis.axhline(run.config.clip_norm, color="black", linewidth=0.8, linestyle="--", label="clipped to")
+        axis.axhline(run.config.clip_norm, color="black", linewidth=0.8, linestyle="--", label=f"clipped to {run.config.clip_norm:g}")
     _mark_phases(axis, rows)
     axis.set(yscale="log", xlabel="epoch", ylabel="L2 norm of the gradient", xlim=(0.5, len(rows) + 0.5))
     axis.set_title(run.system, pad=18)

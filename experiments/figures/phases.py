@@ -78,7 +78,7 @@ def _draw_system(axis, runs: Sequence[Run], phases: Sequence[str], lengths: Sequ
             if table.shape[1]:
                 mean, spread = mean_and_spread(table)
                 x = start + np.arange(len(mean))
-                marker = "." if len(x) < 15 else ""
+                marker = "." if max(lengths) < 15 else ""
                 axis.plot(x, mean, line, color=colour, linewidth=1.1 if line == "-" else 1.8, marker=marker)
                 if len(runs) > 1:
                     axis.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
