@@ -41,7 +41,7 @@ SCALES = {
         many=3,
     ),
     "tiny": Scale(
-        "one epoch, one fold, one seed: whether everything runs; the figures mean nothing",
+        "one epoch, one fold, one seed: whether everything runs; the scores mean nothing",
         {"preset": "piczak2015", "deltas": None, "augment": 0, "epochs": 1, "batch_size": 8, "forcing_batch_size": 8},
         seeds=1,
         many=2,

@@ -41,6 +41,14 @@ def test_links_lead_to_a_heading(page):
     assert not missing, f"{page.name} leads to headings {missing}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_heading_stands_twice(page):
+    """A link leads to the first; and a part of a page may have been pasted in twice."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    assert len(headings) == len(set(headings))
+
+
 def test_the_python_of_the_readme_runs():
     """Three steps on eight segments of noise: three losses, the first near log(10), as ten logits near 0 give."""
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
