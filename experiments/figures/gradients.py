@@ -57,7 +57,13 @@ def _draw(arguments: Namespace) -> None:
     for kind, line in (("weights", "-"), ("bias", ":")):
         axis.plot([], [], line, color="0.3", label=kind)
     if run.config.clip_norm is not None:
-        axis.axhline(run.config.clip_norm, color="black", linewidth=0.8, linestyle="--", label=f"clipped to {run.config.clip_norm:g}")
+        axis.axhline(
+            run.config.clip_norm,
+            color="black",
+            linewidth=0.8,
+            linestyle="--",
+            label=f"clipped to {run.config.clip_norm:g}",
+        )
     _mark_phases(axis, rows)
     axis.set(yscale="log", xlabel="epoch", ylabel="L2 norm of the gradient", xlim=(0.5, len(rows) + 0.5))
     axis.set_title(run.system, pad=18)

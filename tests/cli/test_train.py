@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from scratchnet import evaluate, train
+from scratchnet import evaluate, train, training
 from scratchnet.data import open_source
 from scratchnet.errors import InputError
 from scratchnet.sound.workers import cores
@@ -205,6 +205,14 @@ def test_all_classes_are_learned_and_no_word_is_lost_on_it(trained):
 def test_quiet_prints_the_result_alone(icebroken):
     assert len(SAID[icebroken].splitlines()) == 1
     assert SAID[icebroken].startswith("heurinet: balanced accuracy")
+
+
+def test_training_from_python_is_the_commands(tree, tmp_path):
+    settings = {"net": "piczaknet", "epochs": 1, "batch_size": 8, "backend": "cpu", "quiet": True}
+    result = training.train(data=tree, out=tmp_path / "run", **settings)
+    assert result == json.loads((tmp_path / "run" / "result.json").read_text())
+    with pytest.raises(InputError, match="nett"):
+        training.train(nett="piczaknet")
 
 
 def test_without_out_runs_are_named_after_their_data_and_numbered(tree, tmp_path, monkeypatch):
