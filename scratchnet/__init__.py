@@ -37,8 +37,7 @@ def _use_kernels_of_checkout() -> None:
 _use_kernels_of_checkout()
 
 
-_PARTS = ("backend", "clipping", "data", "errors", "gradcheck", "layers", "losses", "nets", "network", "optimizers")
-_PARTS += ("sound", "training")
+_PARTS = set("backend clipping data errors gradcheck layers losses nets network optimizers sound training".split())
 
 
 def __getattr__(name: str) -> ModuleType:
