@@ -37,7 +37,8 @@ def _use_kernels_of_checkout() -> None:
 _use_kernels_of_checkout()
 
 
-_PARTS = set("backend clipping data errors gradcheck layers losses nets network optimizers sound training".split())
+_PARTS = {"backend", "clipping", "data", "errors", "gradcheck", "layers", "losses", "nets", "network", "optimizers"}
+_PARTS |= {"sound", "training"}
 
 
 def __getattr__(name: str) -> ModuleType:
