@@ -14,6 +14,7 @@ Three choices make the comparison sharp:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -63,7 +64,26 @@ def gradcheck(
     """
     subject = Subject(layer, x, target, training)
     with put_back(subject.layer):
-        return _check(subject, samples, tolerance, np.random.default_rng(seed))
+        result = _check(subject, samples, tolerance, np.random.default_rng(seed))
+        if subject.parts is not None and result.arrays and not result.ok:
+            result.hint = _culprits(subject, samples, tolerance)
+    return result
+
+
+def _culprits(subject: Subject, samples: int, tolerance: float) -> str:
+    """Which layers of a wrong network are wrong by themselves, on noise of the shape that each gets there."""
+    x, rng, wrong = subject.x, np.random.default_rng(0), []
+    for name, layer in copy.deepcopy(dict(subject.parts or {})).items():
+        noise = rng.standard_normal(x.shape)
+        x = layer.forward(x, training=subject.training)
+        found = gradcheck(layer, noise, training=subject.training, samples=samples, tolerance=tolerance)
+        if found.arrays and not found.ok:
+            wrong.append(f"{name} ({found.subject})")
+    if wrong:
+        return f"of the layers by themselves {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} wrong"
+    return (
+        "by itself each layer is right: see how they are put together, or run (net.fused = False runs them one by one)"
+    )
 
 
 def _check(subject: Subject, samples: int, tolerance: float, rng: np.random.Generator) -> GradcheckResult:

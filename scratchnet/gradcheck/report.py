@@ -91,6 +91,7 @@ class GradcheckResult:
     subject: str
     tolerance: float
     arrays: list[ArrayReport] = field(default_factory=list)
+    hint: str = ""  # where to look, of a network
 
     @property
     def max_error(self) -> float:
@@ -114,4 +115,5 @@ class GradcheckResult:
         verdict = f"ok, worst relative error {self.max_error:.1e}" if self.ok else "WRONG GRADIENT"
         if not self.arrays:
             verdict = "NO GRADIENT: all is frozen, and nothing asks for that of the input"
-        return "\n  ".join([f"{self.subject}: {verdict}", *map(str, self.arrays)])
+        hint = [self.hint] if self.hint else []
+        return "\n  ".join([f"{self.subject}: {verdict}", *map(str, self.arrays), *hint])
