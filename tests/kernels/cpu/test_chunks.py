@@ -33,3 +33,11 @@ def test_rows_of_five_taps_are_one_chunk():
     geometry = lowering.lower(1, (60, 41), (5, 5), (1, 1), ((0, 0), (0, 0)))
     assert lowering.chunks(geometry, 16, 5)[0].tolist() == [[0, 41, 82, 123, 164]]
     assert lowering.chunks(geometry, 8, 10)[0].tolist() == [[0, 41, 82, 123, 164, 172, 180, 188, 196, 204]]
+
+
+def test_where_two_vectors_of_a_run_would_reach_into_the_next_they_run_on():
+    """17 taps a row take two vectors of 16, and the rows are 30 apart: gaps, though, too wide to be read for nothing."""
+    geometry = lowering.lower(1, (4, 30), (3, 17), (1, 1), ((0, 0), (0, 0)))
+    assert lowering.chunks(geometry, 16, 5)[0].tolist() == [[0, 16, 32, 48, 64]]
+    wider = lowering.lower(1, (4, 40), (3, 17), (1, 1), ((0, 0), (0, 0)))
+    assert lowering.chunks(wider, 16, 6)[0].tolist() == [[0, 16, 40, 56, 80, 96]]
