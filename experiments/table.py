@@ -74,15 +74,18 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     seen: set[Path] = set()
+    paths = list(paths)
     for path in map(Path, paths):
         if not path.is_dir():
             raise InputError(f"{path}: no such folder; name run folders, or folders of them")
         found += [folder for folder in folders(path, seen) if (folder / RESULT).is_file()]
     if not found:
         raise InputError(f"{', '.join(map(str, paths))}: no finished run here (no {RESULT})")
+    given = {path.resolve() for path in map(Path, paths)}
     wholes = dict.fromkeys(folder.parent for folder in found if (folder.parent / CONFIG).is_file())
     for whole in wholes:
-        if not (whole / RESULT).is_file():
+        asked = not given.isdisjoint({whole.resolve(), *whole.resolve().parents})  # and not for some fold alone
+        if asked and not (whole / RESULT).is_file():
             done = [folder.name for folder in found if folder.parent == whole]
             say(f"{whole}: not finished, has {', '.join(done)} alone; go on with {resume_command(whole)}")
     return found

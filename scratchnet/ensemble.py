@@ -13,7 +13,8 @@ from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder, resu
 
 
 class Ensemble:
-    """Models of the same classes and sound settings: each probability is the mean of theirs."""
+    """Models of the same classes and sound settings: each probability is the mean of theirs. For all else, its `models`
+    are there, in the order of their folds."""
 
     def __init__(self, models: list[Model], what: str) -> None:
         self.models = models
@@ -26,7 +27,8 @@ class Ensemble:
     def predict(self, sound: np.ndarray | str | Path, sample_rate: int | None = None) -> Prediction:
         """Classify a waveform (n,) or a sound file: as `Model.predict`, and raises the same."""
         x = self.models[0].waveform(sound, sample_rate)
-        each = [one.hear(x) for one in self.models]
+        cut = self.models[0].cut(x)
+        each = [one.hear(x, cut) for one in self.models]
         probs = np.mean([one.segment_probabilities for one in each], axis=0)
         return Prediction(self.classes, probs.mean(axis=0), each[0].start, each[0].end, probs)
 
@@ -46,4 +48,4 @@ def load(path: str | Path) -> Model | Ensemble:
     if not folds:
         raise InputError(f"{path}: no fold of this cross-validation is finished; go on with {resume_command(path)}")
     models = [model.load(folder.fold(k)) for k in folds]
-    return Ensemble(models, f"its models are those of fold {', '.join(map(str, folds))}")
+    return Ensemble(models, f"its models are those of fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))}")

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from scratchnet.data import Segments
 
 
+Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a model hears in one sound; `names, p = prediction` unpacks the classes and their probabilities.
@@ -97,9 +100,9 @@ class Model:
         """
         return self.hear(self.waveform(sound, sample_rate))
 
-    def hear(self, x: np.ndarray) -> Prediction:
-        """Classify a waveform (n,) as `waveform` gives it."""
-        starts, take = self._cut(x)
+    def hear(self, x: np.ndarray, cut: Cut | None = None) -> Prediction:
+        """Classify a waveform (n,) as `waveform` gives it; `cut`: what `self.cut` makes of it, where that is known."""
+        starts, take = self._inputs(self.cut(x) if cut is None else cut)
         parts = (slice(i, i + BATCH) for i in range(0, len(starts), BATCH))  # of hours not all at once
         probs = np.concatenate([self.classify(take(part)) for part in parts])
         ends = np.minimum(starts + self.settings.segment_length, len(x))  # a short sound is padded
@@ -110,12 +113,16 @@ class Model:
         """The segments of a waveform (n,) as the network takes them, (k, 1, 20992) or (k, channels, 60, 41), and their
         first samples (k,); k is at least 1, short sounds being padded.
         """
-        starts, take = self._cut(x)
+        starts, take = self._inputs(self.cut(x))
         return take(slice(None)), starts
 
-    def _cut(self, x: np.ndarray) -> tuple[np.ndarray, Callable[[slice], np.ndarray]]:
+    def cut(self, x: np.ndarray) -> Cut:
+        """A waveform's segments, the same for all models of equal settings: see `sound.segments.segment_clip`."""
+        return segment_clip(x, self._settings())
+
+    def _inputs(self, cut: Cut) -> tuple[np.ndarray, Callable[[slice], np.ndarray]]:
         """The first samples of a waveform's segments, and what makes some of these as the network takes them."""
-        x, starts, scale, logmel = segment_clip(x, self._settings())
+        x, starts, scale, logmel = cut
         windows = sliding_window_view(x, self.settings.segment_length)
 
         def take(some: slice) -> np.ndarray:
@@ -244,7 +251,7 @@ def load(path: str | Path, *, as_trained: bool = False) -> Model:
     if not file.exists():
         raise InputError(f"{path}: no such file or folder")
     if file.suffix.lower() in AUDIO:
-        raise InputError(f"{path} is a sound: the run, or its model.safetensors, comes first")
+        raise InputError(f"{path} is a sound: name the run first, or its model.safetensors")
     arrays, about = read_arrays(file)
     if about.get("format") != 1:
         raise InputError(f"{path}: no model of scratchnet (its metadata names no network)")

@@ -47,9 +47,11 @@ class Network:
                 )
         if len({id(layer) for _, layer in placed}) < len(placed):
             raise ValueError("a layer stands in two places: make one for each")
-        # A type within a layer that is no layer's, or another's, the layer itself refuses.
-        if len(types := {str(next(iter(layer.params.values())).dtype) for _, layer in placed if layer.params}) > 1:
-            raise ValueError(f"layers of {' and '.join(sorted(types))}: give all of them one dtype")
+        # Of several types within a layer the layer itself says what is wrong.
+        types = {str(next(iter(layer.params.values())).dtype): name for name, layer in placed if layer.params}
+        if len(types) > 1:
+            told = " and ".join(f"{name} of {dtype}" for dtype, name in sorted(types.items()))
+            raise ValueError(f"{told}: give all layers one dtype")
         self.fused = fused
 
     @property

@@ -86,9 +86,10 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     if forced:  # square errors are far smaller than cross-entropies
         loss.set_yscale("log")
         loss.yaxis.set_major_formatter("{x:g}")
-        loss.yaxis.set_minor_formatter("{x:g}")
+        loss.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:e}"[0] in "25" else "")
     else:
-        loss.set_ylim(0, 1.04 * max(_number(row[which], 0) for row in rows for which in ("train_loss", "valid_loss")))
+        top = max(_number(row[which], 0) for row in rows for which in ("train_loss", "valid_loss"))
+        loss.set_ylim(0, 1.04 * top or 1)
     loss.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     names = ("training", "validation (accuracy: balanced)", "best of its phase")
     looks = ({"color": TRAIN}, {"color": VALID, "linestyle": "--"}, {"color": BEST, "marker": "*", "linestyle": ""})

@@ -29,8 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "files", metavar="FILE", nargs="+", help="sound files, or folders of them; /dev/stdin reads a pipe"
     )
-    parser.add_argument("--brief", action="store_true", help="one line a file, without its segments")
-    parser.add_argument("--json", action="store_true", help="one JSON array for machines")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--brief", action="store_true", help="one line a file, without its segments")
+    form.add_argument("--json", action="store_true", help="one JSON array for machines")
     add_backend(parser)
     add_threads(parser)
     options = parser.parse(argv)

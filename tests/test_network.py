@@ -60,7 +60,7 @@ NAMES = [
 def test_layers_of_two_types_are_refused():
     """One by one they would cast, and the network would compute in the less exact without a word."""
     mixed = [("a", [("c", Dense(4, 3, dtype="float64")), ("d", Dense(3, 2))])]
-    with pytest.raises(ValueError, match="layers of float32 and float64: give all of them one dtype"):
+    with pytest.raises(ValueError, match="a.d of float32 and a.c of float64: give all layers one dtype"):
         Network(mixed)
 
 

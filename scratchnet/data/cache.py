@@ -61,7 +61,7 @@ def prepare(
 
 def _refused(skipped: Sequence[tuple[str, str]], source: Source) -> InputError:
     _, reason = skipped[0]
-    return InputError(f"{reason} (the first of {len(skipped)} unusable files in {source.root})")
+    return InputError(f"{reason} (unusable files in {source.root}: {len(skipped)}, this is the first)")
 
 
 @dataclass(frozen=True)

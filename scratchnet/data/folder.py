@@ -6,8 +6,10 @@ from one recording in one fold where their names tell (else a network is tested 
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
@@ -92,10 +94,11 @@ def holds_runs(folder: Path) -> bool:
     return any(runs) or any(folder.rglob("experiments.json"))
 
 
-def _loose(root: Path) -> list[str]:
-    """The sound files beside the classes' folders."""
-    sounds = (path for path in root.iterdir() if path.suffix.lower() in AUDIO | FOREIGN and path.is_file())
-    return sorted(path.name for path in sounds if not path.name.startswith("."))
+def _beside(root: Path) -> tuple[str, ...]:
+    """The sound files beside the classes' folders, by names that can be written down."""
+    sounds = (path.name for path in root.iterdir() if path.suffix.lower() in AUDIO | FOREIGN and path.is_file())
+    names = (os.fsencode(name).decode("utf-8", "backslashreplace") for name in sounds if not name.startswith("."))
+    return tuple(sorted(names))
 
 
 def read(root: Path, folds: int = FOLDS) -> Source:
@@ -104,17 +107,17 @@ def read(root: Path, folds: int = FOLDS) -> Source:
     Hidden files, files of other kinds and folders of runs are passed over; sounds of formats that libsndfile does not
     read are among the `unusable`.
     """
-    mistaken.check_table(root)
     folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))), key=in_order)
     sounds = {folder: sounds_below(folder) for folder in folders}
     sounds = {folder: paths for folder, paths in sounds.items() if paths or not holds_runs(folder)}
+    mistaken.check_table(root, [folder.name for folder, paths in sounds.items() if paths])
     if not sounds:
         raise InputError(f"{root} has no sub-folder: put the sound files of each class into a folder of its own there")
     if empty := [folder.name for folder, paths in sounds.items() if not paths]:
         words = "each sub-folder is a class: add some there, or remove the folder"
         raise InputError(f"{root} has no sound file in {listed(empty)}, and {words}")
     names: dict[str, list[str]] = {}
-    unusable = [(name, f"{name} is in no class's folder: move it into one") for name in _loose(root)]
+    unusable = []
     for folder, paths in sounds.items():
         local = [path.relative_to(root).as_posix() for path in paths]
         check_utf8(local, root)
@@ -128,4 +131,5 @@ def read(root: Path, folds: int = FOLDS) -> Source:
     labelled = [(path, label, recording[path]) for label, paths in enumerate(names.values()) for path in paths]
     fold = make_folds(labelled, folds)
     clips = [Clip(path, label, fold[recording], recording) for path, label, recording in labelled]
-    return make_source("folder", root, list(names), clips, unusable)
+    source = make_source("folder", root, list(names), clips, unusable)
+    return replace(source, beside=_beside(root))

@@ -6,46 +6,47 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from scratchnet.data.source import Source
 from scratchnet.errors import InputError, listed, quoted
 
-PARTS = {"train", "training", "test", "testing", "valid", "validation", "val", "dev", "eval", "evaluation"}
+PARTS = ("train", "dev", "val", "eval", "test")  # how the names of a data set's parts begin, in the order of their use
+PART = re.compile(r"train(?:ing)?|dev|val(?:id(?:ation)?)?|eval(?:uation)?|test(?:ing)?", re.IGNORECASE)
 
 
-def check_table(root: Path) -> None:
-    """Raise `InputError` where a published data set has everything but its metadata."""
-    audio = root / "audio"
-    below = [path.name for path in audio.iterdir() if path.is_dir()] if audio.is_dir() else []
+def check_table(root: Path, names: Sequence[str]) -> None:
+    """Raise `InputError` where a published data set lacks its metadata alone; `names`: sub-folders with sounds."""
+    if list(names) != ["audio"]:
+        return
+    below = [path.name for path in (root / "audio").iterdir() if path.is_dir()]
     if below and all(re.fullmatch(r"fold\d+", name) for name in below):
         raise InputError(f"{root} looks like UrbanSound8K without metadata/UrbanSound8K.csv: put it there")
-    if audio.is_dir() and not below and (root / "meta").is_dir():
+    if not below and (root / "meta").is_dir():
         raise InputError(f"{root} looks like ESC-50 without meta/esc50.csv: put it there")
 
 
 def check_classes(root: Path, names: Mapping[str, Sequence[str]]) -> None:
-    """Raise `InputError` where the sub-folders are folds, parts of a data set, or one that has the classes in it;
-    `names`: class → files."""
+    """Raise `InputError` where the sub-folders are folds, or parts of a data set; `names`: class → files."""
     if all(re.fullmatch(r"fold[ _-]?\d+", name, re.IGNORECASE) for name in names):
         whole = root.parent if (root.parent / "metadata").is_dir() else "the folder that has UrbanSound8K.csv, too"
         raise InputError(
             f"{root} has folds, and no classes: of UrbanSound8K, name {whole}; else sort the sounds by class"
         )
-    every = [path for paths in names.values() for path in paths]
-    if len(names) == 1:
-        _one_class(root, *next(iter(names.items())))
-    elif {name.lower() for name in names} <= PARTS and all("/" in path.partition("/")[2] for path in every):
-        first, *_, last = (quoted(root / name) for name in sorted(names, key=_training_first))
-        words = f"train with --data {first}, then scratchnet evaluate RUN --data {last}"
+    deep = all("/" in path.partition("/")[2] for paths in names.values() for path in paths)
+    if len(names) > 1 and deep and all(PART.fullmatch(name) for name in names):
+        first, *_, last = sorted(names, key=_in_order_of_use)
+        words = f"train with --data {quoted(root / first)}, then scratchnet evaluate RUN --data {quoted(root / last)}"
         raise InputError(f"{root} has {listed(list(names))}, parts of a data set and no classes: {words}")
 
 
-def _training_first(name: str) -> tuple[bool, bool, str]:
-    return not name.lower().startswith("train"), name.lower().startswith("test"), name
+def _in_order_of_use(name: str) -> int:
+    return next(place for place, part in enumerate(PARTS) if name.lower().startswith(part))
 
 
-def _one_class(root: Path, name: str, paths: Sequence[str]) -> None:
-    """Raise `InputError` where the one class has folders: an unpacked archive often has the classes further down."""
+def further_down(source: Source) -> str:
+    """Where the classes may be if the one class has folders, as in an unpacked archive; "" where it has none."""
+    root, name, paths = source.root, source.classes[0], [clip.path for clip in source.clips]
     while inner := sorted({path.split("/")[1] for path in paths if path.count("/") > 1}):
-        if len(inner) > 1:
-            hint = f"if {listed(inner, 3)} are the classes, name {root / name}"
-            raise InputError(f"{root} has the one class {name!r}: {hint}")
         root, name, paths = root / name, inner[0], [path.partition("/")[2] for path in paths]
+        if len(inner) > 1:
+            return f"if {listed(inner, 3)} are the classes, name {root}"
+    return ""

@@ -44,6 +44,7 @@ class Source:
     codes: tuple[str, ...]
     clips: list[Clip]
     folds: tuple[int, ...]
+    beside: tuple[str, ...] = ()  # sound files in no class's folder, which are not used
     absent_folds: tuple[int, ...] = ()  # of which the metadata name files, and none is there
     unusable: tuple[tuple[str, str], ...] = ()
 
@@ -81,7 +82,8 @@ def make_source(
     found.sort(key=lambda clip: (clip.fold, clip.label, clip.path))
     folds = {clip.fold for clip in found}
     lost = tuple(sorted({clip.fold for clip in clips} - folds))
-    return Source(name, root, tuple(classes), codes(classes), found, tuple(sorted(folds)), lost, (*unusable, *absent))
+    every = (*unusable, *absent)
+    return Source(name, root, tuple(classes), codes(classes), found, tuple(sorted(folds)), (), lost, every)
 
 
 def _absent(path: Path) -> str:

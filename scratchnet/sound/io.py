@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SYSTEM = 2  # libsndfile's error where reading failed
 UNKNOWN = (1, 7)  # libsndfile's errors where it knows no format of the content, and where an .mp3 is none
+CANCELLED = 1e-3  # of a channel's peak: what rounding leaves where channels cancel out
 SLOWEST = 100  # hertz
 BLOCK = 1 << 20  # frames decoded at a time, so that an hour of 8-channel sound is never held with all its channels
 
@@ -48,7 +49,7 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
             rate = file.samplerate
             if rate < SLOWEST:  # a minute of it would become days
                 raise InputError(f"{path} is said to have {rate} samples a second, no rate of a sound: export it again")
-            x, count, heard = _resampled(file, sample_rate)
+            x, count, loudest = _resampled(file, sample_rate)
     except InputError:
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
@@ -68,28 +69,28 @@ def load(path: str | Path, sample_rate: int = 22050) -> np.ndarray:
         raise InputError(f"{path} holds {words}: it may have been cut off; replace it, or remove it")
     if not np.isfinite(_peak(x)):  # of the resampled sound, which is shorter as a rule: a filter passes NaN on
         raise InputError(f"{path} holds NaN or infinite samples: export it again, or remove it")
-    if heard and not x.any():
+    if file.channels > 1 and _peak(x) < CANCELLED * loudest:
         raise InputError(f"{path}: its channels cancel each other out: keep one of them")
     return np.ascontiguousarray(x, dtype=np.float32)
 
 
-def _resampled(file: SoundFile, sample_rate: float) -> tuple[np.ndarray, int, bool]:
+def _resampled(file: SoundFile, sample_rate: float) -> tuple[np.ndarray, int, float]:
     """All of a file's sound, resampled block by block: an hour of it is never held at its own rate. Its frames, and
-    whether a channel of them is not silent."""
+    the greatest sample of any channel."""
     import soxr
 
     to_rate = None
     if file.samplerate != sample_rate:
         to_rate = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
     blocks: list[np.ndarray] = []
-    frames, last, heard = 0, False, False
+    frames, last, loudest = 0, False, 0.0
     while not last:
         go_on()
         channels = file.read(BLOCK, dtype="float32", always_2d=True)
-        block, heard = _mean_of_channels(channels), heard or bool(channels.any())
+        block, loudest = _mean_of_channels(channels), max(loudest, float(np.abs(channels).max(initial=0)))
         frames, last = frames + len(block), len(block) < BLOCK
         blocks.append(block if to_rate is None else to_rate.resample_chunk(block, last=last))
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), frames, heard
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), frames, loudest
 
 
 def _kind(path: Path) -> int:

@@ -17,6 +17,7 @@ OWN = {  # settings of one network alone
 }
 BACK = f"--net {' or '.join(NET_OF.values())}"
 WIDEST = 332  # HeuriNet's first kernels, in samples
+WHOLE = 0.95  # of a segment, which its windows have to reach: the last are left out
 FRAMES = ("hop_length", "segment_length", "n_fft")  # what decides how many frames a segment has
 
 
@@ -84,27 +85,27 @@ def _of_sound(config: Config, given: Mapping[str, str | None]) -> Iterator[tuple
         yield next(name for name in (*FRAMES, str(error).split()[0]) if name in given), str(error)
         return
     if config.n_fft > config.segment_length:
-        yield "n_fft", f"--n-fft {config.n_fft}: longer than a segment, {config.segment_length} samples"
-    if sound.frames_available > config.n_frames + 1:  # of 20992 samples one is left out, as the paper has it
+        words = f"a window of --n-fft {config.n_fft} is longer than a segment of {config.segment_length} samples"
+        name = "n_fft" if "n_fft" in given else "segment_length"
+        yield name, f"{written(name, getattr(config, name))}: {words}"
+    samples = config.n_frames * config.hop_length + (0 if config.center else config.n_fft - config.hop_length)
+    heard, whole = (n / config.sample_rate for n in (samples, config.segment_length))
+    if sound.frames_available > config.n_frames and heard < WHOLE * whole:
         length = config.segment_length - (0 if config.center else config.n_fft)
-        heard, whole = (n / config.sample_rate for n in (config.n_frames * config.hop_length, config.segment_length))
         words = f"{config.n_frames} windows reach {heard:.2f} of a segment's {whole:.2f} seconds"
         name = next(name for name in FRAMES if name in given)
-        yield (
-            name,
-            f"{written(name, getattr(config, name))}: {words}; take --hop-length {-(-length // config.n_frames)}",
-        )
+        said = f"{written(name, getattr(config, name))}: {words}"
+        yield name, f"{said}; take --hop-length {-(-length // config.n_frames)}"
 
 
 def idle(config: Config, given: Iterable[str]) -> str | None:
     """What is wrong with the first of the settings `given` that would change nothing in this run; None: all matter."""
     phases = phases_for(config)
+    of_forcing = {"forcing_epochs", "forcing_lr", "forcing_batch_size", "forcing_patience"}
     here = {"epochs_random", "lr_random"} if config.init == "random" and not config.is_back_end else set()
     here |= {f"{what}_phase{phase.name}" for what in OF_A_PHASE for phase in phases}
-    if any(phase.name == FORCED for phase in phases):
-        here |= {"forcing_epochs", "forcing_lr", "forcing_batch_size", "forcing_patience"}
-    of_phases = {name for names in OF_A_PHASE.values() for name in names}
-    of_phases |= {"forcing_lr", "forcing_batch_size", "forcing_patience"}
+    here |= of_forcing if any(phase.name == FORCED for phase in phases) else set()
+    of_phases = of_forcing.union(*OF_A_PHASE.values())
     for name in given:
         said = written(name, getattr(config, name))
         if name in of_phases - here:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from scratchnet.cache_folder import cache_folder
 from scratchnet.data import Segments, Source, open_source, prepare
 from scratchnet.data.cut import TOO_SHORT
+from scratchnet.data.mistaken import further_down
 from scratchnet.data.split import check_folds, fold_before
 from scratchnet.errors import InputError, say
 from scratchnet.sound.workers import cores
@@ -19,7 +21,7 @@ from scratchnet.training.screen import Screen
 
 def called(name: str, folder: str | None) -> str:
     """What a run calls its data: the data set's name, or of a collection of the user's own that of its folder."""
-    own = Path(folder).resolve().name if name == "folder" and folder is not None else ""
+    own = Path(os.path.abspath(folder)).name if name == "folder" and folder is not None else ""
     return own or name
 
 
@@ -28,7 +30,8 @@ def open_data(config: Config, screen: Screen, classes: int = 2) -> Source:
     if config.data is not None:
         source = open_source(config.data, subset=config.subset)
         if len(source.classes) < classes:
-            raise InputError(f"{source.root} has the one class {source.classes[0]!r}: a classifier needs at least two")
+            what = f"{source.root} has the one class {source.classes[0]!r}"
+            raise InputError(f"{what}: {further_down(source) or 'a classifier needs at least two'}")
         return source
     progress = _Progress(screen, "making the synthetic sounds")
     try:

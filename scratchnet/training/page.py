@@ -112,7 +112,7 @@ def _data(config: Config, folder: RunFolder, result: dict[str, Any]) -> str:
         uses = Counter(row[3] for row in read_table(folder.path / RECORDINGS, USES))
         lines.append(f"{uses['train']} clips to learn from, {uses['valid']} to validate on, {uses['test']} to test on")
     if skipped := result.get("skipped"):
-        lines.append(f"{len(skipped)} files could not be used; the first: {skipped[0][1]}")
+        lines.append(f"files that could not be used: {len(skipped)}; the first: {skipped[0][1]}")
     lines += [f"{head}: {words}" for head, words in folder.about("remarks") or ()]
     return "<ul>\n" + "\n".join(f"<li>{escape(printable(line))}</li>" for line in lines) + "\n</ul>" if lines else ""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scratchnet.errors import InputError, quoted
 from scratchnet.nets import NET_OF
-from scratchnet.training.config import Config, option, written
+from scratchnet.training.config import OF_A_PHASE, Config, option, written
 from scratchnet.training.phases import phases_for
 from scratchnet.training.runfolder import CONFIG, RunFolder
 
@@ -49,11 +49,7 @@ def refusal(config: Config) -> str | None:
     return None
 
 
-def check(config: Config) -> Config:
-    """The settings of the run that `config.phase0` names.
-
-    Raises `InputError` where there is no run, or it is not what Phase 0 would be.
-    """
+def _open(config: Config) -> Config:
     label, path = f"--phase0 {config.phase0}", Path(str(config.phase0))
     if (why := refusal(config)) is not None:
         raise InputError(f"{label}: {why}; leave it out")
@@ -62,15 +58,35 @@ def check(config: Config) -> Config:
     _, other = RunFolder.open(path)
     if other.net != NET_OF[config.back_end]:
         raise InputError(f"{label}: is a run of {other.net}; name one of {NET_OF[config.back_end]}")
+    return other
+
+
+def check(config: Config) -> Config:
+    """The settings of the run that `config.phase0` names.
+
+    Raises `InputError` where there is no run, or it is not what Phase 0 would be.
+    """
+    label, other = f"--phase0 {config.phase0}", _open(config)
     ours, theirs = _decides(config), _decides(other)
-    # --epochs and --lr are then those of the phases that are still to be trained
-    of_others = {f"{name}_phase0" for name in ("epochs", "lr") if getattr(config, name) is not None}
     for name, value in ours.items():
-        if theirs[name] != value and name not in of_others:
+        if theirs[name] != value:
             ours_is = written(name, value).removeprefix(f"{option(name)} ")
             words = f"was trained with {written(name, theirs[name])}, not {ours_is}"
             raise InputError(f"{label}: {words}; both must be the same")
     return other
+
+
+def of_the_others(config: Config) -> Config:
+    """The settings where --epochs and --lr are those of the phases that are still to be trained, Phase 0's its own.
+
+    Raises `InputError` as `check`.
+    """
+    other = _open(config)
+    changes: dict[str, Any] = {}
+    for name, own in (("epochs", other.epochs_of(0)), ("lr", other.lr_of(0))):
+        if (value := getattr(config, name)) is not None:
+            changes |= {**dict.fromkeys(OF_A_PHASE[name], value), f"{name}_phase0": own, name: None}
+    return config.with_(**changes)
 
 
 def find(config: Config, segments: Segments, folders: Mapping[tuple[int, int], RunFolder]) -> dict[int, RunFolder]:

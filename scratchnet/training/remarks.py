@@ -15,36 +15,44 @@ MANY = 10  # clips, from which that is odd
 
 
 def remarks(config: Config, source: Source, segments: Segments, splits: list[tuple[int, int]]) -> list[tuple[str, str]]:
-    """(what it is about, in words) of all that a reader of the scores has to know."""
-    return [("copies", words) for words in _too_good(source, segments)] + [
-        *(("folds", words) for words in _folds(source, splits)),
-        *(("classes", words) for words in _classes(config, segments, splits)),
-        *(("length", words) for words in _length(segments)),
-    ]
+    """(what it is about, in words) of all that a reader of the scores has to know; `splits`: (test, validation)."""
+    found = {
+        "copies": _copies(segments),
+        "absent": _absent(config, source, splits),
+        "folds": _parted(source, splits),
+        "classes": _classes(config, segments, splits),
+        "length": _length(source, segments, splits),
+        "files": _beside(source),
+    }
+    return [(head, words) for head, those in found.items() for words in those]
 
 
-def _too_good(source: Source, segments: Segments) -> list[str]:
-    """What is heard in training and test alike: then the scores are too good."""
-    found = []
-    if twins := dataset.copies(segments):
-        first, second = twins[0]
-        words = f"{len(twins)} recordings are copies of one in another fold or class, as {second} of {first}"
-        found.append(f"{words}: keep one of each, or the scores are too good")
+def _copies(segments: Segments) -> list[str]:
+    if not (twins := dataset.copies(segments)):
+        return []
+    first, second = twins[0]
+    words = f"{len(twins)} recordings are copies of one in another fold or class, as {second} of {first}"
+    return [f"{words}: keep one of each, or the scores are too good"]
+
+
+def _absent(config: Config, source: Source, splits: list[tuple[int, int]]) -> list[str]:
+    """Folds of the metadata that no file is there of."""
+    last = config.test_fold is None and not config.cv
+    then = f"tested on fold {splits[0][0]} instead" if last else "it takes no part"
+    return [f"no file of fold {fold} is there: {then}" for fold in source.absent_folds]
+
+
+def _parted(source: Source, splits: list[tuple[int, int]]) -> list[str]:
+    """Recordings of which a test fold has clips, and another fold, too."""
     folds: dict[str, set[int]] = {}
     for clip in source.clips:
         folds.setdefault(clip.group, set()).add(clip.fold)
-    if parted := [group for group, its in folds.items() if len(its) > 1]:
-        words = f"{len(parted)} of {len(folds)} recordings have clips in more than one fold, as {parted[0]}"
-        found.append(f"{words}: of these the scores are too good")
-    return found
-
-
-def _folds(source: Source, splits: list[tuple[int, int]]) -> list[str]:
-    """Folds of the metadata that no file is there of: the test fold is another then."""
-    if not source.absent_folds:
+    tests = {test for test, _ in splits}
+    parted = [group for group, its in folds.items() if len(its) > 1 and its & tests]
+    if not parted:
         return []
-    absent, tests = (", ".join(map(str, folds)) for folds in (source.absent_folds, (test for test, _ in splits)))
-    return [f"no file of fold {absent} is there: tested on fold {tests}, which is another experiment"]
+    words = f"clips of one recording are in the test fold and in others, of {len(parted)} of {len(folds)} recordings"
+    return [f"{words}, as {parted[0]}: of these the scores are too good"]
 
 
 def _classes(config: Config, segments: Segments, splits: list[tuple[int, int]]) -> list[str]:
@@ -58,14 +66,27 @@ def _classes(config: Config, segments: Segments, splits: list[tuple[int, int]]) 
     for what, fold in zip(("test", "validation"), splits[0]) if not config.cv else ():
         if names := dataset.without(segments, fold):
             words = f"without a clip in the {what} fold: {listed(names)}"
-            found.append(f"{words}; its scores are of the others alone: more recordings, or --cv, mend that")
+            found.append(f"{words}; its scores are of the others alone; --cv tests all")
     return found
 
 
-def _length(segments: Segments) -> list[str]:
-    """Folds are even by clips: a very long one fills its fold, and training or test with it."""
-    counts = np.bincount(segments.clip[segments.originals], minlength=len(segments.clips))
+def _length(source: Source, segments: Segments, splits: list[tuple[int, int]]) -> list[str]:
+    """Folds are even by clips: a very long recording fills its fold, in however many files it is."""
+    groups = {clip.path: clip.group for clip in source.clips}
+    owners = [groups.get(clip, clip) for clip in segments.clips]
+    names, owner = np.unique(owners, return_inverse=True)
+    counts = np.bincount(owner[segments.clip[segments.originals]], minlength=len(names))
     most, share = int(counts.argmax()), counts.max() / counts.sum()
-    if len(counts) < MANY or share < LARGE:
+    if len(names) < MANY or share < LARGE:
         return []
-    return [f"{segments.clips[most]} is {share:.0%} of all segments: cut or shorten it, or it decides the scores"]
+    its = np.flatnonzero(owner == most)
+    whose = segments.clips[its[0]] + (f" and {len(its) - 1} more of its recording" if len(its) > 1 else "")
+    tested = segments.clip_fold[its[0]] in {test for test, _ in splits}
+    why = "decides the scores" if tested else "outweighs the others"
+    return [f"{whose} {'has' if len(its) == 1 else 'have'} {share:.0%} of all segments, and {why}: shorten it"]
+
+
+def _beside(source: Source) -> list[str]:
+    if not source.beside:
+        return []
+    return [f"in no class's folder, and not used: {listed(source.beside)}"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WIDEST = 20  # classes that a confusion matrix shows as numbers
 CLEARLY = 0.1  # of balanced accuracy
-LOUD = ("copies", "folds")  # remarks that a quiet run makes, too
+LOUD = ("copies", "absent")  # remarks that a quiet run makes, too
 
 
 def announce(

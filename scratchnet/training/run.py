@@ -37,9 +37,11 @@ def start(config: Config) -> dict[str, Any]:
     if config.data is not None:
         source = dataset.open_data(config, screen)
     if config.phase0 is not None:
+        config = phase0.of_the_others(config)
         phase0.check(config)
+    name = dataset.called(source.name, config.data) if source else "synthetic"
     config = _from_anywhere(config)
-    folder = _new_folder(config, dataset.called(source.name, config.data) if source else "synthetic")
+    folder = _new_folder(config, name)
     try:
         return _run(config, folder, source, screen, used)
     except _Halted:

@@ -30,6 +30,11 @@ def test_the_command_knows_its_commands(capsys):
     assert "--lr-final" in capsys.readouterr().out
 
 
+def test_help_is_a_word_too(capsys):
+    assert cli.main(["help"]) == 0
+    assert "COMMAND" in capsys.readouterr().out
+
+
 def test_a_process_of_its_own_leaves_with_the_status(tmp_path):
     def run(*arguments):
         return subprocess.run(

@@ -30,7 +30,7 @@ def test_a_cross_validation_predicts_with_the_mean_of_its_folds(cache, tree, tmp
     fails(capsys, predict.main, [out, sound, "--backend", "cpu"], out / "fold2")
     (out / "result.json").unlink()
     assert predict.main([str(out), sound, "--backend", "cpu"]) == 0
-    assert f"{out}: not finished, its models are those of fold 1, 3, 4, 5; go on with" in capsys.readouterr().err
+    assert f"{out}: not finished, its models are those of folds 1, 3, 4, 5; go on with" in capsys.readouterr().err
     for k in (1, 3, 4, 5):
         (out / f"fold{k}" / "result.json").unlink()
     fails(capsys, predict.main, [out, sound, "--backend", "cpu"], "no fold of this cross-validation is finished")

@@ -190,7 +190,7 @@ def test_one_class_too_high_up(tmp_path, tree, capsys):
     fails(capsys, train.main, ["--data", tmp_path / "archive"], *words)
     (tmp_path / "outer").mkdir()
     (tmp_path / "archive").rename(tmp_path / "outer" / "archive")
-    words[-1] = tmp_path / "outer" / "archive" / "tones"
+    words[0], words[-1] = "the one class 'archive'", tmp_path / "outer" / "archive" / "tones"
     fails(capsys, train.main, ["--data", tmp_path / "outer"], *words)
     shutil.copytree(tree / "low", tmp_path / "alone" / "low")
     fails(capsys, train.main, ["--data", tmp_path / "alone"], "the one class 'low'", "at least two")
@@ -232,6 +232,17 @@ def test_a_hint_is_like_what_was_written(capsys):
     assert "did you mean" not in capsys.readouterr().err
     assert predict.main(["RUN", "FILE", "--jsn"]) == 2
     assert "did you mean --json?" in capsys.readouterr().err
+    for word, hint in {"--ep": "--epochs?", "--lr-phase": "--lr-phase0?", "--model": None, "--no-cv": None}.items():
+        assert train.main([word, "1"]) == 2
+        said = capsys.readouterr().err
+        assert (f"did you mean {hint}" in said) if hint else ("did you mean" not in said), said
+
+
+def test_the_data_of_a_run_may_have_a_long_name(tree, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tree, tmp_path / ("ö" * 100))  # 200 bytes, to which the run's name adds more than file systems take
+    assert train.main([*QUICK, "--epochs", "1", "--data", "ö" * 100, "--quiet"]) == 0
+    assert (tmp_path / "runs" / f"piczaknet-{'ö' * 40}-1" / "result.json").is_file()
 
 
 def test_skipped_files_are_counted_also_when_quiet(tree, tmp_path, capsys):

@@ -97,6 +97,14 @@ def test_epochs_of_every_phase_are_of_those_that_are_trained(alone, tree, tmp_pa
     assert train.main(given) == 0
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [row["phase"] for row in rows] == [0, 1, 1, 2, 2, 3, 3]
+    config = json.loads((out / "config.json").read_text())
+    assert (config["epochs"], config["epochs_phase0"], config["epochs_phase3"], config["lr_phase1"]) == (
+        None,
+        1,
+        2,
+        0.001,
+    )
+    assert "phase 0: 1, phase 1: 2, phase 2: 2, phase 3: 2" in (out / "readings.md").read_text()
 
 
 def test_a_run_that_is_none_or_not_finished_or_of_other_data(alone, tree, tmp_path, capsys):

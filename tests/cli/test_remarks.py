@@ -2,6 +2,7 @@
 
 import csv
 import json
+from html import escape
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def said_of(data, tmp_path, capsys, *options):
     page = (out / "report.html").read_text(encoding="utf-8")
     for head, words in notes:
         assert f"{head:<8} {words}" in (printed.out + printed.err).replace("scratchnet: ", "").splitlines()
-        assert f"<li>{head}: {words}</li>" in page
+        assert f"<li>{head}: {escape(words)}</li>" in page
     return dict(notes)
 
 
@@ -49,28 +50,51 @@ def test_nothing_is_said_of_what_is_in_order(tmp_path, capsys):
     assert not said_of(urban(tmp_path / "data", dict.fromkeys((1, 2, 3), True)), tmp_path, capsys)
 
 
-@pytest.mark.parametrize("options", [[], ["--quiet"]])
+@pytest.mark.parametrize("options", [[], ["--quiet"], ["--test-fold", "2"]])
 def test_a_fold_that_is_not_there_changes_the_experiment(tmp_path, capsys, options):
     data = urban(tmp_path / "data", {1: True, 2: True, 3: True, 4: False})
     assert open_source(data).absent_folds == (4,)
-    notes = said_of(data, tmp_path, capsys, *options)
-    assert notes == {"folds": "no file of fold 4 is there: tested on fold 3, which is another experiment"}
+    then = "it takes no part" if "--test-fold" in options else "tested on fold 3 instead"
+    assert said_of(data, tmp_path, capsys, *options) == {"absent": f"no file of fold 4 is there: {then}"}
+    assert "files that could not be used: 2; the first: " in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_a_recording_in_several_folds_is_told_of(tmp_path, capsys):
+@pytest.mark.parametrize("test, said", [("1", True), ("3", False)])
+def test_a_recording_in_the_test_fold_and_in_others_is_told_of(tmp_path, capsys, test, said):
     data = urban(tmp_path / "data", dict.fromkeys((1, 2, 3), True), lambda name, fold: name if fold < 3 else fold)
-    words = "2 of 3 recordings have clips in more than one fold, as high: of these the scores are too good"
-    assert said_of(data, tmp_path, capsys) == {"copies": words}
+    words = "clips of one recording are in the test fold and in others, of 2 of 3 recordings, as high: of these the"
+    notes = said_of(data, tmp_path, capsys, "--test-fold", test)
+    assert notes == ({"folds": f"{words} scores are too good"} if said else {})
 
 
-def test_a_recording_that_outweighs_the_others_is_told_of(tmp_path, capsys):
+@pytest.mark.parametrize("parts", [["low-a.wav"], ["low-a_1.wav", "low-a_2.wav"]])
+def test_a_recording_that_outweighs_the_others_is_told_of(tmp_path, capsys, parts):
     data = write_tree(tmp_path / "data", 5)
-    soundfile.write(data / "low" / "low-a.wav", tone("low", 0, seconds=8), RATE)
-    notes = said_of(data, tmp_path, capsys)
-    assert notes == {"length": "low/low-a.wav is 35% of all segments: cut or shorten it, or it decides the scores"}
+    (data / "low" / "low-a.wav").unlink()
+    for part in parts:  # all in one fold
+        soundfile.write(data / "low" / part, tone("low", 0, seconds=8 / len(parts)), RATE)
+    fold = next(clip.fold for clip in open_source(data).clips if "low-a" in clip.path)
+    notes = said_of(data, tmp_path, capsys, "--test-fold", str(fold))
+    whose = "low/low-a.wav has" if len(parts) == 1 else "low/low-a_1.wav and 1 more of its recording have"
+    assert notes["length"].startswith(whose) and notes["length"].endswith("and decides the scores: shorten it")
     page = Page(tmp_path / "run" / "report.html")
-    text = (tmp_path / "run" / "report.html").read_text()
-    assert "The data" in page.headings and "9 clips to learn from, 3 to validate on, 3 to test on" in text
+    assert "The data" in page.headings
+
+
+def test_of_a_few_clips_one_may_be_long(tmp_path, capsys):
+    data = write_tree(tmp_path / "data", 3)
+    soundfile.write(data / "low" / "low-a.wav", tone("low", 0, seconds=8), RATE)
+    assert "length" not in said_of(data, tmp_path, capsys)
+
+
+def test_a_sound_in_no_class_and_the_folds_of_a_cross_validation_have_it_on_their_pages(tmp_path, capsys):
+    data = write_tree(tmp_path / "data", 5)
+    soundfile.write(data / "loose.wav", tone("low", 9), RATE)
+    assert said_of(data, tmp_path, capsys, "--cv") == {"files": "in no class's folder, and not used: loose.wav"}
+    for fold in range(1, 6):
+        text = (tmp_path / "run" / f"fold{fold}" / "report.html").read_text()
+        assert "class&#x27;s folder, and not used: loose.wav</li>" in text
+        assert "9 clips to learn from, 3 to validate on, 3 to test on" in text
 
 
 def scores(confusion, **more):
@@ -95,3 +119,12 @@ def test_what_has_plainly_failed_is_told(net, confusion, first, last, words):
     assert not any("--net piczaknet" in one for one in found) or net == "heurinet"
     gathered = {"test": scores(np.eye(2)), "phases": {"0": scores(np.eye(2)), "3": scores(np.eye(2))}}
     assert not list(report._failures(resolve(({"net": net}, None)), gathered))  # of a cross-validation
+
+
+@pytest.mark.parametrize("options, status", [(["--epochs-phase1", "3"], 2), (["--config", "mine.toml"], 0)])
+def test_options_that_change_nothing_are_refused_and_lines_of_a_file_are_not(
+    tree, tmp_path, monkeypatch, options, status
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text("epochs_phase1 = 3\n")
+    assert train.main([*QUICK, "--data", str(tree), "--out", "run", "--quiet", *options]) == status

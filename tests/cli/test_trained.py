@@ -128,7 +128,7 @@ def test_predict_in_brief_is_a_line_a_file(trained, tree, capsys):
 
 
 def test_the_run_comes_first(trained, tree, capsys):
-    fails(capsys, predict.main, [tree / "low" / "low-a.wav", trained], "low-a.wav is a sound: the run, or its model")
+    fails(capsys, predict.main, [tree / "low" / "low-a.wav", trained], "low-a.wav is a sound: name the run first")
 
 
 def test_one_class_is_enough_to_test_on(trained, tree, tmp_path, capsys):

@@ -223,7 +223,7 @@ def test_a_file_that_fails_while_it_is_decoded_is_tried_again_and_no_other(urban
 
 def test_strict_stops_before_anything_is_decoded_at_what_is_known_to_be_of_no_use(folder, tmp_path, decoded):
     (folder / "dogs" / "x.m4a").touch()
-    with pytest.raises(InputError, match=r"x.m4a cannot be read as sound .*\(the first of 1 unusable files in"):
+    with pytest.raises(InputError, match=r"x.m4a cannot be read as sound .*\(unusable files in"):
         prepare(open_source(folder), strict=True, cache_dir=tmp_path / "c")
     assert not decoded and not (tmp_path / "c").exists()
 

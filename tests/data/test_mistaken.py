@@ -3,6 +3,7 @@
 import pytest
 
 from scratchnet.data import open_source
+from scratchnet.data.mistaken import further_down
 from scratchnet.errors import InputError
 
 
@@ -12,9 +13,8 @@ from scratchnet.errors import InputError
         (["audio/fold1/1-2-0-0.wav", "audio/fold2/3-2-0-0.wav"], "without metadata/UrbanSound8K.csv: put it there"),
         (["audio/1-100-A-0.wav", "meta/notes.txt"], "looks like ESC-50 without meta/esc50.csv: put it there"),
         (["fold1/a.wav", "fold 2/b.wav"], "has folds, and no classes"),
-        (["all/cats/a.wav", "all/dogs/b.wav"], "if cats, dogs are the classes, name"),
         (
-            ["Test/cats/a.wav", "Test/dogs/a.wav", "train/cats/b.wav", "train/dogs/b.wav", "val/cats/c.wav"],
+            ["Test/cats/a.wav", "Test/dogs/a.wav", "train/cats/b.wav", "train/dogs/b.wav", "valid/cats/c.wav"],
             "parts of a data set and no classes: train with --data {root}/train, then scratchnet evaluate RUN --data "
             "{root}/Test",
         ),
@@ -40,6 +40,8 @@ def test_what_it_is_is_said(write_wav, tmp_path, files, words):
         ["test/x/a.wav", "cats/x/b.wav"],
         ["audio/deep/a.wav", "video/b.wav"],
         ["audio/a.wav", "notes/b.wav"],
+        ["audio/fold1/a.wav", "noise/b.wav"],
+        ["audio/a.wav", "meta/b.wav", "video/c.wav"],
     ],
 )
 def test_what_may_be_classes_are_classes(write_wav, tmp_path, files):
@@ -53,5 +55,17 @@ def test_a_sound_beside_the_classes_is_named(write_wav, tmp_path):
         write_wav(tmp_path / file)
     (tmp_path / "notes.txt").touch()
     source = open_source(tmp_path)
-    assert source.unusable == (("loose.wav", "loose.wav is in no class's folder: move it into one"),)
-    assert len(source.clips) == 2
+    assert source.beside == ("loose.wav",) and not source.unusable and len(source.clips) == 2
+
+
+@pytest.mark.parametrize(
+    "inner, words",
+    [(["a", "b"], "if a, b are the classes, name {root}/all"), (["deep/a", "deep/b"], "name {root}/all/deep")],
+)
+def test_one_class_may_have_the_classes_in_it(write_wav, tmp_path, inner, words):
+    for name in inner:
+        write_wav(tmp_path / "all" / name / "x.wav")
+    source = open_source(tmp_path)
+    assert source.classes == ("all",) and words.format(root=tmp_path) in further_down(source)
+    write_wav(tmp_path / "plain" / "one" / "x.wav")
+    assert further_down(open_source(tmp_path / "plain")) == ""

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from scratchnet.data.source import sounds_below
 from scratchnet.errors import InputError
 from scratchnet.sound import load, load_clip, normalize_peak
+from scratchnet.sound.io import BLOCK
 
 soundfile = pytest.importorskip("soundfile", reason="needs soundfile")
 
@@ -56,11 +57,14 @@ def test_lossy_formats_sound_alike(tmp_path, kind, subtype):
 
 def test_channels_that_cancel_out_are_told_from_silence(tmp_path):
     x = 0.3 * np.sin(np.arange(3000) / 9)
-    for name, channels in {"opposite": [x, -x], "silent": [0 * x, 0 * x]}.items():
-        soundfile.write(tmp_path / f"{name}.wav", np.stack(channels, axis=1), RATE, subtype="FLOAT")
-    with pytest.raises(InputError, match="opposite.wav: its channels cancel each other out: keep one of them"):
-        load(tmp_path / "opposite.wav")
-    assert not load(tmp_path / "silent.wav").any()
+    late = np.concatenate([x, np.zeros(BLOCK)])  # the last block is silent
+    sounds = {"opposite": [x, -x], "late": [late, -late], "silent": [0 * x, 0 * x], "quiet": [x, -0.99 * x]}
+    for name, channels in sounds.items():
+        soundfile.write(tmp_path / f"{name}.wav", np.stack(channels, axis=1), RATE, subtype="PCM_16")
+    for name in ("opposite", "late"):
+        with pytest.raises(InputError, match=f"{name}.wav: its channels cancel each other out: keep one of them"):
+            load(tmp_path / f"{name}.wav")
+    assert not load(tmp_path / "silent.wav").any() and load(tmp_path / "quiet.wav").any()
 
 
 def test_channels_are_averaged(tmp_path):

@@ -36,7 +36,7 @@ def test_rows_of_five_taps_are_one_chunk():
 
 
 def test_where_two_vectors_of_a_run_would_reach_into_the_next_they_run_on():
-    """17 taps a row take two vectors of 16, and the rows are 30 apart: gaps, though, too wide to be read for nothing."""
+    """17 taps take two vectors of 16, and rows are 30 apart: though its gaps are wide, the window is one stretch."""
     geometry = lowering.lower(1, (4, 30), (3, 17), (1, 1), ((0, 0), (0, 0)))
     assert lowering.chunks(geometry, 16, 5)[0].tolist() == [[0, 16, 32, 48, 64]]
     wider = lowering.lower(1, (4, 40), (3, 17), (1, 1), ((0, 0), (0, 0)))
