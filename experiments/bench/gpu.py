@@ -78,7 +78,7 @@ def parts(nets: Sequence[str], batches: Sequence[int], cache: Path | None) -> li
         found.append(Part("scale", 90.0, [*part, "protocol", str(cache.resolve()), "cuda", "4", str(SEGMENTS)]))
     found += [
         Part("sanity", 110.0, touch, CHECKS),
-        Part("tests", 120.0, tests(), CHECKS),
+        Part("tests", 200.0, tests(), CHECKS),
         Part("memcheck", 120.0, [*sanitizer("memcheck"), *touch], CHECKS),
     ]
     small = [*sanitizer("racecheck"), *touch, "--small", "--precision"]
@@ -107,7 +107,8 @@ def tests() -> list[str]:
         sys.executable,
         "-m",
         "pytest",
-        "-q",
+        "-v",  # a part that is stopped has told which tests failed
+        "--tb=short",
         "-m",
         "gpu",
         "-p",
@@ -152,9 +153,9 @@ def run_part(command: Sequence[str], limit: float, environment: dict[str, str]) 
         except subprocess.TimeoutExpired as late:  # one that left the group holds the pipes
             out, errors = ((text or b"").decode("utf-8", "replace") for text in (late.output, late.stderr))
         failed = f"not done after {limit:.0f} s"
-    result: dict[str, Any] = {"seconds": time.perf_counter() - start, LOG: f"{out}\n{errors}"[-100_000:]}
+    result: dict[str, Any] = {"seconds": time.perf_counter() - start, LOG: f"{out}\n{errors}"[-300_000:]}
     lines = out.strip().splitlines()
-    result |= _last_json(lines) or {"output": lines[-3:]}
+    result |= _last_json(lines) or {"output": [line[-500:] for line in lines[-3:]]}
     if failed is None and process.returncode:
         last = " / ".join([*errors.strip().splitlines()[-3:], *lines[-1:]])[-600:]
         failed = f"status {process.returncode}: {last}"
@@ -342,9 +343,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"experiments.bench.gpu: {reason}")
     a.out.mkdir(parents=True, exist_ok=True)
     path = a.out / "gpu.json"
-    (a.out / "gpu.log").unlink(missing_ok=True)
     about = gpu_parts.describe()
     kept = earlier(path, about) if a.only and path.exists() else {}
+    if not kept:
+        (a.out / "gpu.log").unlink(missing_ok=True)
 
     def write(result: dict[str, Any]) -> None:
         logs = {name: part.pop(LOG) for name, part in result["parts"].items() if LOG in part}

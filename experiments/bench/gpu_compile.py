@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from experiments.bench import gpu_parts, output, workloads
@@ -112,7 +112,8 @@ def measure(name: str, batch: int) -> dict[str, Any]:
         with _held(lock):  # cuDNN tries its algorithms at a convolution's first call, once each, and keeps one for good
             gpu_parts.eager(name, twin, x, target)()
             torch.cuda.synchronize()
-        AsyncCompile.wait_pool_ready()  # until then the choices would be compiled in this process
+        with suppress(TimeoutError):
+            AsyncCompile.wait_pool_ready()  # until then the choices would be compiled in this process
         for _ in range(3):  # the search, and what is recorded of the first steps after it
             step()
         found = {**search.done, "found_after": time.time() - gpu_parts.STARTED}

@@ -17,6 +17,7 @@ from typing import Any
 
 from scratchnet.kernels.cuda.source import read_source
 
+OF_CUPY = ("--device-as-default-execution-space", "-ftz=true")  # what it compiles with in training
 ARCHITECTURES = (75, 80, 86, 89, 90, 100)  # compute capabilities 7.5, 8.0, 8.6, 8.9, 9.0, 10.0
 
 
@@ -47,6 +48,13 @@ def library() -> ctypes.CDLL | None:
     return None
 
 
+def version() -> tuple[int, int]:
+    """NVRTC's, such as (13, 5)."""
+    numbers = ctypes.c_int(), ctypes.c_int()
+    library().nvrtcVersion(*map(ctypes.byref, numbers))
+    return numbers[0].value, numbers[1].value
+
+
 def architectures() -> tuple[int, ...]:
     """Those of ARCHITECTURES that this NVRTC knows."""
     nvrtc = library()
@@ -63,7 +71,7 @@ def compile_kernels(file: str, defines: dict[str, Any], architecture: int) -> di
     Raises CompileError with the compiler's log.
     """
     nvrtc = library()
-    options = ["--std=c++17", f"--gpu-architecture=sm_{architecture}", "-Werror", "all-warnings", "--ptxas-options=-v"]
+    options = ["--std=c++17", f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v", *OF_CUPY]
     options += [f"-D{name}={value}" for name, value in defines.items()]
     program = ctypes.c_void_p()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), read_source(file).encode(), file.encode(), 0, None, None)

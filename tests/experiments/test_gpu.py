@@ -73,6 +73,11 @@ def test_a_part_that_is_stopped_has_told_what_it_knew():
     assert gpu.run_part(["no-such-program"], 1.0, {})["failed"] == "no-such-program is not installed"
 
 
+def test_of_a_part_that_prints_no_result_the_last_words_are_kept():
+    found = gpu.run_part(python("print('x' * 10**6)"), 30.0, {})
+    assert [len(line) for line in found["output"]] == [500] and "failed" not in found
+
+
 def test_a_group_runs_side_by_side_and_what_is_timed_alone(monkeypatch):
     running, most = [], {}
 
