@@ -11,7 +11,7 @@ from scratchnet.training.config import Config
 
 UNEQUAL = 10  # times as many clips of one class as of another, from which `--balanced` is worth a word
 LARGE = 0.25  # of all segments, from which one recording decides the scores
-MANY = 10  # clips, from which that is odd
+MANY = 10  # recordings, from which that is odd
 
 
 def remarks(config: Config, source: Source, segments: Segments, splits: list[tuple[int, int]]) -> list[tuple[str, str]]:
