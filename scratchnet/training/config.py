@@ -85,7 +85,7 @@ class Config:
         2, "that range: semitones up or down at most", check=(lambda v: 0 <= v <= 24, "from 0 to 24")
     )
     augment_stretch: float = _setting(
-        0.1, "that range: faster or slower by this at most", check=(lambda v: 0 <= v <= 0.5, "from 0 to 0.5")
+        0.1, "that range: faster or slower by this share at most", check=(lambda v: 0 <= v <= 0.5, "from 0 to 0.5")
     )
     augment_shift: float = _setting(1.0, "seconds of delay at most", check=(lambda v: 0 <= v <= 60, "from 0 to 60"))
     augment_pitch_draw: str = _setting(
@@ -144,9 +144,9 @@ class Config:
     n_frames: int = _setting(41, "frames of a spectrogram", check=POSITIVE)
     window: str = _setting("hann", "window of the STFT", choices=CHOICES["window"])
     center: bool = _setting(True, "centre the windows, padding by reflection")
-    top_db: float | None = _setting(80.0, "floor this far under a segment's maximum; none: no floor", check=POSITIVE)
+    top_db: float | None = _setting(80.0, "floor so many dB under a segment's maximum; none: no floor", check=POSITIVE)
     amin: float = _setting(1e-10, "least power before the logarithm", check=POSITIVE)
-    peak: str = _setting("clip", "scale to full range each", choices=CHOICES["peak"])
+    peak: str = _setting("clip", "what is scaled to full range by itself", choices=CHOICES["peak"])
     silence_db: float | None = _setting(-70.0, "drop segments whose mean log-Mel in dB is at most this; none: keep all")
     short: str = _setting("pad", "what to do with clips shorter than a segment", choices=CHOICES["short"])
     deltas: str | None = _setting(None, "second channel, for a back end alone", choices=CHOICES["deltas"])
