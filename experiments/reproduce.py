@@ -101,7 +101,8 @@ class Reproduction:
         self.screen, self.count, self.noise = Screen(options.quiet), options.jobs, not options.no_noise
         self.used = backend.use(plan[0].config.backend, plan[0].config.threads)
         self.source = dataset.open_data(plan[0].config, self.screen)
-        self.out = Path(options.out or default_out(self.source.name, options.scale, plan[0].config.split))
+        self.data = dataset.called(self.source.name, plan[0].config.data)
+        self.out = Path(options.out or default_out(self.data, options.scale, plan[0].config.split))
         self.command = command(options)
         self.about = {"scale": options.scale, "split": plan[0].config.split, "data": names_digest(self.source)}
 

@@ -113,7 +113,7 @@ def heading(work: Reproduction, done: Finished) -> str:
     absent = f"Not used: {len(work.source.unusable)} files" if work.source.unusable else ""
     absent += f", {', '.join(lost)}" if lost else ""
     asked = work.command.partition(f"--scale {work.scale}")[2]
-    return f"""# Results on {work.source.name}
+    return f"""# Results on {work.data}
 
 Scale `{work.scale}`: {SCALES[work.scale].about}{f"; here with `{asked.strip()}`" if asked else ""}.
 Split: {"every fold in turn" if work.about["split"] == "cv" else f"fold {folds[-1]} alone"}; numbers are means ± \

@@ -81,6 +81,12 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
         found += [folder for folder in folders(path, seen) if (folder / RESULT).is_file()]
     if not found:
         raise InputError(f"{', '.join(map(str, paths))}: no finished run here (no {RESULT})")
+    tell_unfinished(found, paths)
+    return found
+
+
+def tell_unfinished(found: Sequence[Path], paths: Sequence[str | Path]) -> None:
+    """Say which cross-validations at or below `paths` are not finished: of these the finished folds were found alone."""
     given = {path.resolve() for path in map(Path, paths)}
     wholes = dict.fromkeys(folder.parent for folder in found if (folder.parent / CONFIG).is_file())
     for whole in wholes:
@@ -88,7 +94,6 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
         if asked and not (whole / RESULT).is_file():
             done = [folder.name for folder in found if folder.parent == whole]
             say(f"{whole}: not finished, has {', '.join(done)} alone; go on with {resume_command(whole)}")
-    return found
 
 
 def identity(folder: RunFolder, config: Config) -> Row:

@@ -247,6 +247,7 @@ def load(path: str | Path, *, as_trained: bool = False) -> Model:
         if not file.is_file():
             begun = (Path(path) / CONFIG).is_file()
             hint = f"; its first phase has not ended, go on with {resume_command(path)}" if begun else ""
+            hint = "; it was finished: put it back, or train again" if (Path(path) / RESULT).is_file() else hint
             raise InputError(f"{path}: no trained model in this folder (no {MODEL}){hint}")
     if not file.exists():
         raise InputError(f"{path}: no such file or folder")

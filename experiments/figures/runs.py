@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.figures import style
-from experiments.table import folders, identity, row_of, same_recordings, same_splits
+from experiments.table import folders, identity, row_of, same_recordings, same_splits, tell_unfinished
 from scratchnet import plots
 from scratchnet.data.source import codes
 from scratchnet.errors import InputError
 from scratchnet.training.config import Config
 from scratchnet.training.files import read_arrays
 from scratchnet.training.phases import phases_for
-from scratchnet.training.runfolder import CONFIG, MODEL, RunFolder
+from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder
 
 INITS = {"icebreaker": "IceBreaker", "random": "random init", "forcing": "forcing alone"}
 
@@ -82,7 +82,10 @@ def find(paths: Iterable[Path]) -> list[Run]:
     for path in paths:
         if not path.is_dir():
             raise InputError(f"{path}: no such folder")
-        found = [Run(*RunFolder.open(folder)) for folder in folders(path, seen)]
+        there = list(folders(path, seen))
+        done = [one for one in there if not (one.parent / CONFIG).is_file() or (one / RESULT).is_file()]  # folds
+        tell_unfinished(done, [path])
+        found = [Run(*RunFolder.open(folder)) for folder in done or there]
         if not found and not any(folders(path)):  # here, or named before
             raise InputError(f"{path}: no run folder, and none in it (a run folder has a {CONFIG})")
         runs += found

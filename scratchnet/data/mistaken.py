@@ -10,7 +10,7 @@ from scratchnet.data.source import Source
 from scratchnet.errors import InputError, listed, quoted
 
 PARTS = ("train", "dev", "val", "eval", "test")  # how the names of a data set's parts begin, in the order of their use
-PART = re.compile(r"train(?:ing)?|dev|val(?:id(?:ation)?)?|eval(?:uation)?|test(?:ing)?", re.IGNORECASE)
+PART = r"(?:train(?:ing)?|dev|val(?:id(?:ation)?)?|eval(?:uation)?|test(?:ing)?)(?:[ _-]?(?:set|data|split|audio))?"
 
 
 def check_table(root: Path, names: Sequence[str]) -> None:
@@ -32,7 +32,7 @@ def check_classes(root: Path, names: Mapping[str, Sequence[str]]) -> None:
             f"{root} has folds, and no classes: of UrbanSound8K, name {whole}; else sort the sounds by class"
         )
     deep = all("/" in path.partition("/")[2] for paths in names.values() for path in paths)
-    if len(names) > 1 and deep and all(PART.fullmatch(name) for name in names):
+    if len(names) > 1 and deep and all(re.fullmatch(PART, name, re.IGNORECASE) for name in names):
         first, *_, last = sorted(names, key=_in_order_of_use)
         words = f"train with --data {quoted(root / first)}, then scratchnet evaluate RUN --data {quoted(root / last)}"
         raise InputError(f"{root} has {listed(list(names))}, parts of a data set and no classes: {words}")

@@ -12,8 +12,20 @@ def train(**settings: Any) -> dict[str, Any]:
     `settings` are the command's options: `train(data="birds", net="mstnet", epochs=5, out="runs/birds", quiet=True)`.
     Raises `scratchnet.errors.InputError` for bad ones, and for bad data.
     """
+    from scratchnet.errors import InputError
+    from scratchnet.training.conflicts import idle
     from scratchnet.training.resolve import resolve
     from scratchnet.training.run import start
 
-    given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in settings.items()}
-    return start(resolve((given, None)))
+    given = {name: _plain(value) for name, value in settings.items()}
+    config = resolve((given, None))
+    if (words := idle(config, given)) is not None:
+        raise InputError(words)
+    return start(config)
+
+
+def _plain(value: Any) -> Any:
+    """A path as its name, a NumPy number as Python's."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if hasattr(value, "item") else value

@@ -92,7 +92,7 @@ def _of_sound(config: Config, given: Mapping[str, str | None]) -> Iterator[tuple
     heard, whole = (n / config.sample_rate for n in (samples, config.segment_length))
     if sound.frames_available > config.n_frames and heard < WHOLE * whole:
         length = config.segment_length - (0 if config.center else config.n_fft)
-        words = f"{config.n_frames} windows reach {heard:.2f} of a segment's {whole:.2f} seconds"
+        words = f"{config.n_frames} windows reach {heard:.2f} s into a segment of {whole:.2f} s"
         name = next(name for name in FRAMES if name in given)
         said = f"{written(name, getattr(config, name))}: {words}"
         yield name, f"{said}; take --hop-length {-(-length // config.n_frames)}"
@@ -109,9 +109,16 @@ def idle(config: Config, given: Iterable[str]) -> str | None:
     for name in given:
         said = written(name, getattr(config, name))
         if name in of_phases - here:
-            return f"{said}: this run has the phases {', '.join(phase.title for phase in phases)} alone; leave it out"
+            names = ", ".join(phase.title for phase in phases)
+            return f"{said}: this run has {'the phases ' * (len(phases) > 1)}{names} alone; leave it out"
         if name.startswith("augment_") and config.augment == 0:
             return f"{said}: no variant is made without --augment; add --augment 4, or leave it out"
         if name == "momentum" and config.optimizer == "adam":
             return f"{said}: --optimizer adam has no such momentum; leave it out"
+        if name == "clip_per" and config.clip_norm is None:
+            return f"{said}: nothing is clipped without --clip-norm; add it, or leave this out"
+        if name == "forcing_target" and config.net != "mstnet":
+            return f"{said}: a setting of --net mstnet, not {config.net}; leave it out"
+        if name in ("pool_ceil", "weight_init") and config.back_end != "piczak":
+            return f"{said}: a setting of PiczakNet, not {config.back_end}; leave it out"
     return None

@@ -17,7 +17,7 @@ MANY = 10  # recordings, from which that is odd
 def remarks(config: Config, source: Source, segments: Segments, splits: list[tuple[int, int]]) -> list[tuple[str, str]]:
     """(what it is about, in words) of all that a reader of the scores has to know; `splits`: (test, validation)."""
     found = {
-        "copies": _copies(segments),
+        "copies": _copies(segments, splits),
         "absent": _absent(config, source, splits),
         "folds": _parted(source, splits),
         "classes": _classes(config, segments, splits),
@@ -27,19 +27,30 @@ def remarks(config: Config, source: Source, segments: Segments, splits: list[tup
     return [(head, words) for head, those in found.items() for words in those]
 
 
-def _copies(segments: Segments) -> list[str]:
-    if not (twins := dataset.copies(segments)):
+def _copies(segments: Segments, splits: list[tuple[int, int]]) -> list[str]:
+    """Copies in a test fold and in another, or of two classes, one of which must be wrong."""
+    tests = {test for test, _ in splits}
+    place = dict(zip(segments.clips, zip(segments.clip_fold.tolist(), segments.clip_label.tolist())))
+    twins = [
+        (first, second)
+        for first, second in dataset.copies(segments)
+        if place[first][1] != place[second][1] or not tests.isdisjoint((place[first][0], place[second][0]))
+    ]
+    if not twins:
         return []
     first, second = twins[0]
-    words = f"{len(twins)} recordings are copies of one in another fold or class, as {second} of {first}"
-    return [f"{words}: keep one of each, or the scores are too good"]
+    many = "1 recording is a copy" if len(twins) == 1 else f"{len(twins)} recordings are copies"
+    words = f"{many} of one in another fold or class, as {second} of {first}"
+    return [f"{words}: keep one of each, or the scores mislead"]
 
 
 def _absent(config: Config, source: Source, splits: list[tuple[int, int]]) -> list[str]:
-    """Folds of the metadata that no file is there of."""
-    last = config.test_fold is None and not config.cv
-    then = f"tested on fold {splits[0][0]} instead" if last else "it takes no part"
-    return [f"no file of fold {fold} is there: {then}" for fold in source.absent_folds]
+    """Folds of the metadata that no file is there of: where it is the last, another is tested on."""
+    last = max(*source.folds, *source.absent_folds, 0)
+    instead = last if config.test_fold is None and not config.cv else None
+    then = {fold: "it takes no part" for fold in source.absent_folds}
+    then |= {instead: f"tested on fold {splits[0][0]} instead"} if instead in then else {}
+    return [f"no file of fold {fold} is there: {words}" for fold, words in then.items()]
 
 
 def _parted(source: Source, splits: list[tuple[int, int]]) -> list[str]:
@@ -63,10 +74,12 @@ def _classes(config: Config, segments: Segments, splits: list[tuple[int, int]]) 
     clips = np.bincount(segments.clip_label)
     if clips.max() > UNEQUAL * clips.min() and not config.balanced:
         found.append(f"of {clips.min()} to {clips.max()} clips: --balanced takes them equally often")
-    for what, fold in zip(("test", "validation"), splits[0]) if not config.cv else ():
-        if names := dataset.without(segments, fold):
-            words = f"without a clip in the {what} fold: {listed(names)}"
-            found.append(f"{words}; its scores are of the others alone; --cv tests all")
+    tests = sorted({test for test, _ in splits})
+    if names := [name for name in segments.classes if any(name in dataset.without(segments, fold) for fold in tests)]:
+        where = "some test fold" if config.cv else "the test fold"
+        found.append(f"without a clip in {where}: {listed(names)}; its scores are of the others alone")
+    if not config.cv and (names := dataset.without(segments, splits[0][1])):
+        found.append(f"without a clip in the validation fold: {listed(names)}; its scores are of the others alone")
     return found
 
 
@@ -82,8 +95,9 @@ def _length(source: Source, segments: Segments, splits: list[tuple[int, int]]) -
     its = np.flatnonzero(owner == most)
     whose = segments.clips[its[0]] + (f" and {len(its) - 1} more of its recording" if len(its) > 1 else "")
     tested = segments.clip_fold[its[0]] in {test for test, _ in splits}
-    why = "decides the scores" if tested else "outweighs the others"
-    return [f"{whose} {'has' if len(its) == 1 else 'have'} {share:.0%} of all segments, and {why}: shorten it"]
+    has, mend, s = ("has", "shorten it", "s") if len(its) == 1 else ("have", "keep fewer", "")
+    why = f"decide{s} the scores" if tested else f"outweigh{s} the others"
+    return [f"{whose} {has} {share:.0%} of all segments, and {why}: {mend}"]
 
 
 def _beside(source: Source) -> list[str]:

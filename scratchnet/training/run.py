@@ -197,14 +197,14 @@ def _cross_validate(
     used: str,
 ) -> dict[str, Any]:
     results: dict[int, dict[str, Any]] = {}
-    for test, valid in splits:
+    for number, (test, valid) in enumerate(splits, 1):
         path = folder.fold(test)
         own = config.with_(split="single", test_fold=test, valid_fold=valid, out=str(path))
         fold = RunFolder.open(path)[0] if (path / CONFIG).is_file() else RunFolder.create(path, own)
         with fold.held():
             result = fold.result()
             if result is None:
-                screen.say(f"fold {test} of {len(splits)}:")
+                screen.say(f"fold {test} ({number} of {len(splits)}):")
                 notes = remarks(own, source, segments, [(test, valid)])
                 fold.describe(own, **_about(fold, segments, used), remarks=notes)
                 result = _single(own, segments, (test, valid), begun, fold, screen)

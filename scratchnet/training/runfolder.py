@@ -344,7 +344,8 @@ class RunFolder:
         """result.json. Raises `InputError` where the run is not finished, or the file damaged."""
         result = self.result()
         if result is None:
-            raise InputError(f"{self.path}: not finished; go on with {resume_command(self.path)}")
+            whole = self.path.parent if (self.path.parent / CONFIG).is_file() else self.path  # of a cross-validation
+            raise InputError(f"{self.path}: not finished; go on with {resume_command(whole)}")
         return result
 
     def fold(self, number: int) -> Path:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from html import escape
 
 import numpy as np
@@ -50,12 +51,14 @@ def test_nothing_is_said_of_what_is_in_order(tmp_path, capsys):
     assert not said_of(urban(tmp_path / "data", dict.fromkeys((1, 2, 3), True)), tmp_path, capsys)
 
 
-@pytest.mark.parametrize("options", [[], ["--quiet"], ["--test-fold", "2"]])
-def test_a_fold_that_is_not_there_changes_the_experiment(tmp_path, capsys, options):
-    data = urban(tmp_path / "data", {1: True, 2: True, 3: True, 4: False})
-    assert open_source(data).absent_folds == (4,)
-    then = "it takes no part" if "--test-fold" in options else "tested on fold 3 instead"
-    assert said_of(data, tmp_path, capsys, *options) == {"absent": f"no file of fold 4 is there: {then}"}
+@pytest.mark.parametrize("options", [[], ["--quiet"], ["--test-fold", "2"], ["--cv"]])
+@pytest.mark.parametrize("lost", [4, 1])
+def test_a_fold_that_is_not_there_changes_the_experiment(tmp_path, capsys, options, lost):
+    data = urban(tmp_path / "data", {fold: fold != lost for fold in (1, 2, 3, 4)})
+    assert open_source(data).absent_folds == (lost,)
+    moved = lost == 4 and options in ([], ["--quiet"])
+    then = "tested on fold 3 instead" if moved else "it takes no part"
+    assert said_of(data, tmp_path, capsys, *options) == {"absent": f"no file of fold {lost} is there: {then}"}
     assert "files that could not be used: 2; the first: " in (tmp_path / "run" / "report.html").read_text()
 
 
@@ -76,9 +79,30 @@ def test_a_recording_that_outweighs_the_others_is_told_of(tmp_path, capsys, part
     fold = next(clip.fold for clip in open_source(data).clips if "low-a" in clip.path)
     notes = said_of(data, tmp_path, capsys, "--test-fold", str(fold))
     whose = "low/low-a.wav has" if len(parts) == 1 else "low/low-a_1.wav and 1 more of its recording have"
-    assert notes["length"].startswith(whose) and notes["length"].endswith("and decides the scores: shorten it")
+    assert notes["length"].startswith(whose) and notes["length"].endswith(
+        "and decides the scores: shorten it" if len(parts) == 1 else "and decide the scores: keep fewer"
+    )
     page = Page(tmp_path / "run" / "report.html")
     assert "The data" in page.headings
+
+
+@pytest.mark.parametrize(
+    "copy, test, words", [("low", 1, "1 recording is a copy of one in"), ("low", 3, None), ("high", 3, "1 rec")]
+)
+def test_copies_are_told_of_where_scores_hang_on_them(tmp_path, capsys, copy, test, words):
+    """In the test fold and another; and of two classes anywhere."""
+    data = urban(tmp_path / "data", dict.fromkeys((1, 2, 3), True))
+    shutil.copy(data / "audio" / "fold1" / "low-1.wav", data / "audio" / "fold2" / f"{copy}-2.wav")
+    notes = said_of(data, tmp_path, capsys, "--test-fold", str(test))
+    assert ("copies" in notes) is (words is not None) and notes.get("copies", words or "").startswith(words or "")
+
+
+def test_a_class_that_a_test_fold_lacks_is_told_of_in_a_cross_validation(tmp_path, capsys):
+    data = write_tree(tmp_path / "data", 5)
+    for path in (data / "high").glob("*-[c-e].wav"):
+        path.unlink()
+    notes = said_of(data, tmp_path, capsys, "--cv")
+    assert notes["classes"] == "without a clip in some test fold: high; its scores are of the others alone"
 
 
 def test_of_a_few_clips_one_may_be_long(tmp_path, capsys):

@@ -213,6 +213,8 @@ def test_training_from_python_is_the_commands(tree, tmp_path):
     assert result == json.loads((tmp_path / "run" / "result.json").read_text())
     with pytest.raises(InputError, match="nett"):
         training.train(nett="piczaknet")
+    with pytest.raises(InputError, match="--momentum 0.5: --optimizer adam has no such momentum"):
+        training.train(optimizer="adam", momentum=np.float64(0.5))
 
 
 def test_without_out_runs_are_named_after_their_data_and_numbered(tree, tmp_path, monkeypatch):

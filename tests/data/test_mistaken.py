@@ -18,6 +18,10 @@ from scratchnet.errors import InputError
             "parts of a data set and no classes: train with --data {root}/train, then scratchnet evaluate RUN --data "
             "{root}/Test",
         ),
+        (
+            ["test_data/cats/a.wav", "Train set/cats/b.wav"],
+            "train with --data '{root}/Train set', then scratchnet evaluate",
+        ),
         (["cats/a.wav", "dogs/a.wav", "empty/x.txt", "more/y.txt"], "has no sound file in empty, more, and each sub-"),
     ],
 )

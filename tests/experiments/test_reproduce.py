@@ -84,7 +84,7 @@ def test_results_name_the_command_that_makes_them():
     assert named(*line.split(), "--out", "x") == f"python -m experiments.reproduce {line}"
     made = reproduce.command(reproduce.parser().parse(line.split()))
     source = SimpleNamespace(name="esc10", folds=(1, 2), absent_folds=(3,), unusable=("x.wav", "not there") * 4)
-    work = SimpleNamespace(source=source, scale="paper", used="cpu", command=made)
+    work = SimpleNamespace(source=source, data="esc10", scale="paper", used="cpu", command=made)
     work.about = {"split": "single"}
     text = results.heading(work, SimpleNamespace(rows={"a": [{"commit": "c", "version": "1"}]}))
     assert f"Made by `{made}` at c" in text

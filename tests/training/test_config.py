@@ -304,13 +304,20 @@ def test_configuration_of_another_version_is_refused():
 @pytest.mark.parametrize(
     "given, words",
     [
-        ({"net": "piczaknet", "epochs_phase3": 4}, "--epochs-phase3 4: this run has the phases phase 0 alone"),
-        ({"init": "random", "lr_phase1": 0.1}, "--lr-phase1 0.1: this run has the phases random alone"),
+        ({"net": "piczaknet", "epochs_phase3": 4}, "--epochs-phase3 4: this run has phase 0 alone"),
+        ({"init": "random", "lr_phase1": 0.1}, "--lr-phase1 0.1: this run has random alone"),
         ({"epochs_random": 4}, "--epochs-random 4: this run has the phases phase 0, phase 1, phase 2, phase 3 alone"),
         ({"forcing_epochs": 4}, "--forcing-epochs 4: this run has the phases phase 0, phase 1"),
-        ({"net": "mstnet", "init": "random", "forcing_lr": 0.1}, "--forcing-lr 0.1: this run has the phases random"),
+        ({"net": "mstnet", "init": "random", "forcing_lr": 0.1}, "--forcing-lr 0.1: this run has random"),
         ({"augment_pitch": 3}, "--augment-pitch 3: no variant is made without --augment"),
         ({"optimizer": "adam", "momentum": 0.5}, "--momentum 0.5: --optimizer adam has no such momentum"),
+        ({"clip_per": "layer"}, "--clip-per layer: nothing is clipped without --clip-norm"),
+        (
+            {"net": "heurinet", "forcing_target": "paper"},
+            "--forcing-target paper: a setting of --net mstnet, not",
+        ),
+        ({"net": "minivgg", "pool_ceil": True}, "--pool-ceil: a setting of PiczakNet, not minivgg; leave it out"),
+        ({"net": "mstnet", "clip_per": "layer"}, None),  # whose preset clips
         ({"net": "mstnet", "forcing_epochs": 4, "epochs_phase3": 4, "lr_phase0": 0.1}, None),
         ({"net": "mstnet", "init": "random", "forcing_target": "paper", "epochs_random": 3}, None),
         ({"net": "sbcnn", "epochs_phase0": 4, "preset": "piczak2015", "augment_pitch": 3, "momentum": 0.5}, None),
@@ -326,15 +333,15 @@ def test_what_would_change_nothing_is_told(given, words):
 @pytest.mark.parametrize(
     "given, words",
     [
-        ({"segment_length": 44100}, "--segment-length 44100: 41 windows reach 0.95 of a segment's 2.00 seconds; take "),
+        ({"segment_length": 44100}, "--segment-length 44100: 41 windows reach 0.95 s into a segment of 2.00 s; take "),
         ({"segment_length": 1000, "hop_length": 24}, "--segment-length 1000: a window of --n-fft 1024 is longer than"),
         (
             {"segment_length": 60000, "center": False},
-            "--segment-length 60000: 41 windows reach 0.98 of a segment's 2.72 seconds; take --hop-length 1439",
+            "--segment-length 60000: 41 windows reach 0.98 s into a segment of 2.72 s; take --hop-length 1439",
         ),
         (
             {"hop_length": 100},
-            "--hop-length 100: 41 windows reach 0.19 of a segment's 0.95 seconds; take ",
+            "--hop-length 100: 41 windows reach 0.19 s into a segment of 0.95 s; take ",
         ),
         ({"n_fft": 30000}, "--n-fft 30000: a window of --n-fft 30000 is longer than a segment of 20992 samples"),
     ],
