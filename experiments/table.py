@@ -86,7 +86,7 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def tell_unfinished(found: Sequence[Path], paths: Sequence[str | Path]) -> None:
-    """Say which cross-validations at or below `paths` are not finished: of these the finished folds were found alone."""
+    """Say which cross-validations at or below `paths` are not finished: only their finished folds were found."""
     given = {path.resolve() for path in map(Path, paths)}
     wholes = dict.fromkeys(folder.parent for folder in found if (folder.parent / CONFIG).is_file())
     for whole in wholes:
