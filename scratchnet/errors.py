@@ -24,8 +24,9 @@ def say(text: str) -> None:
 def nearest(word: str, words: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing where no word is near."""
     plain = {other.lstrip("-"): other for other in words}  # the dashes of two options are no likeness
-    begun = sorted((other for other in plain if word.lstrip("-") and other.startswith(word.lstrip("-"))), key=len)
-    close = begun or difflib.get_close_matches(word.lstrip("-"), plain, n=1, cutoff=0.6)
+    word = word.lstrip("-")
+    begun = sorted((other for other in plain if word and other.startswith(word)), key=len)
+    close = begun or difflib.get_close_matches(word, plain, n=1, cutoff=0.6)
     return f"; did you mean {plain[close[0]]}?" if close else ""
 
 

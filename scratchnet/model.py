@@ -17,7 +17,7 @@ from scratchnet.network import Network
 from scratchnet.sound import SoundSettings
 from scratchnet.sound import load as load_sound
 from scratchnet.sound.io import check_rate
-from scratchnet.sound.segments import segment_clip
+from scratchnet.sound.segments import Cut, segment_clip
 from scratchnet.training.evaluation import BATCH, probabilities, softmax
 from scratchnet.training.files import read_arrays
 from scratchnet.training.inputs import Normalisation
@@ -25,9 +25,6 @@ from scratchnet.training.runfolder import CONFIG, MODEL, RESULT, RunFolder, resu
 
 if TYPE_CHECKING:
     from scratchnet.data import Segments
-
-
-Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -184,8 +181,8 @@ class Model:
 
 
 def load_phase(path: str | Path, name: str | int) -> Model:
-    """The model as it was at the best epoch of one phase of a run: "forcing" (MSTNet's forced front
-    end), 0 (PiczakNet on spectrograms), 1, 2, 3 or "random".
+    """The model as it was at the best epoch of one phase of a run: 0 (PiczakNet on spectrograms), "forcing" (MSTNet's
+    forced front end), 1, 2, 3 or "random".
 
     Raises `InputError` where `path` is no run folder, or the run has no such phase or no weights of it.
     """

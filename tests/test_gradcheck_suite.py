@@ -5,6 +5,7 @@ import pytest
 from scratchnet import layers, nets
 from scratchnet.gradcheck import suite
 from scratchnet.gradcheck.cases import CASES
+from scratchnet.layers import BatchNorm2D, Conv2D, ReLU
 
 
 def test_the_suite_holds_every_layer_loss_and_network():
@@ -29,3 +30,24 @@ def test_whole_networks_pass(name):
     assert {report.name for report in result.arrays} == {"input", *trained}
     # As in tests/nets/test_gradients.py: most arrays have a direction without kinks.
     assert sum(bool(report.direction) for report in result.arrays) > len(result.arrays) // 2, str(result)
+
+
+def test_a_layer_whose_file_was_changed_is_found_out(monkeypatch, capsys):
+    """The network goes on with the kernel; the gradient check says so."""
+    monkeypatch.setattr(ReLU, "forward", lambda relu, x, training=False: x * (1 - 0.9 * (x < 0)))
+    assert suite.main(["sbcnn", "--backend", "cpu"]) == 1
+    assert suite.OTHERWISE in capsys.readouterr().out
+    monkeypatch.undo()
+    backward = Conv2D.backward
+    monkeypatch.setattr(Conv2D, "backward", lambda conv, dy: backward(conv, 2 * dy))
+    assert suite.main(["sbcnn", "--backend", "cpu"]) == 1
+    assert suite.OTHERWISE in capsys.readouterr().out
+    monkeypatch.undo()
+    # What happens in training alone: a batch's statistics. Behind it nothing is wrong.
+    back = BatchNorm2D.backward
+    monkeypatch.setattr(BatchNorm2D, "backward", lambda norm, dy: back(norm, dy) * (2 if norm._from_batch else 1))
+    assert suite.main(["minivgg", "--backend", "cpu"]) == 1
+    said = capsys.readouterr().out
+    assert suite.OTHERWISE in said and "\n  minivgg.conv1.weight " in said and "minivgg.output" not in said
+    monkeypatch.undo()
+    assert suite.main(["sbcnn", "--backend", "cpu"]) == 0

@@ -20,14 +20,13 @@ from scratchnet.data.source import Clip, Source
 from scratchnet.errors import InputError
 from scratchnet.sound.augmentation import Augmentation, make_variant
 from scratchnet.sound.io import cannot_be_read, load_clip, may_pass, too_long
-from scratchnet.sound.segments import segment_clip
+from scratchnet.sound.segments import Cut, segment_clip
 from scratchnet.sound.settings import SoundSettings
 from scratchnet.sound.workers import ordered_map
 
 TOO_SHORT = "is shorter than a segment"
 STEP = 0.02  # of the files' bytes, after which room on the disk is looked for again
 Progress = Callable[[int, int], Any]
-Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def write(

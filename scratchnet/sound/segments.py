@@ -20,7 +20,10 @@ def pad_short(x: np.ndarray, settings: SoundSettings) -> np.ndarray:
     return np.pad(x, (0, missing)) if missing > 0 else x
 
 
-def segment_clip(x: np.ndarray, settings: SoundSettings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # what `segment_clip` returns
+
+
+def segment_clip(x: np.ndarray, settings: SoundSettings) -> Cut:
     """Cut a clip (n,) into segments.
 
     Returns the clip's samples as they are to be kept (peak-normalised and padded where the settings say so), the

@@ -1,4 +1,4 @@
-"""Settings that contradict each other: a run that could not be is refused before it has a folder."""
+"""Settings that contradict each other, or would change nothing: told before the run has a folder."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _scores(config: Config, result: dict[str, Any]) -> str:
         rows.append([phase_title(config, phase), *(_score(scores, score) for score in SCORES)])
     note = "The last row is the model that is kept and predicts." if len(rows) > 1 else ""
     note += " ± is the standard deviation over the folds." if "std" in result["test"] else ""
-    return _table(("trained in", *SCORES.values()), rows) + (f"<p class='note'>{note}</p>" if note else "")
+    return _table(("trained in", *SCORES.values()), rows) + (f"<p class='note'>{note.strip()}</p>" if note else "")
 
 
 def _data(config: Config, folder: RunFolder, result: dict[str, Any]) -> str:
